@@ -158,7 +158,7 @@ fn prepare(connection: &Connect, work: &Path) -> Result<()> {
 
 fn write_volumes(work: &Path, seed: u64) -> Result<()> {
     let volume = |name: &str, format: &str, capacity, allocation, backing| {
-        storage_xml::volume(&VolumeSpec {
+        storage_xml::render_volume(&VolumeSpec {
             name: format!("{NAME}_{name}"),
             format: format.into(),
             capacity,

@@ -2,7 +2,7 @@
 
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::vm::destroy::VolumeToDelete;
 
 /// Asks the question; an error if the user declines. `otherwise` says what was not done.
@@ -24,8 +24,8 @@ pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDe
         let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
         text.push_str(&format!(
             "    {}/{}  {}{snapshot}\n",
-            printable(&volume.pool),
-            printable(&volume.name),
+            escape_unseen(&volume.pool),
+            escape_unseen(&volume.name),
             volume.capacity
         ));
     }
@@ -38,6 +38,6 @@ pub(super) fn list_kept(text: &mut String, spared: &[(String, String)]) {
     }
     text.push_str("  and keep:\n");
     for (what, why) in spared {
-        text.push_str(&format!("    {}: {}\n", printable(what), printable(why)));
+        text.push_str(&format!("    {}: {}\n", escape_unseen(what), escape_unseen(why)));
     }
 }

@@ -19,8 +19,8 @@ pub mod words;
 
 // Re-exports of the other crates, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{
-    Code, Error, Kind, cloud_init, domain_xml, error, manifest, names, origin, plan, pool, record, schema,
-    starter, storage_xml, text, units, yaml,
+    Code, Error, Kind, cloud_init, domain_xml, error, manifest, manifest_writer, names, origin, plan, pool,
+    record, schema, storage_xml, text, units, yaml,
 };
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
@@ -33,7 +33,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{Command, help};
 use crate::config::{Config, SettingKey};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::Settings;
 use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
 use settings::{HEADING, ResolvedSettings, SettingArgs};
@@ -131,7 +131,7 @@ fn show_whole(usage: &mut clap::Error) {
     ];
     for kind in typed {
         if let Some(ContextValue::String(text)) = usage.get(kind) {
-            let shown = printable(text);
+            let shown = escape_unseen(text);
             usage.insert(kind, ContextValue::String(shown));
         }
     }

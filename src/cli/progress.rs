@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::words;
 
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::visible_json;
+use foundry_core::text::escape_unseen_in_json;
 
 /// How progress is displayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl ProgressEvent<'_> {
         // Serialization cannot fail: numbers are finite and keys are strings.
         let text = serde_json::to_string(self).unwrap_or_default();
         // JSON escapes ASCII control characters only; others (C1, direction marks) move a terminal, too.
-        visible_json(&text)
+        escape_unseen_in_json(&text)
     }
 }
 

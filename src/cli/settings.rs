@@ -219,7 +219,7 @@ impl ResolvedSettings {
     /// # Errors
     /// All errors of the configuration, as one.
     pub(super) fn check_errors(&self) -> Result<(), Error> {
-        Error::together(&self.wrong).map_or(Ok(()), Err)
+        Error::combine(&self.wrong).map_or(Ok(()), Err)
     }
 
     /// The settings for operations.

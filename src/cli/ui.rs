@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::progress::{self, ProgressEvent, StepTimes};
 use super::words;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{printable, printable_lines};
+use foundry_core::text::{escape_unseen, escape_unseen_lines};
 use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
@@ -77,12 +77,12 @@ impl Ui {
         }
     }
 
-    /// Writes lines for people. Invisible characters in them are escaped by `printable_lines`.
+    /// Writes lines for people. Invisible characters in them are escaped by `escape_unseen_lines`.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
     pub fn write_text(&self, text: &str) -> Result<(), Error> {
-        self.write_result(&printable_lines(text))
+        self.write_result(&escape_unseen_lines(text))
     }
 
     /// Writes one line for people.
@@ -90,16 +90,16 @@ impl Ui {
     /// # Errors
     /// As [`Ui::write_result`].
     pub fn write_line(&self, text: &str) -> Result<(), Error> {
-        self.write_text(&format!("{}\n", printable(text)))
+        self.write_text(&format!("{}\n", escape_unseen(text)))
     }
 
-    /// Writes names, one per line, with invisible characters escaped by [`printable`]. `-o json` prints the exact
+    /// Writes names, one per line, with invisible characters escaped by [`escape_unseen`]. `-o json` prints the exact
     /// names.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
     pub fn write_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        self.write_result(&names.map(|name| printable(name) + "\n").collect::<String>())
+        self.write_result(&names.map(|name| escape_unseen(name) + "\n").collect::<String>())
     }
 
     /// The width of the terminal on stdout; `None` if stdout is not a terminal.
@@ -120,7 +120,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::write_result`].
     pub fn redraw_screen(&self, text: &str) -> Result<(), Error> {
-        let lines = printable_lines(text).replace('\n', "\u{1b}[K\n");
+        let lines = escape_unseen_lines(text).replace('\n', "\u{1b}[K\n");
         self.write_result(&format!("\u{1b}[H{lines}\u{1b}[J"))
     }
 
@@ -135,7 +135,7 @@ impl Ui {
     /// Writes a message to stderr, unless `--quiet` is given.
     pub fn show_note(&self, text: &str) {
         if !self.quiet {
-            self.write_event(&ProgressEvent::Note { message: text }, "", &printable(text));
+            self.write_event(&ProgressEvent::Note { message: text }, "", &escape_unseen(text));
         }
     }
 
@@ -148,7 +148,7 @@ impl Ui {
             self.write_event(
                 &ProgressEvent::Warning { message: text },
                 &self.paint_text("warning: ", "33"),
-                &printable(text),
+                &escape_unseen(text),
             );
         }
     }
@@ -184,7 +184,7 @@ impl Ui {
             return Ok(true);
         }
         self.clear_spinner();
-        prompt_terminal(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
+        prompt_terminal(&format!("{} [y/N] ", escape_unseen_lines(question))).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -201,7 +201,7 @@ impl Ui {
             return Ok(None);
         }
         self.clear_spinner();
-        prompt_terminal(&printable_lines(question)).map_err(|e| {
+        prompt_terminal(&escape_unseen_lines(question)).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -229,7 +229,7 @@ impl Ui {
     /// `mark` may contain colours. `text` may contain anything, so it is escaped.
     fn write_stderr(&self, mark: &str, text: &str) {
         self.clear_spinner();
-        write_whole(format!("{mark}{}", printable_lines(text)));
+        write_whole(format!("{mark}{}", escape_unseen_lines(text)));
     }
 
     fn clear_spinner(&self) {
@@ -242,7 +242,7 @@ impl Ui {
 
     fn start_spinner(&self, what: &str) {
         self.clear_spinner();
-        let bar = ProgressBar::new_spinner().with_message(printable(what));
+        let bar = ProgressBar::new_spinner().with_message(escape_unseen(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
@@ -277,7 +277,7 @@ impl Progress for Ui {
             _ if self.quiet || self.progress == progress::ProgressForm::None => {}
             Event::Begins(what) => {
                 self.begin_step();
-                self.write_event(&ProgressEvent::Begin { message: &what }, "", &printable(&what));
+                self.write_event(&ProgressEvent::Begin { message: &what }, "", &escape_unseen(&what));
             }
             Event::Working(what) => self.show_working(&what),
             Event::Done(what) => self.show_done(&what),
@@ -310,7 +310,7 @@ impl Ui {
             String::new()
         };
         let event = ProgressEvent::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
-        self.write_event(&event, &self.paint_text("✓ ", "32"), &format!("{}{time}", printable(what)));
+        self.write_event(&event, &self.paint_text("✓ ", "32"), &format!("{}{time}", escape_unseen(what)));
     }
 
     fn show_transfer(&self, done: u64, total: Option<u64>) {
@@ -358,7 +358,7 @@ fn error_text(error: &Error, verbose: u8) -> String {
 /// Writes a message from another thread while an operation hangs. On a terminal it gets a line of its own.
 pub(super) fn write_late(text: &str) {
     let begin = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
-    write_whole(format!("{begin}{}", printable_lines(text)));
+    write_whole(format!("{begin}{}", escape_unseen_lines(text)));
 }
 
 /// Writes a text and its line end with one call: several processes may write to the same terminal or log, and partial
@@ -396,7 +396,7 @@ impl CallObserver for CallLog {
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        write_whole(printable(&line));
+        write_whole(escape_unseen(&line));
     }
 }
 

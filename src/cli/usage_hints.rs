@@ -12,7 +12,7 @@ use strsim::osa_distance;
 
 use crate::words::hints::{DESTROY_BY_LABEL, get_vm};
 use crate::words::other_tools::{COMMANDS_BY_SUBVERB, COMMANDS_BY_VERB};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// Commands that delete something. They are suggested only if the typed word differs in one letter.
 const DESTRUCTIVE: &[&str] = &["destroy", "delete", "rm", "gc", "prune", "detach", "eject"];
@@ -89,7 +89,7 @@ fn commands_for_verb(usage: &clap::Error, command: &clap::Command, arguments: &[
 }
 
 fn insert_vm_name(command: &str, name: Option<&str>) -> String {
-    command.replace("{vm}", &name.map_or_else(|| "VM".into(), shell_word))
+    command.replace("{vm}", &name.map_or_else(|| "VM".into(), quote_for_shell))
 }
 
 /// Suggests the command whose name is most similar to the word, if any is similar enough.
@@ -98,8 +98,9 @@ fn suggest_similar(word: &str, command: &clap::Command) -> Option<String> {
         .get_subcommands()
         .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
         .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_visible_aliases()));
-    let nearest = names.map(|name| (osa_distance(word, name), name)).min_by_key(|(distance, _)| *distance);
-    let (distance, name) = nearest?;
+    let find_nearest =
+        names.map(|name| (osa_distance(word, name), name)).min_by_key(|(distance, _)| *distance);
+    let (distance, name) = find_nearest?;
     let max_distance = if DESTRUCTIVE.contains(&name) { 1 } else { 2 };
     // In a short word, two different letters make another word.
     (distance <= max_distance && distance * 3 <= name.len()).then(|| format!("did you mean '{name}'?"))

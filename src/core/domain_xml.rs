@@ -8,14 +8,15 @@ mod elements;
 use uuid::Uuid;
 
 use crate::names::DiskSerial;
-use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
+use crate::plan::{Arch, CpuMode, DataDiskPlan, DiskFormat, FirmwarePlan, InterfacePlan, Link, VmPlan};
 use crate::pool::{PoolAuth, Secret, Server};
 use crate::record::METADATA_NAMESPACE;
 use elements::{
-    Alias, Backend, Below, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty,
-    Features, FirmwareFeature, FirmwareFeatures, Format, InterfaceSource, InterfaceXml, Log, Mac, Memory,
-    Metadata, Model, Mtu, Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth,
-    SourceHost, SourceSecret, Tag, Target, TargetDev, Vcpu, Vlan,
+    BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Console, Controller, Cpu, Device, DiskElement,
+    DiskTargetElement, DomainElement, Driver, Empty, Features, FirmwareFeature, FirmwareFeatures,
+    InterfaceSource, InterfaceXml, Log, Mac, Memory, MetadataElement, Model, Mtu, Os, OsType, RecordElement,
+    Rng, RngBackend, Serial, SerialTarget, SourceAuth, SourceElement, SourceHost, SourceSecret, Tag,
+    TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -49,7 +50,7 @@ pub struct Placement<'a> {
     /// Whether that is the host's own.
     pub native: bool,
     /// Where the disks are, in the order of the plan: boot disk, data disks, seed.
-    pub disks: Vec<DiskSource>,
+    pub disks: Vec<DiskLocation>,
     /// Where the serial console is logged.
     pub console_log: Option<&'a str>,
     /// Foundry's record, as text.
@@ -58,7 +59,7 @@ pub struct Placement<'a> {
 
 /// How a disk's volume is named to libvirt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DiskSource {
+pub enum DiskLocation {
     /// By pool and volume: what a rendering without a host can say.
     Volume {
         /// The pool.
@@ -82,26 +83,26 @@ pub enum DiskSource {
     /// An overlay on an image.
     Overlay {
         /// Where it is itself.
-        own: Box<DiskSource>,
+        own: Box<DiskLocation>,
         /// The image, which lies on nothing.
-        image: Box<DiskSource>,
+        image: Box<DiskLocation>,
         /// The image's format.
         format: String,
     },
 }
 
-impl DiskSource {
+impl DiskLocation {
     /// The format of what is there: only a file can be anything but the guest's bytes as they are.
-    fn format<'a>(&self, planned: &'a str) -> &'a str {
+    fn stored_format<'a>(&self, planned: &'a str) -> &'a str {
         match self {
             Self::Volume { .. } | Self::File(_) => planned,
             Self::Block(_) | Self::Rbd { .. } => "raw",
-            Self::Overlay { own, .. } => own.format(planned),
+            Self::Overlay { own, .. } => own.stored_format(planned),
         }
     }
 
     /// Where the disk itself is, whatever it lies on.
-    fn own(&self) -> &Self {
+    fn without_overlay(&self) -> &Self {
         match self {
             Self::Overlay { own, .. } => own,
             other => other,
@@ -113,11 +114,11 @@ impl DiskSource {
 ///
 /// # Errors
 /// None in practice; the serializer's.
-pub fn render(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
+pub fn render_domain(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
     let mut text = String::new();
     let mut writer = quick_xml::se::Serializer::new(&mut text);
     writer.indent(' ', 2);
-    serde::Serialize::serialize(&domain(plan, placement), writer)?;
+    serde::Serialize::serialize(&domain_element(plan, placement), writer)?;
     text.push('\n');
     Ok(text)
 }
@@ -126,33 +127,33 @@ pub fn render(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_
 ///
 /// # Errors
 /// None in practice; the serializer's.
-pub fn data_disk(disk: &DataDisk, source: &DiskSource) -> Result<String, quick_xml::SeError> {
-    quick_xml::se::to_string_with_root("disk", &data(disk, source))
+pub fn render_data_disk(disk: &DataDiskPlan, source: &DiskLocation) -> Result<String, quick_xml::SeError> {
+    quick_xml::se::to_string_with_root("disk", &data_disk_element(disk, source))
 }
 
-fn domain<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Domain<'a> {
-    Domain {
+fn domain_element<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> DomainElement<'a> {
+    DomainElement {
         kind: placement.virt_type.as_str(),
         name: plan.name.as_str(),
         uuid: placement.uuid.map(|u| u.to_string()),
         genid: Empty {},
         metadata: placement
             .record
-            .map(|text| Metadata { record: RecordElement { namespace: METADATA_NAMESPACE, text } }),
-        memory: Memory { unit: "KiB", value: plan.memory.kib() },
+            .map(|text| MetadataElement { record: RecordElement { namespace: METADATA_NAMESPACE, text } }),
+        memory: Memory { unit: "KiB", value: plan.memory.to_kib() },
         vcpu: Vcpu { placement: "static", count: plan.vcpus },
-        os: os(plan, placement.arch),
-        features: features(placement.arch),
-        cpu: cpu(plan, placement),
-        devices: devices(plan, placement),
+        os: os_element(plan, placement.arch),
+        features: features_element(placement.arch),
+        cpu: cpu_element(plan, placement),
+        devices: device_elements(plan, placement),
     }
 }
 
 /// Firmware is chosen by feature and not by file: paths differ by distribution, and left alone libvirt
 /// may pick the Secure Boot build on one host and the plain one on the next.
-fn os(plan: &VmPlan, arch: Arch) -> Os {
-    let kind = OsType { arch: arch.as_str(), machine: arch.machine(), text: "hvm" };
-    let Firmware::Efi { secure_boot } = plan.firmware else {
+fn os_element(plan: &VmPlan, arch: Arch) -> Os {
+    let kind = OsType { arch: arch.as_str(), machine: arch.machine_type(), text: "hvm" };
+    let FirmwarePlan::Efi { secure_boot } = plan.firmware else {
         return Os { firmware: None, kind, features: None };
     };
     let feature = |name| FirmwareFeature { enabled: if secure_boot { "yes" } else { "no" }, name };
@@ -164,12 +165,12 @@ fn os(plan: &VmPlan, arch: Arch) -> Os {
     Os { firmware: Some("efi"), kind, features: Some(FirmwareFeatures { feature: feature_list }) }
 }
 
-fn features(arch: Arch) -> Features {
+fn features_element(arch: Arch) -> Features {
     let apic = (arch == Arch::X86_64).then_some(Empty {});
     Features { acpi: Empty {}, apic }
 }
 
-fn cpu(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
+fn cpu_element(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
     let mode = match (placement.virt_type, plan.cpu_mode) {
         (VirtType::Kvm, CpuMode::HostPassthrough) => "host-passthrough",
         (VirtType::Kvm, CpuMode::HostModel) => "host-model",
@@ -180,8 +181,8 @@ fn cpu(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
     Cpu { mode }
 }
 
-fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
-    let mut list = disks(plan, placement);
+fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
+    let mut list = disk_elements(plan, placement);
     if plan.seed.is_some() {
         list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
     }
@@ -190,16 +191,16 @@ fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devi
     boot_order.next(); // 1 is the boot disk's
     for interface in &plan.interfaces {
         let boot = if interface.pxe_boot { boot_order.next() } else { None };
-        list.push(Device::Interface(interface_xml(interface, boot)));
+        list.push(Device::Interface(interface_element(interface, boot)));
     }
-    list.extend(consoles(placement));
+    list.extend(console_elements(placement));
     list.push(Device::Channel(Channel {
         kind: "unix",
-        target: Alias { kind: "virtio", name: "org.qemu.guest_agent.0" },
+        target: ChannelTarget { kind: "virtio", name: "org.qemu.guest_agent.0" },
     }));
     list.push(Device::Rng(Rng {
         model: "virtio",
-        backend: Backend { model: "random", path: "/dev/urandom" },
+        backend: RngBackend { model: "random", path: "/dev/urandom" },
     }));
     elements::Devices { list }
 }
@@ -223,37 +224,42 @@ const OTHER_PCI_DEVICES: usize = 4;
 /// How many disks can be plugged in. Each port costs the firmware a bus to scan.
 const FREE_SLOTS: usize = 4;
 
-fn disks<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
+fn disk_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
     let mut sources = placement.disks.iter();
-    let boot = sources.next().map(|source| boot(plan, source));
-    let data = plan.data_disks.iter().zip(sources).map(|(disk, source)| data(disk, source));
+    let boot = sources.next().map(|source| boot_disk_element(plan, source));
+    let data = plan.data_disks.iter().zip(sources).map(|(disk, source)| data_disk_element(disk, source));
     let mut list: Vec<Device<'a>> =
         boot.into_iter().chain(data).map(|disk| Device::Disk(Box::new(disk))).collect();
     if let (Some(_), Some(source)) = (&plan.seed, placement.disks.get(list.len())) {
-        list.push(Device::Disk(Box::new(seed(source))));
+        list.push(Device::Disk(Box::new(seed_element(source))));
     }
     list
 }
 
-fn boot<'a>(plan: &'a VmPlan, source: &'a DiskSource) -> Disk<'a> {
-    Disk { boot: Some(Boot { order: 1 }), ..disk("vda", plan.boot_disk.format, "vda", source) }
+fn boot_disk_element<'a>(plan: &'a VmPlan, source: &'a DiskLocation) -> DiskElement<'a> {
+    DiskElement { boot: Some(Boot { order: 1 }), ..disk_element("vda", plan.boot_disk.format, "vda", source) }
 }
 
-fn data<'a>(data: &'a DataDisk, source: &'a DiskSource) -> Disk<'a> {
+fn data_disk_element<'a>(data: &'a DataDiskPlan, source: &'a DiskLocation) -> DiskElement<'a> {
     let target = data.target.as_str();
-    disk(target, data.format, data.serial.as_ref().map_or(target, DiskSerial::as_str), source)
+    disk_element(target, data.format, data.serial.as_ref().map_or(target, DiskSerial::as_str), source)
 }
 
 /// `discard=unmap` gives freed space back to the host; the serial makes the disk
 /// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
-fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a DiskSource) -> Disk<'a> {
-    Disk {
+fn disk_element<'a>(
+    target: &'a str,
+    format: DiskFormat,
+    serial: &'a str,
+    source: &'a DiskLocation,
+) -> DiskElement<'a> {
+    DiskElement {
         kind: source_kind(source),
         device: "disk",
-        driver: driver(source.own(), source.format(format.as_str())),
-        source: source_xml(source),
-        below: below(source),
-        target: Target { dev: target, bus: "virtio" },
+        driver: driver_element(source.without_overlay(), source.stored_format(format.as_str())),
+        source: source_element(source),
+        below: backing_store(source),
+        target: DiskTargetElement { dev: target, bus: "virtio" },
         readonly: None,
         serial: Some(serial),
         boot: None,
@@ -262,75 +268,81 @@ fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a Di
 
 /// The whole chain, with its end. Left out, libvirt looks for it at each start in what the files say by then, and gives
 /// whatever they name to the guest's QEMU. What is at Ceph has its chain there.
-fn below(source: &DiskSource) -> Option<Below<'_>> {
+fn backing_store(source: &DiskLocation) -> Option<BackingStore<'_>> {
     match source {
-        DiskSource::Rbd { .. } => None,
-        DiskSource::Overlay { image, format, .. } => Some(Below {
+        DiskLocation::Rbd { .. } => None,
+        DiskLocation::Overlay { image, format, .. } => Some(BackingStore {
             kind: Some(source_kind(image)),
-            format: Some(Format { kind: format }),
-            source: Some(source_xml(image)),
+            format: Some(BackingFormat { kind: format }),
+            source: Some(source_element(image)),
             below: Some(Box::default()),
         }),
-        DiskSource::Volume { .. } | DiskSource::File(_) | DiskSource::Block(_) => Some(Below::default()),
+        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Block(_) => {
+            Some(BackingStore::default())
+        }
     }
 }
 
 /// The host's page cache holds nothing twice. A block device without it can be left to the kernel's own
 /// asynchronous I/O, which on a sparse file may block. Ceph's client has a cache of its own, which `none` would
 /// turn off (Ceph's docs, "QEMU and block devices"); a guest's flushes go through it.
-fn driver<'a>(source: &DiskSource, format: &'a str) -> Driver<'a> {
+fn driver_element<'a>(source: &DiskLocation, format: &'a str) -> Driver<'a> {
     let (cache, io) = match source {
-        DiskSource::Block(_) => (Some("none"), Some("native")),
-        DiskSource::Rbd { .. } => (None, None),
-        DiskSource::Volume { .. } | DiskSource::File(_) | DiskSource::Overlay { .. } => (Some("none"), None),
+        DiskLocation::Block(_) => (Some("none"), Some("native")),
+        DiskLocation::Rbd { .. } => (None, None),
+        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Overlay { .. } => {
+            (Some("none"), None)
+        }
     };
     Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
 }
 
 /// A CD-ROM on virtio-scsi and not on SATA: cloud kernels have no AHCI driver and never see it there.
-fn seed(source: &DiskSource) -> Disk<'_> {
-    Disk {
+fn seed_element(source: &DiskLocation) -> DiskElement<'_> {
+    DiskElement {
         kind: source_kind(source),
         device: "cdrom",
         driver: Driver { name: "qemu", kind: "raw", cache: None, io: None, discard: None },
-        source: source_xml(source),
-        below: below(source),
-        target: Target { dev: "sda", bus: "scsi" },
+        source: source_element(source),
+        below: backing_store(source),
+        target: DiskTargetElement { dev: "sda", bus: "scsi" },
         readonly: Some(Empty {}),
         serial: None,
         boot: None,
     }
 }
 
-fn source_kind(source: &DiskSource) -> &'static str {
-    match source.own() {
-        DiskSource::Volume { .. } => "volume",
-        DiskSource::File(_) => "file",
-        DiskSource::Block(_) => "block",
-        DiskSource::Rbd { .. } => "network",
+fn source_kind(source: &DiskLocation) -> &'static str {
+    match source.without_overlay() {
+        DiskLocation::Volume { .. } => "volume",
+        DiskLocation::File(_) => "file",
+        DiskLocation::Block(_) => "block",
+        DiskLocation::Rbd { .. } => "network",
         // None lies on another, but that it is one of these.
-        DiskSource::Overlay { own, .. } => source_kind(own),
+        DiskLocation::Overlay { own, .. } => source_kind(own),
     }
 }
 
-fn source_xml(source: &DiskSource) -> Source<'_> {
-    let none = Source::default();
-    match source.own() {
-        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), ..none },
-        DiskSource::File(path) => Source { file: Some(path), ..none },
-        DiskSource::Block(path) => Source { dev: Some(path), ..none },
-        DiskSource::Rbd { image, monitors, auth } => Source {
+fn source_element(source: &DiskLocation) -> SourceElement<'_> {
+    let none = SourceElement::default();
+    match source.without_overlay() {
+        DiskLocation::Volume { pool, volume } => {
+            SourceElement { pool: Some(pool), volume: Some(volume), ..none }
+        }
+        DiskLocation::File(path) => SourceElement { file: Some(path), ..none },
+        DiskLocation::Block(path) => SourceElement { dev: Some(path), ..none },
+        DiskLocation::Rbd { image, monitors, auth } => SourceElement {
             protocol: Some("rbd"),
             name: Some(image),
             hosts: monitors.iter().map(|m| SourceHost { name: &m.host, port: m.port }).collect(),
-            auth: auth.as_ref().map(|a| Box::new(auth_xml(a))),
+            auth: auth.as_ref().map(|a| Box::new(auth_element(a))),
             ..none
         },
-        DiskSource::Overlay { own, .. } => source_xml(own),
+        DiskLocation::Overlay { own, .. } => source_element(own),
     }
 }
 
-fn auth_xml(auth: &PoolAuth) -> SourceAuth<'_> {
+fn auth_element(auth: &PoolAuth) -> SourceAuth<'_> {
     let (uuid, usage) = match &auth.secret {
         Secret::Uuid(uuid) => (Some(uuid.to_string()), None),
         Secret::Usage(usage) => (None, Some(usage.as_str())),
@@ -338,7 +350,7 @@ fn auth_xml(auth: &PoolAuth) -> SourceAuth<'_> {
     SourceAuth { user: &auth.user, secret: SourceSecret { kind: "ceph", uuid, usage } }
 }
 
-fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {
+fn interface_element(interface: &InterfacePlan, boot: Option<u32>) -> InterfaceXml<'_> {
     let (kind, source) = match &interface.link {
         Link::Bridge(name) => ("bridge", InterfaceSource { bridge: Some(name.as_str()), network: None }),
         Link::Network(name) => ("network", InterfaceSource { bridge: None, network: Some(name.as_str()) }),
@@ -357,7 +369,7 @@ fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {
     }
 }
 
-fn consoles<'a>(placement: &'a Placement<'a>) -> [Device<'a>; 2] {
+fn console_elements<'a>(placement: &'a Placement<'a>) -> [Device<'a>; 2] {
     let log = placement.console_log.map(|file| Log { file, append: "off" });
     let target = (placement.arch == Arch::X86_64).then_some(SerialTarget { kind: "isa-serial", port: 0 });
     let serial = Serial { kind: "pty", log, target };

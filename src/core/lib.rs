@@ -9,7 +9,7 @@
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] the XML that libvirt gets;
 //! * [`pool`] is a storage pool to be added;
 //! * [`record`] says who made a domain and which volumes belong to it;
-//! * [`starter`] writes a first manifest;
+//! * [`manifest_writer`] writes a first manifest;
 //! * [`names`], [`units`], [`yaml`], [`text`], [`origin`] and [`error`] serve all of them.
 //!
 //! Nothing here opens a connection or a file of the user's.
@@ -18,13 +18,13 @@ pub mod cloud_init;
 pub mod domain_xml;
 pub mod error;
 pub mod manifest;
+pub mod manifest_writer;
 pub mod names;
 pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod schema;
-pub mod starter;
 pub mod storage_xml;
 pub mod text;
 pub mod units;

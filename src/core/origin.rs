@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What is known of how an image came into its pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Origin {
+pub struct ImageOrigin {
     /// The URL or the file, without anything secret in it.
     pub source: String,
     /// A digest of the whole URL: two that differ in what is not shown are two.
@@ -37,7 +37,7 @@ pub struct Origin {
     pub fetched: String,
 }
 
-impl Origin {
+impl ImageOrigin {
     /// Whether the image can be transferred from there once more, as far as the note says.
     pub fn can_be_had_again(&self) -> bool {
         // A query is not noted: it may be as good as a password.

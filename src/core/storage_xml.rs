@@ -24,15 +24,15 @@ pub struct VolumeSpec {
 #[serde(rename = "volume")]
 struct VolumeXml<'a> {
     name: &'a str,
-    capacity: Size,
-    allocation: Size,
+    capacity: SizeElement,
+    allocation: SizeElement,
     target: VolumeTarget<'a>,
     #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
     backing: Option<Backing<'a>>,
 }
 
 #[derive(Serialize)]
-struct Size {
+struct SizeElement {
     #[serde(rename = "@unit")]
     unit: &'static str,
     #[serde(rename = "$text")]
@@ -41,12 +41,12 @@ struct Size {
 
 #[derive(Serialize)]
 struct VolumeTarget<'a> {
-    format: Format<'a>,
+    format: VolumeFormat<'a>,
     permissions: Permissions,
 }
 
 #[derive(Serialize)]
-struct Format<'a> {
+struct VolumeFormat<'a> {
     #[serde(rename = "@type")]
     kind: &'a str,
 }
@@ -59,26 +59,26 @@ struct Permissions {
 #[derive(Serialize)]
 struct Backing<'a> {
     path: &'a str,
-    format: Format<'a>,
+    format: VolumeFormat<'a>,
 }
 
-fn bytes(size: Bytes) -> Size {
-    Size { unit: "bytes", value: size.0 }
+fn size_in_bytes(size: Bytes) -> SizeElement {
+    SizeElement { unit: "bytes", value: size.0 }
 }
 
 /// The XML of a volume. Only its owner may read it: a seed holds password hashes, a disk anything.
 ///
 /// # Errors
 /// None in practice; the serializer's.
-pub fn volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
+pub fn render_volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
     let backing =
-        spec.backing.as_ref().map(|(path, format)| Backing { path, format: Format { kind: format } });
+        spec.backing.as_ref().map(|(path, format)| Backing { path, format: VolumeFormat { kind: format } });
     quick_xml::se::to_string(&VolumeXml {
         name: &spec.name,
-        capacity: bytes(spec.capacity),
-        allocation: bytes(spec.allocation),
+        capacity: size_in_bytes(spec.capacity),
+        allocation: size_in_bytes(spec.allocation),
         target: VolumeTarget {
-            format: Format { kind: &spec.format },
+            format: VolumeFormat { kind: &spec.format },
             permissions: Permissions { mode: "0600" },
         },
         backing,
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_overlay_names_its_backing_file_and_that_files_format() {
-        let xml = volume(&VolumeSpec {
+        let xml = render_volume(&VolumeSpec {
             name: "web_boot".into(),
             format: "qcow2".into(),
             capacity: Bytes(1 << 30),

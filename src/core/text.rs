@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 /// A value of somebody else's as it is shown within a line of foundry's: what a terminal would obey, what ends a line and
 /// what nobody sees is written out (`\n`, `\u{202e}`), and nothing is left out. So two names that look alike are seen to
 /// be two, and no value makes a line of its own. What is written out stays as it is when this is done again.
-pub fn printable(value: &str) -> String {
+pub fn escape_unseen(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let mut before = None;
     for c in value.chars() {
@@ -29,14 +29,14 @@ fn is_emoji_style(before: Option<char>, c: char) -> bool {
     matches!(c, '\u{fe0e}' | '\u{fe0f}') && before.is_some_and(is_sign)
 }
 
-/// Lines of foundry's own, the values in which are [`printable`] already: for what was forgotten all but the ends of
+/// Lines of foundry's own, the values in which are [`escape_unseen`] already: for what was forgotten all but the ends of
 /// lines is written out.
-pub fn printable_lines(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+pub fn escape_unseen_lines(text: &str) -> String {
+    text.split('\n').map(escape_unseen).collect::<Vec<_>>().join("\n")
 }
 
 /// Why the system refused something, in the words that all messages have for it: its own carry an error number.
-pub fn io_cause(error: &io::Error) -> String {
+pub fn describe_io_error(error: &io::Error) -> String {
     let said = error.to_string();
     // What has a text of its own says more than its sort.
     if error.get_ref().is_some() {
@@ -52,7 +52,7 @@ pub fn io_cause(error: &io::Error) -> String {
 
 /// A line of what was written for a terminal, a guest's console, without the sequences that it obeys (ECMA-48) and with a
 /// blank for a tab; anything else of the kind is written out.
-pub fn without_sequences(line: &str) -> String {
+pub fn strip_terminal_sequences(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.trim_end_matches('\r').chars();
     while let Some(c) = chars.next() {
@@ -63,7 +63,7 @@ pub fn without_sequences(line: &str) -> String {
             c => out.push(c),
         }
     }
-    printable(&out)
+    escape_unseen(&out)
 }
 
 /// Whether a character is not seen as what it is: control characters of ASCII and of ISO 8859 (C0, DEL, C1), blanks but
@@ -81,7 +81,7 @@ pub fn is_unseen(c: char) -> bool {
 
 /// JSON whose texts show everything: its own escapes (RFC 8259, section 7) in place of what a terminal would obey and
 /// what nobody sees. A program reads the same.
-pub fn visible_json(json: &str) -> String {
+pub fn escape_unseen_in_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         // A line's end stands between the texts only: within them JSON has it escaped.
@@ -97,7 +97,7 @@ pub fn visible_json(json: &str) -> String {
 
 /// A word as a shell takes it: quoted where it holds anything that a shell could act upon, and with escapes (bash's and
 /// zsh's `$'…'`) where it holds what nobody sees.
-pub fn shell_word(word: &str) -> Cow<'_, str> {
+pub fn quote_for_shell(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
         return Cow::Borrowed(word);
@@ -119,7 +119,7 @@ fn ansi_c(c: char) -> String {
 }
 
 /// The words of a text in lines of at most so many columns.
-pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub fn wrap_words(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut().filter(|line| line.len() + 1 + word.len() <= columns) {
@@ -167,7 +167,7 @@ mod tests {
             ("a\u{202e}b\tc\u{8}", "a\\u{202e}b c\\u{8}"),
             ("täst ✓", "täst ✓"),
         ] {
-            assert_eq!(without_sequences(text), shown, "{text:?}");
+            assert_eq!(strip_terminal_sequences(text), shown, "{text:?}");
         }
     }
 
@@ -184,16 +184,16 @@ mod tests {
             ("täst ✓ 名前 🖥️ e\u{301} it's \\ \"", "täst ✓ 名前 🖥️ e\u{301} it's \\ \""),
             ("a\u{a0}b\u{3000}c\u{fe0f}", r"a\u{a0}b\u{3000}c\u{fe0f}"),
         ] {
-            assert_eq!(printable(value), shown, "{value:?}");
-            assert_eq!(printable(shown), shown, "it was done already");
+            assert_eq!(escape_unseen(value), shown, "{value:?}");
+            assert_eq!(escape_unseen(shown), shown, "it was done already");
         }
-        assert_eq!(printable_lines("a\u{1b}[1m\n\tb\n"), "a\\u{1b}[1m\n\\tb\n");
+        assert_eq!(escape_unseen_lines("a\u{1b}[1m\n\tb\n"), "a\\u{1b}[1m\n\\tb\n");
     }
 
     #[test]
     fn json_reads_the_same_and_shows_what_is_in_it() {
         let value = serde_json::json!({"a\u{202e}": "\u{9b}31m\u{e0041}\n ✓"});
-        let text = visible_json(&serde_json::to_string_pretty(&value).unwrap());
+        let text = escape_unseen_in_json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(text.contains(r"\u202e") && text.contains(r"\u009b") && text.contains('✓'), "{text}");
         assert!(!text.contains(|c| is_unseen(c) && c != '\n'), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
@@ -210,7 +210,7 @@ mod tests {
             ("-rf", "'-rf'"),
             ("t1\u{202e}'\n", r"$'t1\U0000202e\'\x0a'"),
         ] {
-            assert_eq!(shell_word(word), quoted);
+            assert_eq!(quote_for_shell(word), quoted);
         }
     }
 }

@@ -25,7 +25,7 @@ impl Bytes {
     }
 
     /// The same size in KiB, rounded down; libvirt's unit for memory.
-    pub fn kib(self) -> u64 {
+    pub fn to_kib(self) -> u64 {
         self.0 / 1024
     }
 
@@ -50,27 +50,27 @@ impl fmt::Display for Bytes {
 
 /// A size that somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SizeWish {
+pub enum SizeRequest {
     /// That much in all.
     To(Bytes),
     /// So much more than there is.
     By(Bytes),
 }
 
-impl FromStr for SizeWish {
+impl FromStr for SizeRequest {
     type Err = String;
 
     /// Reads `20GiB`, `20Gi`, `20G`, the same with `T`, and a bare number of GiB, as `sizeGB` and
     /// `sizeGiB` of a manifest count; `+` before it means more. QEMU and libvirt read `G` as GiB too.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix('+') {
-            Some(more) => whole_gib(more, text).map(Self::By),
-            None => whole_gib(text, text).map(Self::To),
+            Some(more) => parse_whole_gib(more, text).map(Self::By),
+            None => parse_whole_gib(text, text).map(Self::To),
         }
     }
 }
 
-fn whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
+fn parse_whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
     let digits = size.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = size.split_at(digits);
     let of_gib = match unit.trim_start() {
@@ -131,18 +131,18 @@ mod tests {
 
     #[test]
     fn sizes_are_whole_gib_and_say_so() {
-        let to = |n| Ok(SizeWish::To(Bytes(n * GIB)));
+        let to = |n| Ok(SizeRequest::To(Bytes(n * GIB)));
         for text in ["20", "20G", "20Gi", "20GiB", "20 GiB"] {
             assert_eq!(text.parse(), to(20), "{text}");
         }
         assert_eq!("2T".parse(), to(2048));
-        assert_eq!("+5GiB".parse(), Ok(SizeWish::By(Bytes(5 * GIB))));
+        assert_eq!("+5GiB".parse(), Ok(SizeRequest::By(Bytes(5 * GIB))));
         for wrong in
             ["", "+", "G", "-5", "0", "+0G", "1.5G", "20M", "20g", "++5", "20GiBs", "9999999999T", "٣"]
         {
-            wrong.parse::<SizeWish>().unwrap_err();
+            wrong.parse::<SizeRequest>().unwrap_err();
         }
-        let ambiguous = "+20GB".parse::<SizeWish>();
+        let ambiguous = "+20GB".parse::<SizeRequest>();
         assert_eq!(ambiguous, Err("'+20GB' could count by 1000 or by 1024; write 20GiB".into()));
     }
 

@@ -68,7 +68,7 @@ impl Settings {
     /// Whether `image pull` knows an image of that name. Of a catalogue that cannot be read the built-in one counts.
     pub(super) fn catalogue_has(&self, name: &str) -> bool {
         let own = Catalog::load(self.catalog.as_deref());
-        own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.has(name))
+        own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.contains(name))
     }
 
     /// Where a pool is made on first use: `None` for a pool that only its user can make.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::Context;
 use crate::context::is_session;
 use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_of};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;
 
@@ -73,7 +73,7 @@ impl ClosedKvm {
         let is_kvms = self.group == "kvm" && self.rights.mode & 0o060 == 0o060;
         let open = (!is_kvms).then(|| OPEN_KVM.to_owned());
         let join = (!self.is_in_kvm)
-            .then(|| format!("sudo usermod -aG kvm {}, then restart libvirtd", shell_word(&self.user)));
+            .then(|| format!("sudo usermod -aG kvm {}, then restart libvirtd", quote_for_shell(&self.user)));
         open.into_iter().chain(join).collect()
     }
 }

@@ -13,7 +13,7 @@ use crate::Context;
 use crate::diagnose::name_of;
 use crate::unix_permissions::Accounts;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_host::{HostLock, LockError};
 
 /// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
@@ -44,7 +44,7 @@ pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostL
             let who = holder.map(|pid| format!(": {}", describe_process(pid))).unwrap_or_default();
             format!("another foundry works on this VM{who}")
         }
-        LockError::Unusable(why) => printable(&why),
+        LockError::Unusable(why) => escape_unseen(&why),
     })
 }
 
@@ -86,7 +86,7 @@ fn lock_refused(context: &Context, code: Code, what: &str, none: &LockError) -> 
 }
 
 fn locks_unusable(why: &str) -> Error {
-    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(printable(why)).hint(
+    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(escape_unseen(why)).hint(
         "root or you should have it, and nobody else put it there: move it away, and foundry makes it anew",
     )
 }
@@ -96,7 +96,7 @@ fn describe_process(pid: u32) -> String {
     let process = Path::new("/proc").join(pid.to_string());
     let accounts = Accounts::read(&fs::read_to_string("/etc/passwd").unwrap_or_default(), "");
     let user = fs::metadata(&process).map(|found| accounts.name_of(found.uid()));
-    let user = user.map(|user| format!(" of user '{}'", printable(&user))).unwrap_or_default();
+    let user = user.map(|user| format!(" of user '{}'", escape_unseen(&user))).unwrap_or_default();
     let stopped = if is_stopped(&process) { ", which is stopped," } else { "" };
     format!("process {pid} ('{}'){user}{stopped}", name_of(&process))
 }

@@ -40,15 +40,15 @@ pub trait Sink: Write {
     ///
     /// # Errors
     /// The sink's.
-    fn skip(&mut self, length: u64) -> Result<()> {
-        std::io::copy(&mut std::io::repeat(0).take(length), &mut WriteOf(self)).map(drop)
+    fn write_hole(&mut self, length: u64) -> Result<()> {
+        std::io::copy(&mut std::io::repeat(0).take(length), &mut SizedWriter(self)).map(drop)
     }
 }
 
 /// A [`Write`] of its own size for one that may have none.
-struct WriteOf<'a, S: ?Sized>(&'a mut S);
+struct SizedWriter<'a, S: ?Sized>(&'a mut S);
 
-impl<S: Write + ?Sized> Write for WriteOf<'_, S> {
+impl<S: Write + ?Sized> Write for SizedWriter<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         self.0.write(bytes)
     }

@@ -25,30 +25,34 @@ pub struct Trusted {
 
 impl Trusted {
     /// Root and the caller.
-    pub fn caller() -> Self {
+    pub fn root_and_caller() -> Self {
         Self { user: rustix::process::geteuid().as_raw(), also: None }
     }
 
     /// And, of the file itself, one more: libvirt gives a disk's files to the user that runs QEMU.
-    pub fn and(self, also: Option<u32>) -> Self {
+    pub fn with_file_owner(self, also: Option<u32>) -> Self {
         Self { also, ..self }
     }
 
-    fn owns(self, found: &Metadata) -> bool {
+    fn is_trusted_owner(self, found: &Metadata) -> bool {
         found.uid() == 0 || found.uid() == self.user
     }
 
     /// Who else may change an open file, or what is on its way: half a sentence about it. The path has no links in it.
-    pub fn stranger(self, path: &Path, file: &Metadata) -> io::Result<Option<String>> {
+    pub fn find_untrusted(self, path: &Path, file: &Metadata) -> io::Result<Option<String>> {
         let shown = |path: &Path| format!("{:?}", path.display().to_string());
-        if !self.owns(file) && Some(file.uid()) != self.also {
+        if !self.is_trusted_owner(file) && Some(file.uid()) != self.also {
             return Ok(Some(format!("{} belongs to user {}", shown(path), file.uid())));
         }
         if is_open_to_others(file) {
-            return Ok(Some(format!("{} may be written to by others (mode {})", shown(path), mode(file))));
+            return Ok(Some(format!(
+                "{} may be written to by others (mode {})",
+                shown(path),
+                mode_text(file)
+            )));
         }
         for directory in path.ancestors().skip(1).filter(|directory| directory.is_absolute()) {
-            if let Some(who) = self.stranger_in(&fs::symlink_metadata(directory)?) {
+            if let Some(who) = self.find_untrusted_directory_owner(&fs::symlink_metadata(directory)?) {
                 return Ok(Some(format!("directory {} {who}", shown(directory))));
             }
         }
@@ -56,19 +60,19 @@ impl Trusted {
     }
 
     /// Who else may put something in the place of what lies in a directory.
-    fn stranger_in(self, found: &Metadata) -> Option<String> {
-        if !self.owns(found) {
+    fn find_untrusted_directory_owner(self, found: &Metadata) -> Option<String> {
+        if !self.is_trusted_owner(found) {
             return Some(format!("belongs to user {}", found.uid()));
         }
         (is_open_to_others(found) && found.mode() & STICKY == 0)
-            .then(|| format!("may be written to by others (mode {})", mode(found)))
+            .then(|| format!("may be written to by others (mode {})", mode_text(found)))
     }
 
     /// Who else may replace what lies in a directory, or the directory itself; `None` also where it cannot be seen.
-    pub fn stranger_at(self, directory: &Path) -> Option<String> {
+    pub fn find_untrusted_above(self, directory: &Path) -> Option<String> {
         let whole = fs::canonicalize(directory).ok()?;
         whole.ancestors().find_map(|directory| {
-            let who = self.stranger_in(&fs::symlink_metadata(directory).ok()?)?;
+            let who = self.find_untrusted_directory_owner(&fs::symlink_metadata(directory).ok()?)?;
             Some(format!("directory {:?} {who}", directory.display().to_string()))
         })
     }
@@ -80,7 +84,7 @@ fn is_open_to_others(found: &Metadata) -> bool {
     found.mode() & OTHERS_WRITE != 0 || (found.mode() & GROUP_WRITES != 0 && !group_is_owners)
 }
 
-fn mode(found: &Metadata) -> String {
+fn mode_text(found: &Metadata) -> String {
     format!("{:o}", found.mode() & 0o7777)
 }
 
@@ -89,16 +93,16 @@ fn mode(found: &Metadata) -> String {
 ///
 /// # Errors
 /// The system's; one that [`is_disobeyed`] tells where somebody else than root and the caller decides what it says.
-pub fn open_obeyed(path: &Path) -> io::Result<File> {
+pub fn open_trusted(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
-    let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, Disobeyed(why));
-    if !Trusted::caller().owns(&found) {
+    let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, UntrustedFile(why));
+    if !Trusted::root_and_caller().is_trusted_owner(&found) {
         return Err(disobeyed(format!("it belongs to user {}, neither to you nor to root", found.uid())));
     }
     if found.is_file() && is_open_to_others(&found) {
-        return Err(disobeyed(format!("others may write to it (mode {})", mode(&found))));
+        return Err(disobeyed(format!("others may write to it (mode {})", mode_text(&found))));
     }
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
@@ -108,11 +112,11 @@ pub fn open_obeyed(path: &Path) -> io::Result<File> {
 /// Why what a file says is not done.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Disobeyed(String);
+struct UntrustedFile(String);
 
 /// Whether a file is there, and another user's.
-pub fn is_disobeyed(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Disobeyed>)
+pub fn is_untrusted(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<UntrustedFile>)
 }
 
 /// A regular file, open, with its place: links on the way are followed before, and none when it is opened, which never
@@ -124,20 +128,20 @@ pub fn open_regular(path: &Path) -> io::Result<(File, PathBuf, Metadata)> {
     let whole = fs::canonicalize(path)?;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     // A device may do something when it is opened.
-    let what = no_file(&fs::symlink_metadata(&whole)?);
+    let what = non_file_kind(&fs::symlink_metadata(&whole)?);
     if let Some(what) = what {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what} and no file")));
     }
     let file = OpenOptions::new().read(true).custom_flags(flags).open(&whole)?;
     let found = file.metadata()?;
-    match no_file(&found) {
+    match non_file_kind(&found) {
         Some(what) => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what} and no file"))),
         None => Ok((file, whole, found)),
     }
 }
 
 /// What something is that is no regular file.
-pub fn no_file(found: &Metadata) -> Option<&'static str> {
+pub fn non_file_kind(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
     let kind = found.file_type();
     match () {
@@ -160,9 +164,9 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, chown};
 
-    fn judged(path: &Path) -> Option<String> {
+    fn untrusted_part(path: &Path) -> Option<String> {
         let (_, whole, found) = open_regular(path).unwrap();
-        Trusted::caller().stranger(&whole, &found).unwrap()
+        Trusted::root_and_caller().find_untrusted(&whole, &found).unwrap()
     }
 
     #[test]
@@ -174,29 +178,32 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         set(&file, 0o644);
-        assert_eq!(judged(&file), None);
+        assert_eq!(untrusted_part(&file), None);
         set(&file, 0o666);
-        assert!(judged(&file).unwrap().contains("may be written to by others (mode 666)"));
+        assert!(untrusted_part(&file).unwrap().contains("may be written to by others (mode 666)"));
         set(&file, 0o644);
         set(&below, 0o777);
-        assert!(judged(&file).unwrap().starts_with("directory"));
-        assert!(Trusted::caller().stranger_at(&below).is_some());
+        assert!(untrusted_part(&file).unwrap().starts_with("directory"));
+        assert!(Trusted::root_and_caller().find_untrusted_above(&below).is_some());
         set(&below, 0o1777);
-        assert_eq!(judged(&file), None, "sticky");
+        assert_eq!(untrusted_part(&file), None, "sticky");
         set(&below, 0o755);
         set(dir.path(), 0o777);
-        assert!(judged(&file).unwrap().contains("may be written to"), "a directory above");
+        assert!(untrusted_part(&file).unwrap().contains("may be written to"), "a directory above");
         set(dir.path(), 0o755);
         if !rustix::process::geteuid().is_root() {
             return;
         }
         chown(&file, Some(12345), None).unwrap();
-        assert!(judged(&file).unwrap().ends_with("belongs to user 12345"));
+        assert!(untrusted_part(&file).unwrap().ends_with("belongs to user 12345"));
         let (_, whole, found) = open_regular(&file).unwrap();
-        assert_eq!(Trusted::caller().and(Some(12345)).stranger(&whole, &found).unwrap(), None);
+        assert_eq!(
+            Trusted::root_and_caller().with_file_owner(Some(12345)).find_untrusted(&whole, &found).unwrap(),
+            None
+        );
         chown(&file, Some(0), None).unwrap();
         chown(&below, Some(12345), None).unwrap();
-        assert!(judged(&file).unwrap().contains("belongs to user 12345"));
+        assert!(untrusted_part(&file).unwrap().contains("belongs to user 12345"));
     }
 
     #[test]
@@ -208,19 +215,19 @@ mod tests {
         set(0o644);
         let read = |path: &Path| {
             let mut text = String::new();
-            open_obeyed(path)?.take(10).read_to_string(&mut text).map(|_| text)
+            open_trusted(path)?.take(10).read_to_string(&mut text).map(|_| text)
         };
         assert_eq!(read(&file).unwrap(), "x");
         assert_eq!(read(Path::new("/dev/zero")).unwrap(), "\0".repeat(10));
         assert!(read(Path::new("/dev/null")).unwrap().is_empty());
-        assert!(!is_disobeyed(&read(&dir.path().join("absent")).unwrap_err()));
+        assert!(!is_untrusted(&read(&dir.path().join("absent")).unwrap_err()));
         set(0o646);
-        assert!(is_disobeyed(&read(&file).unwrap_err()));
+        assert!(is_untrusted(&read(&file).unwrap_err()));
         set(0o644);
         if rustix::process::geteuid().is_root() {
             chown(&file, Some(12345), None).unwrap();
             let refused = read(&file).unwrap_err();
-            assert!(is_disobeyed(&refused));
+            assert!(is_untrusted(&refused));
             assert_eq!(refused.to_string(), "it belongs to user 12345, neither to you nor to root");
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{DomainState, SecurityModel, Why};
 use foundry_core::record::{Owner, Record};
-use foundry_core::text::{is_unseen, shell_word};
+use foundry_core::text::{is_unseen, quote_for_shell};
 use foundry_core::units::Bytes;
 
 /// What a host can run, from its capabilities.
@@ -84,7 +84,7 @@ pub struct KeptOnUndefine {
 /// A domain in a command to be copied: its name, or, where that holds what nobody sees, its UUID. Whoever copies a name
 /// that looks like another's means the other.
 pub fn shell_name(name: &str, uuid: Uuid) -> Cow<'_, str> {
-    if name.chars().any(is_unseen) { uuid.to_string().into() } else { shell_word(name) }
+    if name.chars().any(is_unseen) { uuid.to_string().into() } else { quote_for_shell(name) }
 }
 
 /// What a command calls a domain: its name, or its UUID if the name holds something unseen.

@@ -7,7 +7,7 @@ use crate::support::bench::{Bench, GENTLE, GIB, disk_request};
 use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::operations::disk::{self, attach, detach, plan_detach, resize};
 use foundry::operations::vm::inspect::{get_vm, list_vms};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 /// The calls, one a line, in a form that can be read.
 fn calls(bench: &Bench) -> String {
@@ -157,7 +157,7 @@ fn attach_asks_once() {
 #[test]
 fn resize_asks_once() {
     let bench = Bench::with_web();
-    resize(&bench.context(), "web", "boot", SizeWish::To(Bytes(40 * GIB))).unwrap();
+    resize(&bench.context(), "web", "boot", SizeRequest::To(Bytes(40 * GIB))).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web

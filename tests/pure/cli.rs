@@ -288,7 +288,7 @@ fn listings_have_the_forms_of_kubectl() {
     assert!(on_test(&["pool", "info", "default-pool"]).stdout.contains("Target:     /default-pool\n"));
     let yaml = on_test(&["vm", "info", "test", "-o", "yaml"]).stdout;
     assert_eq!(yaml, on_test(&["get", "test", "-o", "yaml"]).stdout, "same as get");
-    foundry::manifest::load(&yaml, "get.yaml").unwrap();
+    foundry::manifest::load_text(&yaml, "get.yaml").unwrap();
     assert!(on_test(&["get", "test"]).stdout.contains("Managed:     no\n"));
     assert!(
         on_test(&["storage", "status"]).stdout.contains("All file systems: 100 GiB of 100 GiB available")

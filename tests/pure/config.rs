@@ -463,7 +463,7 @@ fn configured_defaults_stand_for_what_nobody_wrote_and_for_nothing_else() {
     };
     let stored = |interfaces: &str| {
         let text = SMALL.replace("{network: default}", interfaces);
-        let plan = VmPlan::from_manifest(&manifest::load(&text, "vm").unwrap()[0], &defaults).unwrap();
+        let plan = VmPlan::from_manifest(&manifest::load_text(&text, "vm").unwrap()[0], &defaults).unwrap();
         let told = |i: &NetworkInterface| (i.bridge.clone().unwrap_or_default(), i.dns_servers.join(","));
         plan.manifest.spec.network_interfaces.iter().map(told).collect::<Vec<_>>()
     };

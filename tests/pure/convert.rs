@@ -10,8 +10,8 @@ use std::process::Command;
 use crate::support::again;
 use crate::support::deadline::CommandInTime as _;
 use crate::support::shown::Shown;
-use foundry::convert::{Conversion, ImageFormat, convert};
-use foundry::disk_image::{DiskImage, probe};
+use foundry::convert::{Conversion, ImageFormat, convert_file};
+use foundry::disk_image::{DiskImage, detect_format};
 use foundry::{Error, Kind};
 
 const MIB: usize = 1 << 20;
@@ -43,7 +43,14 @@ fn qemu_img(directory: &Path, arguments: &[&str]) {
 
 fn converted(directory: &Path, name: &str, to: ImageFormat) -> Result<File, Error> {
     let image = File::open(directory.join(name)).unwrap();
-    convert(Conversion { from: "disk.img", image: &image, to, directory, stop: &|| false, written: &|_| {} })
+    convert_file(Conversion {
+        from: "disk.img",
+        image: &image,
+        to,
+        directory,
+        stop: &|| false,
+        written: &|_| {},
+    })
 }
 
 fn bytes(mut file: File) -> Vec<u8> {
@@ -89,7 +96,7 @@ fn a_disk_is_the_same_whatever_it_comes_in() {
         assert!(bytes(raw) == disk, "{options:?}");
         let qcow2 = bytes(converted(dir.path(), "image", ImageFormat::Qcow2).unwrap());
         assert!(qcow2.len() < 4 * MIB, "{options:?}");
-        let Ok(DiskImage::Qcow2(header)) = probe(&qcow2) else { panic!("{options:?}") };
+        let Ok(DiskImage::Qcow2(header)) = detect_format(&qcow2) else { panic!("{options:?}") };
         assert_eq!(header.virtual_size.0, disk.len() as u64, "{options:?}");
         // And back, which tells what is in it.
         std::fs::write(dir.path().join("back"), qcow2).unwrap();
@@ -148,7 +155,7 @@ fn a_vhd_keeps_its_end_whoever_made_it() {
             let raw = bytes(converted(dir.path(), name, ImageFormat::Raw).unwrap());
             assert!(raw == disk, "{name} by {creator:?}: {} bytes", raw.len());
             let qcow2 = bytes(converted(dir.path(), name, ImageFormat::Qcow2).unwrap());
-            let Ok(DiskImage::Qcow2(header)) = probe(&qcow2) else { panic!("{name}") };
+            let Ok(DiskImage::Qcow2(header)) = detect_format(&qcow2) else { panic!("{name}") };
             assert_eq!(header.virtual_size.0, disk.len() as u64, "{name} by {creator:?}");
         }
         // One that is shorter than its footer says lost something in its middle.
@@ -321,14 +328,14 @@ fn a_conversion_can_be_stopped() {
         stop: &stop,
         written: &tell,
     };
-    let error = convert(conversion).unwrap_err();
+    let error = convert_file(conversion).unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
         (Kind::Interrupted, "interrupted while disk.img was converted")
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let stopped = Conversion { stop: &|| true, ..conversion };
-    assert_eq!(convert(stopped).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(convert_file(stopped).unwrap_err().kind(), Kind::Interrupted);
 }
 
 /// A file system of 1 MiB, where this process may mount one.
@@ -359,7 +366,7 @@ fn a_lack_of_room_is_found_before() {
         let to = ImageFormat::Qcow2;
         let conversion =
             Conversion { from: "disk.img", image: &image, to, directory, stop: &|| false, written: &|_| {} };
-        let error = convert(conversion).unwrap_err();
+        let error = convert_file(conversion).unwrap_err();
         let cause = error.cause().unwrap();
         assert!(
             cause.starts_with("it needs up to ") && cause.contains(" for the time being, and 1"),

@@ -9,7 +9,7 @@ use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::create::dry_run;
-use foundry::record::{Role, State};
+use foundry::record::{RecordState, VolumeRole};
 
 /// The calls that change something, in the order of ARCHITECTURE.md.
 #[test]
@@ -91,15 +91,15 @@ fn the_record_is_whole_as_soon_as_there_is_a_domain() {
     bench.create(&plan(WEB)).unwrap_err();
     bench.host.heal();
     let record = bench.record("web");
-    assert_eq!(record.state, State::Creating);
+    assert_eq!(record.state, RecordState::Creating);
     let planned: Vec<_> = record.volumes.iter().map(|v| (v.role, v.name.as_str(), v.path.as_str())).collect();
     assert_eq!(
         planned,
         [
-            (Role::Boot, "web_boot", "/pool/vms/web_boot"),
-            (Role::Data, "web_data-vdb", "/pool/vms/web_data-vdb"),
-            (Role::Data, "web_data-vdc", "/pool/vms/web_data-vdc"),
-            (Role::Seed, "web_cloudinit", "/pool/vms/web_cloudinit"),
+            (VolumeRole::Boot, "web_boot", "/pool/vms/web_boot"),
+            (VolumeRole::Data, "web_data-vdb", "/pool/vms/web_data-vdb"),
+            (VolumeRole::Data, "web_data-vdc", "/pool/vms/web_data-vdc"),
+            (VolumeRole::Seed, "web_cloudinit", "/pool/vms/web_cloudinit"),
         ]
     );
     assert_eq!(record.volumes[0].backing.as_deref(), Some("/pool/images/debian-12"));
@@ -129,9 +129,9 @@ fn the_record_holds_no_secret_and_says_which_there_are() {
 #[test]
 fn the_record_says_created_in_the_definition_too() {
     let bench = Bench::with_web();
-    assert_eq!(bench.record("web").state, State::Created);
+    assert_eq!(bench.record("web").state, RecordState::Created);
     bench.host.set_state("web", DomainState::ShutOff);
-    assert_eq!(bench.record("web").state, State::Created);
+    assert_eq!(bench.record("web").state, RecordState::Created);
 }
 
 /// FACTS 2: a manifest with `&`, `<` and `]]>` in it reaches the record as it is.

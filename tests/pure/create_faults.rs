@@ -110,7 +110,7 @@ fn after_a_kill_at_every_call_the_same_create_ends_with_what_was_asked_for() {
             let again = bench.create(&plan(WEB));
             // From the mark on it is whole, started or not.
             let whole_already =
-                bench.record("web").state == foundry::record::State::Created && again.is_err();
+                bench.record("web").state == foundry::record::RecordState::Created && again.is_err();
             if whole_already {
                 assert!(again.unwrap_err().text().contains("VM 'web' exists"), "{label}");
             } else {
@@ -185,7 +185,7 @@ fn what_is_left_of_a_whole_vm_is_not_called_whole() {
     bench.host.fail_calls_named("delete_volume foundry-vms/web_boot");
     bench.create(&plan(WEB)).unwrap_err();
     bench.host.heal();
-    assert_eq!(bench.record("web").state, foundry::record::State::Creating);
+    assert_eq!(bench.record("web").state, foundry::record::RecordState::Creating);
     bench.next_run("web");
     bench.create(&plan(WEB)).unwrap();
 }

@@ -6,7 +6,7 @@ use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnShutdown};
 use foundry::host::{Domain, Domains};
 use foundry::operations::Cancel;
-use foundry::record::State;
+use foundry::record::RecordState;
 use foundry::{Code, Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -140,7 +140,7 @@ fn ctrl_c_while_the_guest_is_waited_for_leaves_the_vm_whole() {
     let (bench, error) = at_call("request_shutdown", |_| {});
     assert_eq!(error.kind(), Kind::Interrupted);
     assert_eq!(error.outcome_texts(), ["nothing was removed; VM 'web' still runs"]);
-    assert_eq!(bench.record("web").state, State::Created);
+    assert_eq!(bench.record("web").state, RecordState::Created);
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
 }
 
@@ -156,7 +156,7 @@ fn the_mark_of_another_process_is_not_taken_back() {
     let told = error.outcome_texts().join("\n");
     assert!(told.contains("VM 'web' is half destroyed") && !told.contains("nothing was removed"), "{told}");
     let record = bench.record("web");
-    assert_eq!((record.state, record.maker.host.as_str()), (State::Destroying, "another machine"));
+    assert_eq!((record.state, record.maker.host.as_str()), (RecordState::Destroying, "another machine"));
 }
 
 /// It stops between two volumes, not only before and after all of them.
@@ -191,7 +191,8 @@ fn kept_disks_stay_whatever_fails_and_a_second_destroy_does_not_take_them() {
         slow,
         |bench| bench.destroy("web", KEEP),
         |bench, _, effect, label| {
-            let was_marked = still_there(bench).is_some() && bench.record("web").state == State::Destroying;
+            let was_marked =
+                still_there(bench).is_some() && bench.record("web").state == RecordState::Destroying;
             if was_marked {
                 let named: Vec<_> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
                 assert_eq!(named, ["web_cloudinit"], "{label}: what the record names goes next time");

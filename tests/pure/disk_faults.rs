@@ -13,8 +13,8 @@ use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
 use foundry::operations::disk::{attach, detach, plan_detach, resize};
-use foundry::record::Role;
-use foundry::units::{Bytes, SizeWish};
+use foundry::record::VolumeRole;
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -32,7 +32,7 @@ fn detach_it(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
 }
 
 fn grow_it(bench: &Bench) -> Result<(), Error> {
-    resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(15 * GIB))).map(drop)
+    resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(15 * GIB))).map(drop)
 }
 
 /// A VM whose guest takes a moment to let go of a disk.
@@ -135,7 +135,7 @@ fn an_attach_that_fails_at_any_call_is_finished_by_the_same_again() {
             attach_it(bench).unwrap_or_else(|e| panic!("{label}, again: {}", whole(&e)));
         }
         assert_whole(bench, "vdd", NEW, label);
-        let data = bench.record("web").volumes.into_iter().filter(|v| v.role == Role::Data).count();
+        let data = bench.record("web").volumes.into_iter().filter(|v| v.role == VolumeRole::Data).count();
         assert_eq!(data, 3, "{label}: one disk, and not two");
         assert_destroyed(bench, label);
     });

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
 use foundry::disk_image::{
-    DiskImage, Encryption, ForeignFormat, HEADER_LENGTH, HeaderError, NoDisk, Qcow2, is_torso, is_vhd_footer,
-    probe,
+    DiskImage, Encryption, ForeignFormat, HEADER_LENGTH, HeaderError, NotADisk, Qcow2, detect_format,
+    is_partial_image, is_vhd_footer,
 };
 use foundry::units::Bytes;
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn head(file: &Path) -> Vec<u8> {
 }
 
 fn qcow2(head: &[u8]) -> Qcow2 {
-    match probe(head) {
+    match detect_format(head) {
         Ok(DiskImage::Qcow2(header)) => header,
         other => panic!("{other:?}"),
     }
@@ -40,7 +40,7 @@ fn qcow2(head: &[u8]) -> Qcow2 {
 
 #[track_caller]
 fn refused(head: &[u8], words: &str) {
-    let refusal = probe(head).unwrap().refusal().unwrap();
+    let refusal = detect_format(head).unwrap().refusal().unwrap();
     assert!(refusal.contains(words), "{refusal}");
 }
 
@@ -92,7 +92,7 @@ fn what_a_qcow2_lies_on_is_named_and_refused() {
             made(dir.path(), &["-f", "qcow2", "-o", compat, "-b", "base ,\"x\"", "-F", "qcow2", "a.img"]);
         assert_eq!(qcow2(&head).backing_file.as_deref(), Some("base ,\"x\""));
         refused(&head, r#"it is an overlay on "base ,\"x\"";"#);
-        assert_eq!(probe(&head).unwrap().driver(), None);
+        assert_eq!(detect_format(&head).unwrap().driver(), None);
     }
     let head = made(dir.path(), &["-f", "qcow2", "-o", "data_file=d.bin", "a.img", "1G"]);
     refused(&head, "its data lies in another file (\"d.bin\")");
@@ -132,7 +132,7 @@ fn snapshots_inside_are_told_and_no_hindrance() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path(), &["-f", "qcow2", "a.img", "1M"]);
     run(dir.path(), "qemu-img", &["snapshot", "-c", "one", "a.img"]);
-    let image = probe(&head(&dir.path().join("a.img"))).unwrap();
+    let image = detect_format(&head(&dir.path().join("a.img"))).unwrap();
     assert_eq!(image.refusal(), None);
     assert!(image.note().unwrap().contains("a snapshot inside"));
 }
@@ -156,13 +156,13 @@ fn hostile_headers_are_errors() {
     ] {
         // A length makes the name of a backing file count.
         let named = patched(&head, 16, &1024u32.to_be_bytes());
-        assert_eq!(probe(&patched(&named, at, bytes)), Err(error), "{at}");
+        assert_eq!(detect_format(&patched(&named, at, bytes)), Err(error), "{at}");
     }
     let (offset, length) = (512u64.to_be_bytes(), 3u32.to_be_bytes());
     let named = patched(&patched(&head, 8, &offset), 16, &length);
-    assert_eq!(probe(&patched(&named, 512, b"\xff\xfe\xfd")), Err(HeaderError::BackingName));
+    assert_eq!(detect_format(&patched(&named, 512, b"\xff\xfe\xfd")), Err(HeaderError::BackingName));
     for length in 4..112 {
-        assert_eq!(probe(&head[..length]), Err(HeaderError::Truncated), "{length}");
+        assert_eq!(detect_format(&head[..length]), Err(HeaderError::Truncated), "{length}");
     }
     refused(&patched(&head, 24, &[0; 8]), "its disk has no bytes");
 }
@@ -186,7 +186,7 @@ fn foreign_images_are_named_and_those_on_others_told_apart() {
     ] {
         let [name, option] = arguments;
         let head = made(dir.path(), &["-f", name, "-o", option, "a.img", "64M"]);
-        let image = probe(&head).unwrap();
+        let image = detect_format(&head).unwrap();
         let DiskImage::Foreign(foreign) = &image else { panic!("{arguments:?}: {image:?}") };
         assert_eq!((foreign.format, image.driver(), image.format()), (format, driver, None), "{arguments:?}");
         let refusal = image.refusal().unwrap();
@@ -205,7 +205,7 @@ fn foreign_overlays_are_not_taken() {
         std::fs::rename(dir.path().join("a.img"), dir.path().join("base")).unwrap();
         let head = made(dir.path(), &["-f", format, "-b", "base", "-F", format, "a.img"]);
         refused(&head, "lies on another image");
-        assert_eq!(probe(&head).unwrap().driver(), None, "{format}");
+        assert_eq!(detect_format(&head).unwrap().driver(), None, "{format}");
     }
     // Those that qemu-img does not make.
     let vdi = made(dir.path(), &["-f", "vdi", "a.img", "64M"]);
@@ -236,9 +236,9 @@ fn a_vhd_of_fixed_size_is_known_by_its_end() {
 #[test]
 fn raw_is_what_a_firmware_would_start() {
     let mut sector = vec![0; 1 << 16];
-    assert_eq!(probe(&sector), Ok(DiskImage::Unknown));
+    assert_eq!(detect_format(&sector), Ok(DiskImage::Unknown));
     sector[510..512].copy_from_slice(&[0x55, 0xaa]);
-    assert_eq!(probe(&sector), Ok(DiskImage::Unknown), "nothing to start and no partition");
+    assert_eq!(detect_format(&sector), Ok(DiskImage::Unknown), "nothing to start and no partition");
     for (at, bytes, is_raw) in [
         (0, b"\xeb\x63\x90".as_slice(), true),
         // Active, of type 83, from 2048 on, 100 sectors.
@@ -249,10 +249,10 @@ fn raw_is_what_a_firmware_would_start() {
         (446, &[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0], false),
         (446, &[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0], false),
     ] {
-        let image = probe(&patched(&sector, at, bytes)).unwrap();
+        let image = detect_format(&patched(&sector, at, bytes)).unwrap();
         assert_eq!(image == DiskImage::Raw, is_raw, "{at} {bytes:?}");
         assert_eq!(image.driver(), is_raw.then_some("raw"));
-        assert_eq!(probe(&patched(&sector, at, bytes)[..511]), Ok(DiskImage::Unknown));
+        assert_eq!(detect_format(&patched(&sector, at, bytes)[..511]), Ok(DiskImage::Unknown));
     }
 }
 
@@ -265,11 +265,11 @@ fn a_gpt_is_enough() {
         let script = format!("printf 'g\\nn\\n\\n\\n+4M\\nw\\n' | fdisk --sector-size {sector} a.img");
         run(dir.path(), "sh", &["-c", &script]);
         let mut head = head(&dir.path().join("a.img"));
-        assert_eq!(probe(&head), Ok(DiskImage::Raw), "{sector}");
+        assert_eq!(detect_format(&head), Ok(DiskImage::Raw), "{sector}");
         head[..512].fill(0);
-        assert_eq!(probe(&head), Ok(DiskImage::Raw), "{sector}, without the protective MBR");
+        assert_eq!(detect_format(&head), Ok(DiskImage::Raw), "{sector}, without the protective MBR");
         let block: usize = sector.parse().unwrap();
-        assert_eq!(probe(&patched(&head, block + 24, &[2])), Ok(DiskImage::Unknown));
+        assert_eq!(detect_format(&patched(&head, block + 24, &[2])), Ok(DiskImage::Unknown));
     }
 }
 
@@ -279,7 +279,10 @@ fn installers_are_no_disks_even_where_they_have_a_boot_sector() {
     std::fs::create_dir(dir.path().join("d")).unwrap();
     std::fs::write(dir.path().join("d/boot.bin"), [0xeb; 2048]).unwrap();
     run(dir.path(), "genisoimage", &["-quiet", "-o", "a.img", "d"]);
-    assert_eq!(probe(&head(&dir.path().join("a.img"))), Ok(DiskImage::NoDisk(NoDisk::Iso { boots: false })));
+    assert_eq!(
+        detect_format(&head(&dir.path().join("a.img"))),
+        Ok(DiskImage::NoDisk(NotADisk::Iso { boots: false }))
+    );
     run(dir.path(), "genisoimage", &["-quiet", "-b", "boot.bin", "-no-emul-boot", "-o", "a.img", "d"]);
     let installer = head(&dir.path().join("a.img"));
     refused(&installer, "an installer or a live system and no disk");
@@ -314,13 +317,13 @@ fn what_downloads_turn_out_to_be_is_said() {
 
 #[test]
 fn what_has_no_beginning_is_a_torso_and_no_image() {
-    assert!(is_torso(&[0; 1024]) && !is_torso(&[]));
+    assert!(is_partial_image(&[0; 1024]) && !is_partial_image(&[]));
     let mark = b"foundry: an image on its way in\n";
-    assert!(is_torso(mark) && !is_torso(b"foundry"));
+    assert!(is_partial_image(mark) && !is_partial_image(b"foundry"));
     // A boot sector behind it makes no image of it.
     let both = patched(&patched(&[0; 1024], 0, mark), 510, &[0x55, 0xaa]);
-    assert!(probe(&both) == Ok(DiskImage::Unknown) && is_torso(&both));
-    assert!(!is_torso(&patched(&[0; 1024], 1000, &[1])));
+    assert!(detect_format(&both) == Ok(DiskImage::Unknown) && is_partial_image(&both));
+    assert!(!is_partial_image(&patched(&[0; 1024], 1000, &[1])));
 }
 
 /// Some header of each kind, to be cut and changed.
@@ -337,9 +340,9 @@ fn headers() -> Vec<Vec<u8>> {
 
 /// All that can be asked of any bytes.
 fn look(head: &[u8]) {
-    is_torso(head);
+    is_partial_image(head);
     is_vhd_footer(head);
-    if let Ok(image) = probe(head) {
+    if let Ok(image) = detect_format(head) {
         assert!(!image.to_string().is_empty());
         assert_eq!(
             image.format().is_some(),
@@ -395,7 +398,7 @@ proptest! {
         if info.status.success() {
             let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
             let backing = info["backing-filename"].as_str().filter(|name| !name.is_empty());
-            match probe(&bytes) {
+            match detect_format(&bytes) {
                 Ok(DiskImage::Qcow2(header)) => {
                     prop_assert_eq!(Some(header.virtual_size.0 / 512 * 512), info["virtual-size"].as_u64());
                     prop_assert_eq!(Some(header.cluster_size), info["cluster-size"].as_u64().map(Bytes));

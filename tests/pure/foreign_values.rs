@@ -18,8 +18,8 @@ use foundry::operations::storage::{pools, status};
 use foundry::operations::vm::wait::{Goal, wait_for_vm};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
-use foundry::text::{is_unseen, printable, shell_word};
-use foundry::units::{Bytes, SizeWish};
+use foundry::text::{escape_unseen, is_unseen, quote_for_shell};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::words;
 use foundry::{Error, Kind};
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn look_at_all(bench: &Bench, name: &str, of: &str) {
     look(seed::plan_eject(&context, name, true), of);
     for disk in ["vda", "vdb", HOSTILE] {
         look(disk::plan_detach(&context, name, disk, false), of);
-        look(disk::resize(&context, name, disk, SizeWish::To(Bytes(GIB))), of);
+        look(disk::resize(&context, name, disk, SizeRequest::To(Bytes(GIB))), of);
     }
     look(gc::find_leftovers(&context, None), of);
     look(status::storage_status(&context), of);
@@ -98,11 +98,11 @@ fn the_tests_list_and_foundrys_are_one() {
         assert_eq!(is_stray(c), is_unseen(c), "U+{:04X}", u32::from(c));
     }
     assert!(HOSTILE.contains(FORGED));
-    let shown = printable(HOSTILE);
+    let shown = escape_unseen(HOSTILE);
     assert_lines(&shown, "the value");
-    assert_eq!(printable(&shown), shown);
+    assert_eq!(escape_unseen(&shown), shown);
     for value in [HOSTILE, HOSTILE_NAME, "web\u{200b}", "\u{1b}"] {
-        let word = shell_word(value);
+        let word = quote_for_shell(value);
         assert_lines(&word, "the word");
         assert!(word.starts_with("$'"), "{word}");
     }
@@ -130,7 +130,7 @@ fn each_field_of_a_record_is_seen_and_stays_in_its_line() {
             look_at_all(&bench, "web", &leaf);
             look(bench.destroy("web", FORCE), &leaf);
             for told in bench.told.warnings() {
-                assert_lines(&printable(&told), &leaf);
+                assert_lines(&escape_unseen(&told), &leaf);
             }
         }
     }
@@ -181,7 +181,7 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     let seen = inspect::get_vm(&bench.context(), name).unwrap();
     let said = seen.advice.as_ref().map(words::render_advice).unwrap_or_default();
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
-    let error = disk::resize(&bench.context(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
+    let error = disk::resize(&bench.context(), name, "vda", SizeRequest::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();
     assert!(hint.contains(&format!("foundry destroy {uuid} removes it")), "{hint}");
     assert!(error.message().contains(r"'web\u{202e}'"), "{error}");
@@ -238,7 +238,7 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
 #[test]
 fn lines_of_a_console_are_marked() {
     let lines = ["one".to_owned(), HOSTILE.to_owned()];
-    let error = Error::new(Kind::Vm, "x").outcome(Outcome::excerpt("the console's last lines:", &lines));
+    let error = Error::new(Kind::Vm, "x").outcome(Outcome::from_lines("the console's last lines:", &lines));
     let said = &error.outcome_texts()[0];
     assert_lines(said, "the console");
     assert!(said.lines().skip(1).all(|line| line.starts_with("  | ")), "{said}");

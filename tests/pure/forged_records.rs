@@ -210,7 +210,7 @@ fn detach_and_eject_delete_the_vms_own_only() {
 
 /// What a guest wrote at the beginning of its raw disk, which was kept then.
 fn mark_of_a_guest() -> Vec<u8> {
-    let maker = Maker { started: 1, ..Maker::current() };
+    let maker = Maker { started: 1, ..Maker::this_process() };
     let maker = serde_json::to_string(&maker).unwrap();
     format!("foundry: an image on its way in\n0f9c7a52-3c4e-4b1a-9d7e-5a6b7c8d9e0f\n{maker}\n").into_bytes()
 }

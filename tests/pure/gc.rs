@@ -16,7 +16,7 @@ use foundry::operations::gc::{
     LeftoverAction, LeftoverKind, LeftoverName, Leftovers, LibvirtPaths, choose_leftovers, execute_cleanup,
     find_leftovers,
 };
-use foundry::record::State;
+use foundry::record::RecordState;
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
 
@@ -105,7 +105,7 @@ fn a_creation_broken_off_at_any_call_is_removed() {
     let removed = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let state = bench.host.domain("web").unwrap().map(|_| bench.record("web").state);
-        if !effect.breaks() || state == Some(State::Created) {
+        if !effect.breaks() || state == Some(RecordState::Created) {
             return;
         }
         bury_all(bench);
@@ -124,8 +124,11 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
     let clean = Bench::new().host.fingerprint();
     let finished = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
-        let half =
-            bench.host.domain("web").unwrap().is_some_and(|_| bench.record("web").state == State::Destroying);
+        let half = bench
+            .host
+            .domain("web")
+            .unwrap()
+            .is_some_and(|_| bench.record("web").state == RecordState::Destroying);
         if !effect.breaks() || !half {
             return;
         }

@@ -197,8 +197,8 @@ fn explain_finds_a_field_by_its_name() {
 /// What `explain` and editors show are the docstrings, which are written for users.
 #[test]
 fn every_field_is_described_in_words_for_users() {
-    let schema = schema::document();
-    let fields = Field::document(&schema).all();
+    let schema = schema::document_schema();
+    let fields = Field::document_root(&schema).all_fields();
     assert!(fields.len() > 50);
     for field in fields {
         let text = field.description();
@@ -249,8 +249,8 @@ fn the_manifest_has_a_clean_man_page_with_every_field() {
     let (pages, found) = pages_of(directory.path(), 5);
     assert_eq!(found, ["foundry.5"]);
     let page = std::fs::read_to_string(pages.join("foundry.5")).unwrap();
-    let schema = schema::document();
-    let fields = Field::document(&schema).all();
+    let schema = schema::document_schema();
+    let fields = Field::document_root(&schema).all_fields();
     assert!(fields.len() > 50);
     for field in fields {
         let entry = format!("\\fB{}\\fR", field.path);

@@ -52,10 +52,10 @@ fn with(record: &Value, leaf: &str, text: &str) -> Value {
 
 /// A record that is read is written as it was; one that is not says why in words for a terminal.
 fn judged(text: &str) {
-    let ((), took) = cpu::time(|| match Owner::of(Some(text)) {
+    let ((), took) = cpu::time(|| match Owner::parse_metadata(Some(text)) {
         Owner::Foundry(record) => {
             let written = Record::to_text(&record).unwrap();
-            assert_eq!(Owner::of(Some(&written)), Owner::Foundry(record));
+            assert_eq!(Owner::parse_metadata(Some(&written)), Owner::Foundry(record));
         }
         Owner::Unreadable(why) => assert!(!why.contains(is_stray), "{why:?}"),
         Owner::Foreign => panic!("{text:?} bears foundry's mark"),

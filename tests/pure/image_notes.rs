@@ -8,7 +8,7 @@ use foundry::Kind;
 use foundry::host::memory::Effect;
 use foundry::host::{Pools, Transfers, Volume, Volumes};
 use foundry::operations::image::{self, Age, ImageState, UnusedImage};
-use foundry::origin::Origin;
+use foundry::origin::ImageOrigin;
 use foundry::transfer::{Client, Expected, HttpSettings};
 
 const POOL: &str = "foundry-images";
@@ -287,7 +287,7 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
     let image = server.url("/x.qcow2");
     let bench = Bench::new();
     let ages = |list: &str, lists: &[Expected]| {
-        let noted = Origin { verified_by: Some(list.into()), ..origin(&image) };
+        let noted = ImageOrigin { verified_by: Some(list.into()), ..origin(&image) };
         let bytes = qcow2();
         let import = Image { origin: Some(noted), ..Image::unknown(&*bytes) };
         import.import(&bench, "x.qcow2").unwrap();

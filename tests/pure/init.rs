@@ -15,7 +15,7 @@ fn written(args: &[&str]) -> VirtualMachine {
     // As a file it can be rendered.
     let rendered = crate::support::command::run_with(&["render", "-", "--what", "all"], &ran.stdout);
     assert_eq!(rendered.code, 0, "{}", rendered.stderr);
-    manifest::load(&ran.stdout, "vm.yaml").unwrap().remove(0)
+    manifest::load_text(&ran.stdout, "vm.yaml").unwrap().remove(0)
 }
 
 fn key_file(directory: &Path) -> String {
@@ -35,10 +35,10 @@ fn flags_alone_say_everything() {
     let sizes = ["--vcpus", "3", "--memory", "1.5", "--disk", "7"];
     let vm = written(&[&ON_BRIDGE[..], &more, &sizes].concat());
     assert_eq!(vm.metadata.name.as_deref(), Some("web"));
-    assert_eq!(vm.spec.vcpus.unwrap().whole(), Some(3));
+    assert_eq!(vm.spec.vcpus.unwrap().to_u64(), Some(3));
     assert_eq!(vm.spec.memory_gib.unwrap().to_string(), "1.5");
     let disk = vm.spec.boot_disk.unwrap();
-    assert_eq!((disk.image.as_deref(), disk.size_gib.unwrap().whole()), (Some("debian-13.qcow2"), Some(7)));
+    assert_eq!((disk.image.as_deref(), disk.size_gib.unwrap().to_u64()), (Some("debian-13.qcow2"), Some(7)));
     let interface = &vm.spec.network_interfaces[0];
     assert_eq!(interface.ip.as_deref(), Some("10.20.30.41/24"));
     assert_eq!(interface.gateway.as_deref(), Some("10.20.30.1"));

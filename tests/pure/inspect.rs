@@ -189,7 +189,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
     bench.edit_record("web", |record| record["maker"]["host"] = "elsewhere".into());
     assert_eq!(at(&bench).1, "VMCreatingElsewhere");
     bench.edit_record("web", |record| {
-        record["maker"] = serde_json::to_value(foundry::record::Maker::current()).unwrap()
+        record["maker"] = serde_json::to_value(foundry::record::Maker::this_process()).unwrap()
     });
     bench.next_run("web");
     let (phase, reason, message) = at(&bench);
@@ -250,10 +250,10 @@ fn what_get_prints_can_be_created_again() {
         assert_eq!(shown.contains("secretsLeftOut"), vm.name.as_str() == "web");
         add_secrets(&bench.context(), &mut seen).unwrap();
         let text = yaml::write(&seen.vm).unwrap();
-        let again = &manifest::load(&text, "get.yaml").unwrap()[0];
+        let again = &manifest::load_text(&text, "get.yaml").unwrap()[0];
         let again = VmPlan::from_manifest(again, &Settings::default().defaults(None)).unwrap();
         let documents =
-            |plan: &VmPlan| plan.seed.as_ref().map(|s| cloud_init::documents(plan, s, "id").unwrap());
+            |plan: &VmPlan| plan.seed.as_ref().map(|s| cloud_init::build_seed_files(plan, s, "id").unwrap());
         assert_eq!(documents(&again), documents(&vm), "{text}");
         assert!(status(&seen).secrets_left_out.is_empty(), "{text}");
         let hardware = |plan: &VmPlan| {
@@ -384,14 +384,14 @@ fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
         bench.create(&raw_plan(raw)).unwrap();
         let mut seen = see(bench, "web");
         let text = format!("{:?} {}", seen.record(), seen.domain.record.as_ref().unwrap());
-        assert!(!text.contains(&foundry::record::digest(pin)) && !text.contains("salt: "), "{text}");
+        assert!(!text.contains(&foundry::record::digest_of(pin)) && !text.contains("salt: "), "{text}");
         add_secrets(&bench.context(), &mut seen).unwrap();
         assert!(status(&seen).secrets_left_out.is_empty());
         assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().raw_user_data.as_deref(), Some(pin));
     }
     let [one, two] = benches;
     assert_ne!(recorded(&one), recorded(&two));
-    let old = foundry::record::digest(pin);
+    let old = foundry::record::digest_of(pin);
     one.edit_record("web", |record| record["secrets"]["spec.cloudInit.rawUserData"] = old.clone().into());
     let mut seen = see(&one, "web");
     add_secrets(&one.context(), &mut seen).unwrap();

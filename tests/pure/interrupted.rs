@@ -6,7 +6,7 @@ use crate::support::manifests::{WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
-use foundry::record::State;
+use foundry::record::RecordState;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -68,7 +68,7 @@ fn the_same_create_replaces_what_a_dead_one_left() {
     bench.create(&plan(WEB)).unwrap();
     let clean = Bench::with_web();
     assert_eq!(shape(&bench.host), shape(&clean.host));
-    assert_eq!(bench.record("web").state, State::Created);
+    assert_eq!(bench.record("web").state, RecordState::Created);
     assert!(bench.told.done().contains(&"Remains of an interrupted creation removed".to_owned()));
 }
 

@@ -14,7 +14,7 @@ use foundry::host::{DomainState, Domains, Volumes};
 use foundry::operations::disk::{self, AttachRequest, attach};
 use foundry::operations::vm::{create, destroy, inspect, seed};
 use foundry::operations::{gc, image};
-use foundry::record::{Owner, State};
+use foundry::record::{Owner, RecordState};
 
 const NOTHING: [&str; 0] = [];
 
@@ -154,7 +154,7 @@ fn remains(bench: &Bench) -> Vec<String> {
 /// It runs and has all its disks, and nothing else is there.
 fn is_whole(bench: &Bench, label: &str) {
     let record = bench.record("web");
-    assert_eq!(record.state, State::Created, "{label}");
+    assert_eq!(record.state, RecordState::Created, "{label}");
     let runs = bench.host.domain("web").unwrap().unwrap().state == DomainState::Running;
     assert!(runs || label.contains(" is off"), "{label}");
     let files = bench.host.files();

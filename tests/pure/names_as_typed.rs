@@ -6,7 +6,7 @@ use crate::support::manifests::{WEB, plan};
 use foundry::host::Domains;
 use foundry::operations::disk::{self, attach};
 use foundry::operations::vm::{inspect, seed};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 /// What a shell may hand over for `web`, and what is none of it.
@@ -15,7 +15,7 @@ const SPELLINGS: [&str; 7] = ["web ", " web", "WEB", "Web", "web\t", "\u{a0}web"
 /// Everything that changes a VM.
 fn each_change(bench: &Bench, name: &str) -> Vec<(&'static str, Error)> {
     let context = bench.context();
-    let size = SizeWish::To(Bytes(900 * GIB));
+    let size = SizeRequest::To(Bytes(900 * GIB));
     vec![
         ("destroy", bench.destroy(name, GENTLE).unwrap_err()),
         ("destroy --force", bench.destroy(name, FORCE).unwrap_err()),

@@ -8,7 +8,7 @@ use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disk::{self, DiskView, Presence};
 use foundry::operations::gc;
 use foundry::operations::vm::seed;
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 /// Edits the definition of `web` as `virsh edit` does.
 fn edit(bench: &Bench, edit: impl Fn(String) -> String) {
@@ -76,7 +76,7 @@ fn a_disk_on_another_bus_is_the_same_disk() {
         assert_eq!((disk.device.as_str(), disk.presence), ("sdb", Presence::Attached));
         assert!(disk.role.is_some());
 
-        let size = SizeWish::To(Bytes(600 * GIB));
+        let size = SizeRequest::To(Bytes(600 * GIB));
         disk::resize(&bench.context(), "web", word, size).unwrap();
         let record = bench.record("web");
         let volume = record.volumes.iter().find(|v| v.name == "web_data-vdb").unwrap();
@@ -111,7 +111,7 @@ fn of_two_disks_that_changed_names_each_keeps_its_volume() {
     };
     let before = sizes(&bench);
     edit(&bench, swapped);
-    disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(700 * GIB))).unwrap();
+    disk::resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(700 * GIB))).unwrap();
     for ((name, was), (_, is)) in before.iter().zip(sizes(&bench)) {
         assert_eq!(is, if name == "web_data-vdc" { Bytes(700 * GIB) } else { *was }, "{name}");
     }
@@ -149,7 +149,7 @@ fn storage_that_was_moved_with_its_vm_is_still_the_vms() {
     assert!(all.iter().all(|d| d.role.is_some() && d.presence == Presence::Attached), "{all:?}");
     let left = gc::find_leftovers(&bench.context(), None).unwrap();
     assert!(left.found.iter().all(|r| !r.name.starts_with("web/")), "{:?}", left.found);
-    disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(600 * GIB))).unwrap();
+    disk::resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(600 * GIB))).unwrap();
     detach(&bench, "vdb");
     let ejection = seed::plan_eject(&bench.context(), "web", true).unwrap().unwrap();
     seed::eject_seed(&bench.context(), &ejection).unwrap();
@@ -183,7 +183,7 @@ fn what_took_the_place_of_a_disk_and_is_no_snapshot_is_not_committed() {
     let bench = off();
     bench.host.put_file("/pool/vms/copy", b"");
     edit(&bench, |xml| moved_to(&xml, "/pool/vms/web_data-vdb", "/pool/vms/copy"));
-    let size = SizeWish::To(Bytes(600 * GIB));
+    let size = SizeRequest::To(Bytes(600 * GIB));
     let error = disk::resize(&bench.context(), "web", "vdb", size).unwrap_err();
     assert!(whole(&error).contains("is not on its own volume"), "{}", whole(&error));
     assert!(!whole(&error).contains("blockcommit"), "{}", whole(&error));

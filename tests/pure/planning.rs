@@ -1,9 +1,9 @@
 //! What a plan says for manifests that are in order.
 
 use crate::support::manifests;
-use foundry::manifest::{CloudInit, VirtualMachine, load};
+use foundry::manifest::{CloudInit, VirtualMachine, load_text};
 use foundry::plan::{
-    Arch, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, UserData, VmPlan,
+    Arch, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, UserData, VmPlan,
 };
 use foundry::units::{Bytes, GIB};
 
@@ -20,7 +20,7 @@ fn plan_with(replacements: &[(&str, &str)], defaults: &Defaults) -> VmPlan {
         assert!(text.contains(from), "{from:?} is not in the manifest");
         text = text.replace(from, to);
     }
-    let manifests = load(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let manifests = load_text(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
     VmPlan::from_manifest(&manifests[0], defaults).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
@@ -32,7 +32,7 @@ fn with_spec(lines: &str) -> VmPlan {
     plan(&[("spec:\n", &format!("spec:\n{lines}\n"))])
 }
 
-fn interfaces(yaml: &str) -> Vec<Interface> {
+fn interfaces(yaml: &str) -> Vec<InterfacePlan> {
     plan(&[("[{ip: 10.0.0.5/24, gateway: 10.0.0.1, bridge: br0}]", yaml)]).interfaces
 }
 
@@ -48,7 +48,7 @@ fn what_is_left_out_has_a_default() {
     let plan = plan(&[]);
     assert_eq!((plan.vcpus, plan.memory), (2, Bytes(2 * GIB)));
     assert_eq!((plan.cpu_mode, plan.autostart, plan.arch), (CpuMode::HostModel, true, None));
-    assert_eq!(plan.firmware, Firmware::Efi { secure_boot: false });
+    assert_eq!(plan.firmware, FirmwarePlan::Efi { secure_boot: false });
     assert_eq!(plan.pool.as_str(), "foundry-vms");
     assert_eq!(plan.boot_disk.format, DiskFormat::Qcow2);
     assert_eq!((plan.boot_disk.volume.as_str(), plan.boot_disk.size), ("web_boot", Bytes(20 * GIB)));
@@ -67,14 +67,14 @@ fn what_is_given_is_taken() {
         (plan.cpu_mode, plan.autostart, plan.arch),
         (CpuMode::HostPassthrough, false, Some(Arch::Aarch64))
     );
-    assert_eq!((plan.pool.as_str(), plan.firmware), ("ssd", Firmware::Efi { secure_boot: true }));
+    assert_eq!((plan.pool.as_str(), plan.firmware), ("ssd", FirmwarePlan::Efi { secure_boot: true }));
     let disk = &plan.data_disks[0];
     assert_eq!(
         (disk.target.as_str(), disk.volume.as_str(), disk.size),
         ("vdc", "web_data-vdc", Bytes(7 * GIB))
     );
     let bios = with_spec("  firmware: {type: bios}\n  arch: x86_64");
-    assert_eq!((bios.firmware, bios.arch), (Firmware::Bios, Some(Arch::X86_64)));
+    assert_eq!((bios.firmware, bios.arch), (FirmwarePlan::Bios, Some(Arch::X86_64)));
 }
 
 #[test]
@@ -266,5 +266,5 @@ fn a_manifest_is_the_same_after_a_stay_in_json() {
     assert_eq!(serde_json::from_str::<VirtualMachine>(&text).unwrap(), manifest);
     let huge: VirtualMachine =
         serde_json::from_str(&text.replace("\"vcpus\":2", "\"vcpus\":18446744073709551615")).unwrap();
-    assert_eq!(huge.spec.vcpus.unwrap().whole(), None);
+    assert_eq!(huge.spec.vcpus.unwrap().to_u64(), None);
 }

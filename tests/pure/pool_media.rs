@@ -22,7 +22,7 @@ use foundry::operations::storage::pools;
 use foundry::operations::vm::create::dry_run;
 use foundry::operations::vm::inspect::{add_secrets, get_vm};
 use foundry::plan::{DiskFormat, VmPlan};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 const NOTHING: [&str; 0] = [];
 
@@ -363,7 +363,7 @@ fn what_libvirt_cannot_grow_is_said_with_what_can() {
         let bench = bench(pool);
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
-        let outcome = disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
+        let outcome = disk::resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(40 * GIB)));
         match by_hand {
             Some(command) => {
                 let error = outcome.unwrap_err();

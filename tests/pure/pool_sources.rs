@@ -7,14 +7,14 @@ use crate::support::deadline::CommandInTime as _;
 use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::libvirt_xml;
-use foundry::pool::{PoolType, Source, Wanted};
+use foundry::pool::{PoolRequest, PoolSourceSpec, PoolType};
 
 /// A source from the words of a command line: `fs /dev/sdb1 --target /srv`.
-fn judge(line: &str) -> Result<Source, foundry::Error> {
+fn judge(line: &str) -> Result<PoolSourceSpec, foundry::Error> {
     let mut words = line.split(' ');
     let kind = words.next().unwrap();
     let kind = PoolType::ALL.into_iter().find(|k| k.as_str() == kind).unwrap();
-    let mut wanted = Wanted::default();
+    let mut wanted = PoolRequest::default();
     while let Some(word) = words.next() {
         let mut value = || words.next().map(|word| word.replace('_', " "));
         match word {
@@ -28,7 +28,7 @@ fn judge(line: &str) -> Result<Source, foundry::Error> {
             source => wanted.source.push(source.into()),
         }
     }
-    Source::judge(kind, &wanted)
+    PoolSourceSpec::from_request(kind, &wanted)
 }
 
 /// Each option of each type at least once.
@@ -87,15 +87,21 @@ fn a_pool_is_read_as_it_was_written() {
     for line in GOOD {
         let source = judge(line).unwrap();
         let read = libvirt_xml::pool(&source.to_xml("a <b> & c").unwrap(), false, false).unwrap();
-        assert_eq!((read.name.as_str(), read.kind.as_str()), ("a <b> & c", source.kind().as_str()), "{line}");
+        assert_eq!(
+            (read.name.as_str(), read.kind.as_str()),
+            ("a <b> & c", source.pool_type().as_str()),
+            "{line}"
+        );
         let (target, of) = (read.target.as_deref(), read.source);
         match &source {
-            Source::Dir { path } => assert_eq!((target, of.to_string().as_str()), (Some(path.as_str()), "")),
-            Source::Fs { device, target: mounted, format } => {
+            PoolSourceSpec::Dir { path } => {
+                assert_eq!((target, of.to_string().as_str()), (Some(path.as_str()), ""))
+            }
+            PoolSourceSpec::Fs { device, target: mounted, format } => {
                 assert_eq!((target, of.to_string()), (Some(mounted.as_str()), device.clone()));
                 assert_eq!(of.format.as_ref(), Some(format));
             }
-            Source::NetFs { server, export, target: mounted, format, .. } => {
+            PoolSourceSpec::NetFs { server, export, target: mounted, format, .. } => {
                 assert_eq!(target, Some(mounted.as_str()));
                 assert_eq!(
                     (of.servers[0].host.as_str(), of.directory.as_ref()),
@@ -103,18 +109,18 @@ fn a_pool_is_read_as_it_was_written() {
                 );
                 assert_eq!(of.format.as_ref(), Some(format));
             }
-            Source::Logical { group } => {
+            PoolSourceSpec::Logical { group } => {
                 assert_eq!((target, of.name.as_ref()), (Some(format!("/dev/{group}").as_str()), Some(group)));
             }
-            Source::Zfs { dataset } => {
+            PoolSourceSpec::Zfs { dataset } => {
                 let volumes = format!("/dev/zvol/{dataset}");
                 assert_eq!((target, of.name.as_ref()), (Some(volumes.as_str()), Some(dataset)));
             }
-            Source::Rbd { pool, monitors, auth } => {
+            PoolSourceSpec::Rbd { pool, monitors, auth } => {
                 assert_eq!((target, of.name.as_ref()), (None, Some(pool)));
                 assert_eq!((&of.servers, &of.auth), (monitors, auth), "{line}");
             }
-            Source::Iscsi { portal, target: iqn, auth, .. } => {
+            PoolSourceSpec::Iscsi { portal, target: iqn, auth, .. } => {
                 assert_eq!((target, &of.devices), (Some("/dev/disk/by-path"), &vec![iqn.clone()]));
                 assert_eq!((&of.servers[0], &of.auth), (portal, auth), "{line}");
             }
@@ -183,26 +189,31 @@ fn hostile_words_are_refused_wherever_they_stand() {
         ["..", "/../etc", "-o", "--help", "a\nb", "a\u{1b}[2J", "\0", "$(id)", "a;b", "a b", "a'b", "<a>", ""]
     {
         for kind in PoolType::ALL.into_iter().filter(|k| !matches!(k, PoolType::Dir | PoolType::Fs)) {
-            let wanted = Wanted {
+            let wanted = PoolRequest {
                 source: vec![hostile.into(), "iqn.2026-01.com.example".into()]
                     [..if kind == PoolType::Iscsi { 2 } else { 1 }]
                     .to_vec(),
                 target: matches!(kind, PoolType::NetFs).then(|| "/t".into()),
                 monitors: if kind == PoolType::Rbd { vec!["m".into()] } else { Vec::new() },
-                ..Wanted::default()
+                ..PoolRequest::default()
             };
             // What Ceph calls its pools is not for a shell to say.
             let harmless = kind == PoolType::Rbd && ["$(id)", "a;b", "a'b", "<a>"].contains(&hostile);
-            assert_eq!(Source::judge(kind, &wanted).is_ok(), harmless, "{kind:?} {hostile:?}");
+            assert_eq!(PoolSourceSpec::from_request(kind, &wanted).is_ok(), harmless, "{kind:?} {hostile:?}");
         }
-        let good = Wanted { source: vec!["/d".into()], target: Some("/t".into()), ..Wanted::default() };
-        let ceph = Wanted { source: vec!["p".into()], monitors: vec![hostile.into()], ..Wanted::default() };
-        Source::judge(PoolType::Rbd, &ceph).unwrap_err();
-        let mounted = Wanted { target: Some(hostile.into()), ..good.clone() };
-        Source::judge(PoolType::Fs, &mounted).unwrap_err();
-        let device = Wanted { source: vec![hostile.into()], ..good.clone() };
-        Source::judge(PoolType::Fs, &device).unwrap_err();
-        let format = Wanted { format: Some(hostile.into()), ..good };
-        Source::judge(PoolType::Fs, &format).unwrap_err();
+        let good =
+            PoolRequest { source: vec!["/d".into()], target: Some("/t".into()), ..PoolRequest::default() };
+        let ceph = PoolRequest {
+            source: vec!["p".into()],
+            monitors: vec![hostile.into()],
+            ..PoolRequest::default()
+        };
+        PoolSourceSpec::from_request(PoolType::Rbd, &ceph).unwrap_err();
+        let mounted = PoolRequest { target: Some(hostile.into()), ..good.clone() };
+        PoolSourceSpec::from_request(PoolType::Fs, &mounted).unwrap_err();
+        let device = PoolRequest { source: vec![hostile.into()], ..good.clone() };
+        PoolSourceSpec::from_request(PoolType::Fs, &device).unwrap_err();
+        let format = PoolRequest { format: Some(hostile.into()), ..good };
+        PoolSourceSpec::from_request(PoolType::Fs, &format).unwrap_err();
     }
 }

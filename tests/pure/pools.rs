@@ -7,13 +7,18 @@ use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::storage::{pools, status};
 use foundry::operations::{gc, image};
-use foundry::pool::Source;
+use foundry::pool::PoolSourceSpec;
 use foundry::{Code, Kind};
 
 const NOTHING: [&str; 0] = [];
 
 fn add(bench: &Bench, name: &str, path: &str) -> Result<(), foundry::Error> {
-    pools::add_pool(&bench.context(), &name.parse().unwrap(), &Source::Dir { path: path.into() }, true)
+    pools::add_pool(
+        &bench.context(),
+        &name.parse().unwrap(),
+        &PoolSourceSpec::Dir { path: path.into() },
+        true,
+    )
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn storage_status_counts_a_file_system_once() {
 /// libvirt says of such a pool that it started.
 #[test]
 fn a_zfs_pool_that_is_not_there_is_not_left_defined() {
-    let source = Source::Zfs { dataset: "tank/vms".into() };
+    let source = PoolSourceSpec::Zfs { dataset: "tank/vms".into() };
     let add = |bench: &Bench| pools::add_pool(&bench.context(), &"tank".parse().unwrap(), &source, true);
     let bench = Bench::on(MemoryHost::new().with_space(0).with_directory("/dev/zvol/tank/vms"));
     let before = bench.host.fingerprint();

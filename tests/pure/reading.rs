@@ -5,17 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::cpu;
-use foundry::manifest::{LoadError, MAX_BYTES, Number, VirtualMachine, load, load_file, load_from};
+use foundry::manifest::{LoadError, MAX_BYTES, Number, VirtualMachine, load_file, load_from, load_text};
 
 const HEADER: &str = "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\n";
 
 fn one(body: &str) -> VirtualMachine {
     let text = format!("{HEADER}{body}");
-    load(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}")).pop().unwrap()
+    load_text(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}")).pop().unwrap()
 }
 
 fn refusal(text: &str) -> String {
-    load(text, "vm.yaml").unwrap_err().to_string()
+    load_text(text, "vm.yaml").unwrap_err().to_string()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_foundry_printed_can_be_read_again() {
     assert_eq!(vm.status, None);
     assert_eq!((vm.metadata.uid.as_deref(), vm.metadata.generation), (Some("2f1c"), Some(3)));
     let written = foundry::yaml::write(&vm).unwrap();
-    assert_eq!(load(&written, "again").unwrap(), [vm]);
+    assert_eq!(load_text(&written, "again").unwrap(), [vm]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn documents_are_read_in_order_and_empty_ones_passed_over() {
     let text =
         format!("# two\n---\n---\n{}---\n# nothing\n---\n{}...\n---\n~\n", document("a1"), document("b1"));
     let names: Vec<_> =
-        load(&text, "vm.yaml").unwrap().into_iter().map(|vm| vm.metadata.name.unwrap()).collect();
+        load_text(&text, "vm.yaml").unwrap().into_iter().map(|vm| vm.metadata.name.unwrap()).collect();
     assert_eq!(names, ["a1", "b1"]);
     assert_eq!(refusal(""), "vm.yaml: holds no manifest");
 }
@@ -116,7 +116,7 @@ fn each_document_gets_its_own_user_data() {
     let document =
         |package: &str| format!("{HEADER}spec: {{cloudInit: {{userData: {{packages: [{package}]}}}}}}\n");
     let text = format!("---\n{}---\n# empty\n---\n{}", document("git"), document("vim"));
-    let vms = load(&text, "vm.yaml").unwrap();
+    let vms = load_text(&text, "vm.yaml").unwrap();
     let texts: Vec<_> = vms.into_iter().map(|vm| vm.spec.cloud_init.unwrap().user_data.unwrap()).collect();
     assert!(texts[0].contains("git") && !texts[0].contains("vim"), "{texts:?}");
     assert!(texts[1].contains("vim") && !texts[1].contains("git"), "{texts:?}");
@@ -133,7 +133,7 @@ fn aliases_reach_into_user_data() {
 #[test]
 fn byte_order_mark_and_windows_line_ends_are_taken() {
     let text = format!("\u{feff}{HEADER}metadata:\n  name: web\n").replace('\n', "\r\n");
-    assert_eq!(load(&text, "vm.yaml").unwrap()[0].metadata.name.as_deref(), Some("web"));
+    assert_eq!(load_text(&text, "vm.yaml").unwrap()[0].metadata.name.as_deref(), Some("web"));
     let broken = format!("\u{feff}{HEADER}spek: 1\n").replace('\n', "\r\n");
     assert!(refusal(&broken).starts_with("vm.yaml:3:1: spek"), "{}", refusal(&broken));
     assert!(refusal("\u{feff}kind: [\n").starts_with("vm.yaml:1:7"), "{}", refusal("\u{feff}kind: [\n"));
@@ -181,7 +181,7 @@ fn no_more_is_read_than_a_manifest_can_be() {
     assert_eq!(error.to_string(), "-: larger than 1048576 bytes, which no manifest is");
     assert!(taken < 2 * MAX_BYTES + 64 * 1024, "{taken}");
     let largest = format!("{HEADER}#{}", " ".repeat(MAX_BYTES - HEADER.len() - 1));
-    assert_eq!(load(&largest, "vm.yaml").unwrap().len(), 1);
+    assert_eq!(load_text(&largest, "vm.yaml").unwrap().len(), 1);
     assert!(refusal(&format!("{largest} ")).contains("larger than"));
 }
 
@@ -249,6 +249,6 @@ fn the_largest_hostile_text_is_done_with_soon() {
 
 fn timed(what: &str, text: &str) {
     // Whether it is a manifest does not matter here; most are not.
-    let (_, took) = cpu::time(|| load(text, "vm.yaml"));
+    let (_, took) = cpu::time(|| load_text(text, "vm.yaml"));
     assert!(took < Duration::from_secs(5), "{what} took {took:?}");
 }

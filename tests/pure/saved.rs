@@ -8,7 +8,7 @@ use crate::support::shown::Shown;
 use foundry::host::{Affect, Disks, Domains};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 const NOTHING: [&str; 0] = [];
@@ -25,8 +25,8 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
     type Verb = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Verb); 7] = [
         ("attach", |b| disk::attach(&b.context(), &disk_request("web", 1)).map(drop)),
-        ("resize", |b| disk::resize(&b.context(), "web", "vdb", SizeWish::To(Bytes(40 * GIB))).map(drop)),
-        ("resize boot", |b| disk::resize(&b.context(), "web", "boot", SizeWish::By(Bytes(GIB))).map(drop)),
+        ("resize", |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::To(Bytes(40 * GIB))).map(drop)),
+        ("resize boot", |b| disk::resize(&b.context(), "web", "boot", SizeRequest::By(Bytes(GIB))).map(drop)),
         ("detach", |b| disk::plan_detach(&b.context(), "web", "vdb", false).map(drop)),
         ("detach --keep", |b| disk::plan_detach(&b.context(), "web", "vdb", true).map(drop)),
         ("seed eject", |b| seed::plan_eject(&b.context(), "web", false).map(drop)),

@@ -43,7 +43,7 @@ fn name(file: &Path) -> String {
 #[test]
 fn every_example_is_valid() {
     let files = manifests::yaml_files("examples");
-    let Some(judgements) = judged(&schema::manifest(), &texts(&files)) else { return };
+    let Some(judgements) = judged(&schema::manifest_schema(), &texts(&files)) else { return };
     for (file, wrong) in files.iter().zip(judgements) {
         assert_eq!(wrong, None, "{}", file.display());
     }
@@ -101,7 +101,7 @@ fn what_is_wrong_by_structure_is_refused() {
     files.retain(|file| {
         !matches!(name(file).as_str(), "read-alias-bomb" | "read-nesting" | "read-alias-in-itself")
     });
-    let Some(judgements) = judged(&schema::manifest(), &texts(&files)) else { return };
+    let Some(judgements) = judged(&schema::manifest_schema(), &texts(&files)) else { return };
     let taken: Vec<String> = files
         .iter()
         .zip(judgements)
@@ -353,7 +353,7 @@ fn schema_and_foundry_agree_at_every_limit() {
     let cases: Vec<(&str, &str)> =
         VALUES.iter().flat_map(|(path, values)| values.iter().map(|value| (*path, *value))).collect();
     let texts: Vec<String> = cases.iter().map(|(path, value)| with(path, value)).collect();
-    let Some(judgements) = judged(&schema::manifest(), &texts) else { return };
+    let Some(judgements) = judged(&schema::manifest_schema(), &texts) else { return };
     let (mut taken, mut differing) = (0, Vec::new());
     for (((path, value), text), by_schema) in cases.iter().zip(&texts).zip(judgements) {
         let by_foundry = by_foundry(text);
@@ -411,7 +411,7 @@ const FORMS: [&str; 20] = [
 /// foundry reads, whatever is to be said of the values then.
 #[test]
 fn what_the_schema_takes_can_be_read_and_what_it_refuses_is_refused() {
-    let schema = schema::manifest();
+    let schema = schema::manifest_schema();
     let mut all = Vec::new();
     places(&schema, "", &mut all);
     assert!(all.len() > 50, "{all:?}");
@@ -430,7 +430,7 @@ fn what_the_schema_takes_can_be_read_and_what_it_refuses_is_refused() {
     let Some(judgements) = judged(&schema, &texts) else { return };
     let mut differing = Vec::new();
     for (text, by_schema) in texts.iter().zip(judgements) {
-        let (read, by_foundry) = (manifest::load(text, "vm.yaml"), by_foundry(text));
+        let (read, by_foundry) = (manifest::load_text(text, "vm.yaml"), by_foundry(text));
         match by_schema {
             Some(wrong) if by_foundry.is_none() => differing.push(format!("schema: {wrong}\n  {text}")),
             None if read.is_err() => differing.push(format!("foundry: {by_foundry:?}\n  {text}")),
@@ -443,7 +443,7 @@ fn what_the_schema_takes_can_be_read_and_what_it_refuses_is_refused() {
 /// What foundry has against a manifest.
 fn by_foundry(text: &str) -> Option<String> {
     let plan = |manifest| VmPlan::from_manifest(&manifest, &manifests::defaults());
-    match manifest::load(text, "vm.yaml") {
+    match manifest::load_text(text, "vm.yaml") {
         Err(error) => Some(error.to_string()),
         Ok(manifests) => {
             manifests.into_iter().map(plan).find_map(Result::err).map(|problems| problems.to_string())

@@ -11,7 +11,7 @@ use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, View};
 use foundry::operations::vm::inspect;
 use foundry::operations::vm::seed::{eject_seed, plan_eject};
-use foundry::record::Role;
+use foundry::record::VolumeRole;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -59,7 +59,7 @@ fn assert_ejected(bench: &Bench) {
     assert!(!bench.host.files().contains(&SEED.to_owned()));
     assert_eq!((drives(&bench.host, View::Current), drives(&bench.host, View::Config)), (0, 0));
     let (record, before) = (bench.record("web"), Bench::with_web().record("web"));
-    assert!(record.volumes.iter().all(|v| v.role != Role::Seed));
+    assert!(record.volumes.iter().all(|v| v.role != VolumeRole::Seed));
     assert_eq!(record.volumes.len() + 1, before.volumes.len());
     assert_eq!(record.generation, 1);
     // Their digests have a salt of each creation's own.

@@ -11,7 +11,7 @@ use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::storage::pools;
 use foundry::operations::vm::seed;
 use foundry::operations::{disk, gc, image};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 const NOTHING: [&str; 0] = [];
@@ -108,7 +108,7 @@ const VERBS: [Verb; 9] = [
         name: "disk resize",
         path: DISK,
         pool: "foundry-vms",
-        act: |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+        act: |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::By(Bytes(GIB))).map(drop),
     },
     Verb {
         name: "seed eject --force",
@@ -231,7 +231,7 @@ fn what_a_program_has_locked_is_not_taken_from_a_vm_that_is_off() {
         ("detach", |b| disk::plan_detach(&b.context(), "web", "vdb", false).map(drop), "web_data-vdb"),
         (
             "resize",
-            |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+            |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::By(Bytes(GIB))).map(drop),
             "web_data-vdb",
         ),
         ("seed eject", |b| seed::plan_eject(&b.context(), "web", false).map(drop), "web_cloudinit"),

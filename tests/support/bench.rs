@@ -84,7 +84,9 @@ impl Bench {
     /// The record of a VM as it stands in libvirt.
     pub(crate) fn record(&self, name: &str) -> Record {
         let text = self.host.domain(name).unwrap().unwrap().record;
-        let Owner::Foundry(record) = Owner::of(text.as_deref()) else { panic!("{text:?} is no record") };
+        let Owner::Foundry(record) = Owner::parse_metadata(text.as_deref()) else {
+            panic!("{text:?} is no record")
+        };
         *record
     }
 

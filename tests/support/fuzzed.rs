@@ -1,18 +1,18 @@
 //! What holds for any input: the checks of the fuzz targets in .ci/fuzz, which `tests/pure/fuzz.rs` runs on some inputs.
 
-use foundry::disk_image::{DiskImage, is_torso, is_vhd_footer, probe};
-use foundry::manifest::load;
+use foundry::disk_image::{DiskImage, detect_format, is_partial_image, is_vhd_footer};
+use foundry::manifest::load_text;
 use foundry::operations::Settings;
 use foundry::plan::VmPlan;
 use foundry::record::{Owner, Record};
-use foundry::transfer::checksum_file::{ChecksumFile, Wanted};
+use foundry::transfer::checksum_file::{ChecksumFile, WantedImage};
 
 use super::rendered;
 
 /// Any text is a checksum file with some digests or none, and a name that is looked up is found or an error.
 pub(crate) fn checksum_file(text: &str, name: &str) {
     let file = ChecksumFile::parse(text, "SUMS");
-    let wanted = Wanted { below: Some(name), path: name };
+    let wanted = WantedImage { below: Some(name), path: name };
     for found in
         [file.digest_of(name), file.digest_for(wanted), file.digest_beside(wanted)].into_iter().flatten()
     {
@@ -23,10 +23,10 @@ pub(crate) fn checksum_file(text: &str, name: &str) {
 /// Any bytes are an image of some kind, or an error: never a panic, and never both usable and refused.
 pub(crate) fn disk_image(head: &[u8]) {
     is_vhd_footer(head);
-    let Ok(image) = probe(head) else { return };
+    let Ok(image) = detect_format(head) else { return };
     let _ = (image.to_string(), image.note());
     let refused = image.refusal().is_some();
-    assert!(refused || (image.format().is_some() && image.driver().is_some() && !is_torso(head)));
+    assert!(refused || (image.format().is_some() && image.driver().is_some() && !is_partial_image(head)));
     if let DiskImage::Qcow2(header) = &image {
         let alone = header.backing_file.is_none() && !header.external_data && header.encryption.is_none();
         assert!(refused || (alone && header.unknown_features.is_empty()));
@@ -36,7 +36,7 @@ pub(crate) fn disk_image(head: &[u8]) {
 /// The plans that a text has; it may be an error, and never a panic.
 fn plans(text: &str) -> Vec<VmPlan> {
     let defaults = Settings::default().defaults(None);
-    let manifests = load(text, "fuzz.yaml").unwrap_or_default();
+    let manifests = load_text(text, "fuzz.yaml").unwrap_or_default();
     manifests.iter().filter_map(|manifest| VmPlan::from_manifest(manifest, &defaults).ok()).collect()
 }
 
@@ -47,10 +47,10 @@ pub(crate) fn manifest(text: &str) {
 
 /// Any text in a domain's metadata is a record or something to be left alone; one that is read is written as it was.
 pub(crate) fn record(text: &str) {
-    match Owner::of(Some(text)) {
+    match Owner::parse_metadata(Some(text)) {
         Owner::Foundry(record) => {
             let Ok(written) = Record::to_text(&record) else { panic!("{record:?} cannot be written") };
-            assert_eq!(Owner::of(Some(&written)), Owner::Foundry(record));
+            assert_eq!(Owner::parse_metadata(Some(&written)), Owner::Foundry(record));
         }
         Owner::Unreadable(why) => assert!(!why.contains('\u{1b}'), "{why:?}"),
         Owner::Foreign => panic!("what bears foundry's mark is not foreign"),

@@ -3,7 +3,7 @@
 use foundry::content::Content;
 use foundry::host::Volume;
 use foundry::operations::image::{self, ImageSource};
-use foundry::origin::Origin;
+use foundry::origin::ImageOrigin;
 use foundry::{Error, host::memory::MemoryHost};
 
 use super::bench::{Bench, GIB};
@@ -13,7 +13,7 @@ pub(crate) struct Image<C> {
     pub(crate) content: C,
     pub(crate) length: Option<u64>,
     pub(crate) data: Option<u64>,
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<ImageOrigin>,
 }
 
 impl<C: Content> Image<C> {
@@ -39,8 +39,8 @@ impl<C: Content> Image<C> {
 }
 
 /// A note on an image from there.
-pub(crate) fn origin(source: &str) -> Origin {
-    Origin {
+pub(crate) fn origin(source: &str) -> ImageOrigin {
+    ImageOrigin {
         source: source.into(),
         source_id: None,
         alias: None,
@@ -75,7 +75,7 @@ impl<C: Content> ImageSource for Image<C> {
         self.origin.is_some()
     }
 
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         self.origin.take()
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn plan_with(manifest: &str, replaced: &[(&str, &str)]) -> VmPlan {
         assert!(text.contains(old), "{old} is not in the manifest");
         text = text.replace(old, new);
     }
-    let manifests = manifest::load(&text, "vm.yaml").unwrap();
+    let manifests = manifest::load_text(&text, "vm.yaml").unwrap();
     VmPlan::from_manifest(&manifests[0], &Settings::default().defaults(None)).unwrap()
 }
 

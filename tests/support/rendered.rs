@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use foundry::cloud_init::{Documents, documents, iso, read_iso};
-use foundry::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry::cloud_init::{SeedFiles, build_seed_files, read_iso, write_iso};
+use foundry::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry::manifest::VirtualMachine;
 use foundry::operations::preflight::planned_volumes;
 use foundry::operations::vm::console;
 use foundry::plan::{Arch, UserData, VmPlan};
-use foundry::record::without_secrets;
+use foundry::record::split_secrets;
 use foundry::storage_xml::{self, VolumeSpec};
 use foundry::yaml::node::{Node, read_documents};
 use roxmltree::Document;
@@ -17,14 +17,14 @@ use roxmltree::Document;
 pub(crate) struct Rendered {
     pub(crate) domain: String,
     pub(crate) volumes: Vec<String>,
-    pub(crate) seed: Option<Documents>,
+    pub(crate) seed: Option<SeedFiles>,
     /// What the domain's metadata would say of the manifest.
     pub(crate) record: String,
 }
 
 /// Renders a plan as `create` does, up to the digits of its UUID and the places of its pools.
 pub(crate) fn rendered(plan: &VmPlan) -> Rendered {
-    let record = format!("{{\"manifest\":{}}}", json(&without_secrets(&plan.manifest).0));
+    let record = format!("{{\"manifest\":{}}}", json(&split_secrets(&plan.manifest).0));
     let log = console::log_path("qemu:///system", plan.name.as_str());
     let placement = Placement {
         uuid: None,
@@ -35,13 +35,14 @@ pub(crate) fn rendered(plan: &VmPlan) -> Rendered {
         console_log: log.as_deref(),
         record: Some(&record),
     };
-    let domain = domain_xml::render(plan, &placement).unwrap();
-    let seed = plan.seed.as_ref().map(|seed| documents(plan, seed, "web-1").unwrap());
+    let domain = domain_xml::render_domain(plan, &placement).unwrap();
+    let seed = plan.seed.as_ref().map(|seed| build_seed_files(plan, seed, "web-1").unwrap());
     let volumes = planned_volumes(plan).into_iter().map(|volume| {
         let (name, format) = (volume.name.to_string(), volume.format.as_str().to_owned());
         let backing = Some((format!("/pool/{name}"), format.clone()));
         let size = volume.capacity;
-        storage_xml::volume(&VolumeSpec { name, format, capacity: size, allocation: size, backing }).unwrap()
+        storage_xml::render_volume(&VolumeSpec { name, format, capacity: size, allocation: size, backing })
+            .unwrap()
     });
     Rendered { volumes: volumes.collect(), domain, seed, record }
 }
@@ -52,11 +53,11 @@ fn json(manifest: &VirtualMachine) -> String {
 }
 
 /// The boot disk by pool and volume, the others by path.
-fn sources(plan: &VmPlan) -> Vec<DiskSource> {
+fn sources(plan: &VmPlan) -> Vec<DiskLocation> {
     let names = planned_volumes(plan).into_iter().map(|volume| volume.name.to_string());
     let source = |(index, volume)| match index {
-        0 => DiskSource::Volume { pool: plan.pool.to_string(), volume },
-        _ => DiskSource::File(format!("/pool/{volume}")),
+        0 => DiskLocation::Volume { pool: plan.pool.to_string(), volume },
+        _ => DiskLocation::File(format!("/pool/{volume}")),
     };
     names.enumerate().map(source).collect()
 }
@@ -148,7 +149,7 @@ fn check_places(plan: &VmPlan, domain: &Document<'_>) {
 }
 
 /// The three files.
-fn check_seed(plan: &VmPlan, seed: &Documents) {
+fn check_seed(plan: &VmPlan, seed: &SeedFiles) {
     let meta = mapping_of(&seed.meta_data);
     let label = plan.seed.as_ref().map(|s| s.hostname.as_str());
     assert_eq!(meta.get("local-hostname").and_then(Node::as_text), label);
@@ -170,7 +171,7 @@ fn check_seed(plan: &VmPlan, seed: &Documents) {
 /// The image of the seed holds the three files as they are.
 pub(crate) fn check_image(rendered: &Rendered) {
     let Some(seed) = &rendered.seed else { return };
-    let image = iso(seed).unwrap();
+    let image = write_iso(seed).unwrap();
     assert!(image.len() < 64 * 2048 + seed.user_data.len(), "{} bytes", image.len());
     assert_eq!(read_iso(&image).as_ref(), Ok(seed));
 }

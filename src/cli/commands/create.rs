@@ -10,8 +10,8 @@ use crate::connect::connect_host;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Advice, Error, Kind, Several, Verb};
-use foundry_core::manifest::{PartlyRead, read_file};
+use foundry_core::error::{Advice, Error, ErrorCodes, Kind, Verb};
+use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
 use foundry_engine::Context;
@@ -105,7 +105,7 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
         let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
         match judged {
             Some(Ok(plan)) => plans.push(plan),
-            Some(Err(found)) => problems.extend(found.without(&document.unread)),
+            Some(Err(found)) => problems.extend(found.without_fields(&document.unread)),
             None => {}
         }
         wrong.extend(document.errors.iter().cloned().map(Error::from));
@@ -113,7 +113,7 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     if !problems.is_empty() {
         wrong.push(join_problems(&problems));
     }
-    if let Some(error) = Error::together(&wrong) {
+    if let Some(error) = Error::combine(&wrong) {
         return Err(error);
     }
     check_batch(&plans, &files.join(", "))?;
@@ -123,12 +123,12 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
 /// The problems of several VMs as one error; of more than 20 VMs nobody reads all.
 fn join_problems(problems: &[Problems]) -> Error {
     const TOLD: usize = 20;
-    let codes: Several = problems.iter().flat_map(Problems::codes).collect();
-    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.told(&codes)).collect();
+    let codes: ErrorCodes = problems.iter().flat_map(Problems::codes).collect();
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.message_with(&codes)).collect();
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    let error = Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"));
+    let error = Error::of_text(codes.worst_code().unwrap_or(Kind::Validation.into()), all.join("\n"));
     match problems.iter().find_map(Problems::advice) {
         Some(advice) => error.hint(advice.clone()),
         None => error,
@@ -136,7 +136,7 @@ fn join_problems(problems: &[Problems]) -> Error {
 }
 
 /// All documents that can be read, and the errors of those that cannot.
-fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
+fn read_all(files: &[String]) -> (Vec<PartialDocument>, Vec<Error>) {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
     for file in files {

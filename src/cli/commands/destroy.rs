@@ -16,7 +16,7 @@ use crate::words::hints::destroy_vms;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::Context;
 use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 
@@ -127,8 +127,10 @@ pub(super) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error>
 fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
     execute_destroy(context, plan)?;
     let name = &plan.domain.name;
-    let kept = plan.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
-    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
+    let kept =
+        plan.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
+    let text =
+        kept.chain([format!("Successfully destroyed VM '{}'\n", escape_unseen(name))]).collect::<String>();
     ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
@@ -137,7 +139,7 @@ fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
     for plan in plans {
         let domain = &plan.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
+        text.push_str(&format!("Destroy VM '{}' ({})\n", escape_unseen(&domain.name), domain.state));
         list_volumes(&mut text, "and delete these disks:", &plan.volumes);
         list_volumes(&mut text, "and keep these disks:", &plan.kept);
         let left = plan

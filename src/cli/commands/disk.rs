@@ -13,9 +13,9 @@ use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::Role;
-use foundry_core::text::printable;
-use foundry_core::units::{Bytes, SizeWish};
+use foundry_core::record::VolumeRole;
+use foundry_core::text::escape_unseen;
+use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
 use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskView, Resized};
 
@@ -56,7 +56,7 @@ enum DiskCommand {
         disk: String,
         /// New size in GiB (40GiB, 40G or 40), or the increase (+10GiB)
         #[arg(allow_hyphen_values = true)]
-        size: SizeWish,
+        size: SizeRequest,
     },
     /// Create a disk and attach it
     #[command(
@@ -102,8 +102,8 @@ enum DiskCommand {
 
 fn parse_whole_size(text: &str) -> Result<Bytes, String> {
     match text.parse()? {
-        SizeWish::To(size) => Ok(size),
-        SizeWish::By(_) => Err("a new disk needs a size, not an increase".into()),
+        SizeRequest::To(size) => Ok(size),
+        SizeRequest::By(_) => Err("a new disk needs a size, not an increase".into()),
     }
 }
 
@@ -180,11 +180,11 @@ impl TableRow for DiskView {
     }
 }
 
-fn role_word(role: Role) -> &'static str {
+fn role_word(role: VolumeRole) -> &'static str {
     match role {
-        Role::Boot => "boot",
-        Role::Data => "data",
-        Role::Seed => "seed",
+        VolumeRole::Boot => "boot",
+        VolumeRole::Data => "data",
+        VolumeRole::Seed => "seed",
     }
 }
 
@@ -203,7 +203,7 @@ fn report_resize(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     if resized.agent == Some(true) {
         ui.show_note("The guest agent runs, but it does not grow partitions.");
     }
-    if resized.role == Role::Boot {
+    if resized.role == VolumeRole::Boot {
         ui.show_note(
             "Cloud-init, if the image has it, grows the root partition and its file system at the next boot \
              (growpart and resizefs, on by default).",
@@ -233,7 +233,7 @@ fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Resul
 
 fn detach_question(plan: &DetachPlan) -> String {
     let DetachPlan { vm, target, live, volume, kept, .. } = plan;
-    let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
+    let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
         text.push_str("  The VM is running: unmount the disk in the guest first.\n");
     }
@@ -247,12 +247,12 @@ fn report_detach(plan: &DetachPlan, ui: &Ui) -> Result<(), Error> {
     let DetachPlan { vm, target, .. } = plan;
     let kept = plan
         .released_volume()
-        .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
+        .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
     if let Some((pool, name)) = plan.missing_volume() {
         ui.show_warning(&format!("volume '{name}' in pool '{pool}' no longer exists, so nothing is kept"));
     }
-    let (target, vm) = (printable(target), printable(vm));
+    let (target, vm) = (escape_unseen(target), escape_unseen(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
     ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
 }

@@ -9,8 +9,8 @@ use crate::ui::Ui;
 use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
-use foundry_core::schema::{self, Field, NoField};
-use foundry_core::text::wrapped;
+use foundry_core::schema::{self, Field, UnknownField};
+use foundry_core::text::wrap_words;
 
 /// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
@@ -42,15 +42,15 @@ pub(super) fn run_explain(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
 }
 
 fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
-    let schema = schema::document();
+    let schema = schema::document_schema();
     let field = match &args.field {
         Some(path) => Field::find(&schema, path).map_err(unknown_field)?,
-        None => Field::document(&schema),
+        None => Field::document_root(&schema),
     };
     ui.write_text(&render_explanation(&field, args.recursive))
 }
 
-fn unknown_field(error: NoField) -> Error {
+fn unknown_field(error: UnknownField) -> Error {
     let hint = match &error.meant {
         Some(path) => hints::explain_similar_field(path),
         None => hints::LIST_FIELDS.to_owned(),
@@ -65,7 +65,7 @@ fn render_explanation(field: &Field<'_>, recursive: bool) -> String {
     }
     push_line(&mut text, format_args!("\nDESCRIPTION:"));
     push_description(&mut text, field);
-    let fields = field.fields();
+    let fields = field.child_fields();
     if !fields.is_empty() {
         text.push_str("\nFIELDS:\n");
         if recursive { push_tree(&mut text, &fields, 1) } else { push_list(&mut text, &fields) }
@@ -74,10 +74,10 @@ fn render_explanation(field: &Field<'_>, recursive: bool) -> String {
 }
 
 fn push_description(text: &mut String, field: &Field<'_>) {
-    for line in wrapped(field.description(), WIDTH - INDENT.len()) {
+    for line in wrap_words(field.description(), WIDTH - INDENT.len()) {
         push_line(text, format_args!("{INDENT}{line}"));
     }
-    for (name, fact) in field.facts() {
+    for (name, fact) in field.list_facts() {
         push_line(text, format_args!("{INDENT}{name}: {fact}"));
     }
 }
@@ -96,7 +96,7 @@ fn push_tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
             text,
             format_args!("{:indent$}{} {}", "", field.name(), type_tag(field), indent = depth * 2),
         );
-        push_tree(text, &field.fields(), depth + 1);
+        push_tree(text, &field.child_fields(), depth + 1);
     }
 }
 
@@ -104,7 +104,7 @@ fn type_tag(field: &Field<'_>) -> String {
     // Foundry writes the status; in a manifest it is never required.
     let written = field.path.split('.').next() == Some("status");
     let required = if field.required && !written { " -required-" } else { "" };
-    format!("<{}>{required}", field.kind())
+    format!("<{}>{required}", field.type_text())
 }
 
 fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::ui::Ui;
 use crate::words::hints;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::wrapped;
+use foundry_core::text::wrap_words;
 
 /// The width of a terminal by default.
 pub(super) const WIDTH: usize = 80;
@@ -46,7 +46,7 @@ fn render_code(code: Code) -> String {
     let _ = writeln!(text, "EXIT CODE:  {}", code.kind().exit_code());
     for (heading, prose) in [("MEANING", told.meaning), ("CAUSES", told.causes), ("REMEDY", told.remedy)] {
         let _ = writeln!(text, "\n{heading}:");
-        for line in wrapped(&prose.replace('`', ""), WIDTH - INDENT.len()) {
+        for line in wrap_words(&prose.replace('`', ""), WIDTH - INDENT.len()) {
             let _ = writeln!(text, "{INDENT}{line}");
         }
     }

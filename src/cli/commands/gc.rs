@@ -13,7 +13,7 @@ use crate::ui::Ui;
 use crate::words::{self, hints};
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use foundry_engine::gc::{self, Leftover, LeftoverAction, LeftoverName, Leftovers, LibvirtPaths};
 
@@ -175,9 +175,10 @@ fn cleanup_question(chosen: &[&Leftover]) -> String {
     let mut text = String::from("Clean up:\n");
     for leftover in chosen {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}: {}", printable(&leftover.to_string()), printable(&leftover.reason));
+        let _ =
+            writeln!(text, "  {}: {}", escape_unseen(&leftover.to_string()), escape_unseen(&leftover.reason));
         for volume in &leftover.volumes {
-            let _ = writeln!(text, "    {}", printable(volume));
+            let _ = writeln!(text, "    {}", escape_unseen(volume));
         }
     }
     text + "Continue?"

@@ -11,7 +11,7 @@ use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest;
 use foundry_core::plan::VmPlan;
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 pub(super) fn run_init(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let asks = !missing_flags(args).is_empty();
@@ -56,7 +56,7 @@ fn flags_missing_error(args: &InitArgs) -> Error {
 /// Validates the manifest as `create` does before it connects.
 fn validate_manifest(text: &str, global: &Global) -> Result<(), Error> {
     let defaults = global.engine_settings()?.defaults(None);
-    let judged = manifest::load(text, "the manifest").map_err(Error::from).and_then(|manifests| {
+    let judged = manifest::load_text(text, "the manifest").map_err(Error::from).and_then(|manifests| {
         manifests.iter().try_for_each(|m| VmPlan::from_manifest(m, &defaults).map(drop).map_err(Error::from))
     });
     judged.map_err(|error| error.outcome("nothing was written"))
@@ -70,7 +70,7 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             io::ErrorKind::AlreadyExists => what(Code::FileTaken)
                 .because("it already exists")
                 .hint("--output FILE writes to another file"),
-            _ => what(Code::FileUnwritable).because(io_cause(&error)),
+            _ => what(Code::FileUnwritable).because(describe_io_error(&error)),
         }
         .unchanged()
     })

@@ -15,9 +15,9 @@ use crate::Global;
 use crate::host_query::query_host;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
+use foundry_core::manifest_writer::{InterfaceTemplate, ManifestWriter};
 use foundry_core::names::{BridgeName, NetworkName, VmName};
-use foundry_core::plan::ipv4_net;
-use foundry_core::starter::{Link, Starter};
+use foundry_core::plan::parse_ipv4_net;
 use foundry_engine::image;
 
 /// Input that is not typed could be wrong forever.
@@ -39,11 +39,11 @@ pub(super) fn collect_answers(
     asks: bool,
     global: &Global,
     ui: &Ui,
-) -> Result<Starter, Error> {
+) -> Result<ManifestWriter, Error> {
     let offers = if asks { find_offers(global) } else { Offers::default() };
     let name = match &args.name {
         // An invalid name is reported with the other problems of the manifest.
-        Some(name) => VmName::normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
+        Some(name) => VmName::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
         None => ask_until_valid::<NameAnswer>(ui, "Name of the VM", Some("web"))?.0,
     };
     let image = match &args.image {
@@ -58,11 +58,11 @@ pub(super) fn collect_answers(
         }
     };
     let link = match &args.network {
-        Some(network) => Link::Network(network.to_string()),
+        Some(network) => InterfaceTemplate::Network(network.to_string()),
         None => ask_link(args, asks, &offers, ui)?,
     };
     let ssh_keys = read_ssh_keys(args, ui)?;
-    Ok(Starter {
+    Ok(ManifestWriter {
         name,
         vcpus: args.vcpus,
         memory_gib: args.memory,
@@ -93,7 +93,7 @@ fn question_with_choices(what: &str, kind: &str, names: &[String]) -> String {
     if names.is_empty() { what.to_owned() } else { format!("{what} ({kind}: {})", names.join(", ")) }
 }
 
-fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Link, Error> {
+fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<InterfaceTemplate, Error> {
     if let Some(bridge) = &args.bridge {
         return ask_bridge_link(bridge, args, asks, ui);
     }
@@ -108,7 +108,7 @@ fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Lin
     let name: String = ask_until_valid(ui, &question, Some(first))?;
     let is_network = offers.networks.contains(&name) && !offers.bridges.contains(&name);
     if is_network && let Ok(network) = name.parse::<NetworkName>() {
-        return Ok(Link::Network(network.to_string()));
+        return Ok(InterfaceTemplate::Network(network.to_string()));
     }
     let bridge = name.parse::<BridgeName>().map_err(|error| {
         Error::new(Code::TextUnfit, format!("bridge {name:?}: {error}")).outcome("nothing was written")
@@ -116,7 +116,12 @@ fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Lin
     ask_bridge_link(&bridge, args, asks, ui)
 }
 
-fn ask_bridge_link(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) -> Result<Link, Error> {
+fn ask_bridge_link(
+    bridge: &BridgeName,
+    args: &InitArgs,
+    asks: bool,
+    ui: &Ui,
+) -> Result<InterfaceTemplate, Error> {
     let ip: Ipv4Net = match args.ip {
         Some(ip) => ip,
         None => {
@@ -137,7 +142,7 @@ fn ask_bridge_link(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) ->
         ([], Some(gateway)) if asks => vec![ask_until_valid(ui, "Name server", Some(&gateway.to_string()))?],
         (given, _) => given.to_vec(),
     };
-    Ok(Link::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
+    Ok(InterfaceTemplate::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
 }
 
 /// The keys in the named files or, on a terminal, in the default file or one that is typed.
@@ -207,7 +212,7 @@ impl FromStr for NameAnswer {
     type Err = foundry_core::names::NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        VmName::normalized(text).map(|name| Self(name.to_string()))
+        VmName::parse_normalized(text).map(|name| Self(name.to_string()))
     }
 }
 
@@ -218,7 +223,7 @@ impl FromStr for AddressAnswer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        ipv4_net(text).map(Self)
+        parse_ipv4_net(text).map(Self)
     }
 }
 

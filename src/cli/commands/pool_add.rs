@@ -7,7 +7,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
-use foundry_core::pool::{PoolType, Source, Wanted};
+use foundry_core::pool::{PoolRequest, PoolSourceSpec, PoolType};
 use foundry_engine::storage::pools;
 
 /// Create, start and autostart a pool
@@ -101,8 +101,8 @@ impl From<PoolTypeArg> for PoolType {
 impl PoolAddArgs {
     /// # Errors
     /// All invalid arguments, before connecting.
-    fn parse_source(&self) -> Result<Source, Error> {
-        let wanted = Wanted {
+    fn parse_source(&self) -> Result<PoolSourceSpec, Error> {
+        let wanted = PoolRequest {
             source: self.source.clone(),
             target: self.target.clone(),
             format: self.format.clone(),
@@ -112,7 +112,7 @@ impl PoolAddArgs {
             secret: self.secret.clone(),
             initiator: self.initiator_iqn.clone(),
         };
-        Source::judge(self.kind.into(), &wanted)
+        PoolSourceSpec::from_request(self.kind.into(), &wanted)
     }
 }
 
@@ -130,9 +130,9 @@ pub(super) fn run_pool_add(args: &PoolAddArgs, global: &Global, ui: &Ui) -> Resu
 }
 
 /// What adding the pool would do besides defining this XML.
-fn dry_run_note(name: &PoolName, source: &Source, no_autostart: bool) -> String {
+fn dry_run_note(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
     let mut steps = vec!["be defined".to_owned()];
-    steps.extend(source.directory().map(|path| format!("get its directory {path} if missing")));
+    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if missing")));
     steps.push("be started".into());
     if !no_autostart {
         steps.push("start with the host".into());

@@ -6,11 +6,11 @@ use super::create::plan_all;
 use crate::Global;
 use crate::ui::Ui;
 use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry_core::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_engine::Settings;
@@ -102,25 +102,25 @@ fn render_domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         console_log: log.as_deref(),
         record: None,
     };
-    Ok(domain_xml::render(plan, &placement)?)
+    Ok(domain_xml::render_domain(plan, &placement)?)
 }
 
 /// Disks are named by pool and volume, because only the host knows their paths.
-fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
-    let own = DiskSource::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
+fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
+    let own = DiskLocation::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
     match &plan.boot_disk.source {
         BootSource::Image(image) if planned.is_overlay() => {
             let (image, name) = match image {
-                ImageRef::Path(path) => (DiskSource::File(path.clone()), path.as_str()),
+                ImageRef::Path(path) => (DiskLocation::File(path.clone()), path.as_str()),
                 ImageRef::Volume { pool, volume } => {
-                    let place = DiskSource::Volume { pool: pool.to_string(), volume: volume.to_string() };
+                    let place = DiskLocation::Volume { pool: pool.to_string(), volume: volume.to_string() };
                     (place, volume.as_str())
                 }
             };
             // Only the host can read the image's format; its name is all there is here.
             let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
             let format = format.as_str().to_owned();
-            DiskSource::Overlay { own: Box::new(own), image: Box::new(image), format }
+            DiskLocation::Overlay { own: Box::new(own), image: Box::new(image), format }
         }
         _ => own,
     }
@@ -129,7 +129,7 @@ fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
 fn render_volumes(plan: &VmPlan) -> Result<String, Error> {
     let mut text = String::new();
     for planned in planned_volumes(plan) {
-        let size = if planned.role == Role::Seed { seed_size(plan)? } else { Bytes(0) };
+        let size = if planned.role == VolumeRole::Seed { seed_size(plan)? } else { Bytes(0) };
         let spec = VolumeSpec {
             name: planned.name.to_string(),
             format: planned.format.as_str().into(),
@@ -137,10 +137,10 @@ fn render_volumes(plan: &VmPlan) -> Result<String, Error> {
             allocation: size,
             backing: None,
         };
-        text.push_str(&storage_xml::volume(&spec)?);
+        text.push_str(&storage_xml::render_volume(&spec)?);
         text.push('\n');
         if let BootSource::Image(image) = &plan.boot_disk.source
-            && planned.role == Role::Boot
+            && planned.role == VolumeRole::Boot
         {
             text.push_str(&image_comment(image, planned.is_overlay()));
         }
@@ -159,14 +159,14 @@ fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
 /// The size of the seed, which is fully allocated.
 fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
     let Some(documents) = seed_documents(plan)? else { return Ok(Bytes(0)) };
-    let iso = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
+    let iso = cloud_init::write_iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
     Ok(Bytes(iso.len() as u64))
 }
 
-fn seed_documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
+fn seed_documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
-    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+    cloud_init::build_seed_files(plan, seed, &instance_id).map(Some).map_err(|e| {
         Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
     })
 }

@@ -13,7 +13,7 @@ use crate::output::to_json;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::schema::{self, written};
+use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 
@@ -73,21 +73,21 @@ pub(super) fn run_schema(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
 
 fn schema_of(what: SchemaSubject) -> Value {
     match what {
-        SchemaSubject::Manifest => schema::manifest(),
-        SchemaSubject::List => written::<Vec<VirtualMachine>>(),
-        SchemaSubject::Get => written::<VirtualMachine>(),
-        SchemaSubject::ImageList => written::<Vec<ImageView<'_>>>(),
-        SchemaSubject::ImageInfo => written::<ImageView<'_>>(),
-        SchemaSubject::ImageOutdated => written::<Vec<FreshnessView<'_>>>(),
-        SchemaSubject::ImageCatalog => written::<Vec<CatalogView>>(),
-        SchemaSubject::PoolList => written::<Vec<PoolView<'_>>>(),
-        SchemaSubject::PoolInfo => written::<PoolView<'_>>(),
-        SchemaSubject::DiskList => written::<Vec<DiskView>>(),
-        SchemaSubject::StorageStatus => written::<StorageStatus>(),
-        SchemaSubject::Gc => written::<Vec<LeftoverView<'_>>>(),
-        SchemaSubject::Doctor => written::<ReportView<'_>>(),
+        SchemaSubject::Manifest => schema::manifest_schema(),
+        SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
+        SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
+        SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),
+        SchemaSubject::ImageOutdated => output_schema::<Vec<FreshnessView<'_>>>(),
+        SchemaSubject::ImageCatalog => output_schema::<Vec<CatalogView>>(),
+        SchemaSubject::PoolList => output_schema::<Vec<PoolView<'_>>>(),
+        SchemaSubject::PoolInfo => output_schema::<PoolView<'_>>(),
+        SchemaSubject::DiskList => output_schema::<Vec<DiskView>>(),
+        SchemaSubject::StorageStatus => output_schema::<StorageStatus>(),
+        SchemaSubject::Gc => output_schema::<Vec<LeftoverView<'_>>>(),
+        SchemaSubject::Doctor => output_schema::<ReportView<'_>>(),
         SchemaSubject::Config => config::schema::configuration_schema(),
-        SchemaSubject::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
+        SchemaSubject::ConfigOrigins => output_schema::<Vec<SettingView<'_>>>(),
         SchemaSubject::ConfigContexts => config::schema::contexts_schema(),
     }
 }

@@ -7,7 +7,7 @@ use crate::consent::{self, list_kept, list_volumes};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::vm::seed::{self, EjectPlan};
 
 /// Delete the cloud-init seed of a VM
@@ -58,7 +58,7 @@ pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), 
 fn eject_question(ejection: &EjectPlan) -> String {
     let EjectPlan { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which is running" } else { "" };
-    let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
+    let mut text = format!("Detach the seed of VM '{}'{runs}\n", escape_unseen(vm));
     list_volumes(&mut text, "and delete:", volume.as_slice());
     list_kept(&mut text, kept.as_slice());
     text + "Continue?"

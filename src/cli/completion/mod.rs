@@ -104,7 +104,7 @@ fn candidate_lines(mut found: Vec<CompletionCandidate>, line: &CommandLine) -> S
         let value = own.get(&value).filter(|name| name.starts_with(current)).unwrap_or(&value);
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         match help.lines().next() {
-            Some(help) => format!("{value}\t{}\n", foundry_core::text::printable(help)),
+            Some(help) => format!("{value}\t{}\n", foundry_core::text::escape_unseen(help)),
             None => format!("{value}\n"),
         }
     };

@@ -12,9 +12,9 @@ use crate::config::{ContextName, SettingKey, Sourced};
 use crate::host_query::{query_host, within_timeout};
 use crate::{Global, command};
 use foundry_core::error::Code;
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::schema::{self, Field};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_engine::vm::inspect;
 use foundry_engine::{Context, disk, image};
 
@@ -97,7 +97,7 @@ fn matching_candidates(
 ) -> Vec<CompletionCandidate> {
     let Some((names, line)) = found else { return Vec::new() };
     let begun = begun.to_string_lossy();
-    let plain = |name: &str| shell_word(name) == name;
+    let plain = |name: &str| quote_for_shell(name) == name;
     let fits = |name: &str| name.starts_with(&*begun) && !line.words.iter().any(|word| word == name);
     let candidate = |(name, help): Name| {
         CompletionCandidate::new(name).help(Some(help).filter(|help| !help.is_empty()).map(Into::into))
@@ -148,13 +148,13 @@ fn image_names(line: &TypedLine) -> Option<Vec<Name>> {
 fn disk_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         let disks = disk::list_disks(context, Some(&line.arg_value("vm")?)).ok()?;
-        Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
+        Some(disks.into_iter().filter(|disk| disk.role != Some(VolumeRole::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk is offered as `boot`, which is easier to recognize than its device.
 fn disk_name(disk: disk::DiskView) -> Name {
-    let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
+    let name = if disk.role == Some(VolumeRole::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
 
@@ -198,7 +198,7 @@ fn fields_or_codes(begun: &str) -> Vec<Name> {
 }
 
 fn field_paths() -> Vec<Name> {
-    let schema = schema::document();
-    let word = |field: &Field<'_>| (field.path.clone(), field.kind());
-    Field::document(&schema).all().iter().map(word).collect()
+    let schema = schema::document_schema();
+    let word = |field: &Field<'_>| (field.path.clone(), field.type_text());
+    Field::document_root(&schema).all_fields().iter().map(word).collect()
 }

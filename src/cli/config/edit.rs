@@ -6,10 +6,10 @@ use std::path::Path;
 use super::file::{self, CURRENT};
 use super::{ConfigFile, ContextName, parse_config};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::Node;
 use foundry_core::yaml::{Position, read_manifests};
-use foundry_fetch::replace::replace;
+use foundry_fetch::atomic_write::replace_text;
 
 /// Sets the current context in a file, which is created if missing.
 ///
@@ -19,7 +19,7 @@ use foundry_fetch::replace::replace;
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
-            .because(io_cause(e))
+            .because(describe_io_error(e))
             .unchanged()
     };
     let before = match file::read_text(path) {
@@ -27,7 +27,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
         parse_config => parse_config.map_err(|e| unwritable(&e))?,
     };
     let after = with_current_context(&before, name, path)?;
-    replace(path, &after).map_err(|e| unwritable(&e))
+    replace_text(path, &after).map_err(|e| unwritable(&e))
 }
 
 /// The text of a file with another current context. `path` names it in messages.
@@ -36,7 +36,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
 /// As [`save_current_context`].
 pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Result<String, Error> {
     let before = parse_config(text, path)?;
-    let word = Node::string(name.as_str()).to_yaml();
+    let word = Node::from_string(name.as_str()).to_yaml();
     let after = set_key(text, word.trim_end());
     // YAML has ways to write a value that a line edit breaks, so the result is parsed and compared.
     let is_right = |after: &str| {

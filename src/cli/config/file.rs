@@ -10,9 +10,9 @@ use super::config_files::ConfigPlace;
 use super::{Contexts, SettingKey, SettingOrigin, Sourced};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::NameError;
-use foundry_core::text::io_cause;
-use foundry_core::yaml::node::{Entry, Mapping, Node};
-use foundry_core::yaml::{self, Fault, Position, Step, printable};
+use foundry_core::text::describe_io_error;
+use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
+use foundry_core::yaml::{self, FieldError, PathStep, Position, escape_unseen};
 use foundry_fetch::ownership;
 
 /// The largest configuration file, in bytes.
@@ -74,13 +74,13 @@ pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
         Ok(text) => parse_config(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
         // A file that another user could have written is ignored; `why_ignored` gives the reason.
-        Err(e) if ownership::is_disobeyed(&e) && !place.required => Ok(ConfigFile::default()),
-        Err(e) if ownership::is_disobeyed(&e) => {
+        Err(e) if ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
+        Err(e) if ownership::is_untrusted(&e) => {
             let what = format!("the configuration {} is not obeyed", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
         Err(e) => {
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             let what = format!("cannot read the configuration {}", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(cause))
         }
@@ -89,14 +89,14 @@ pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
 
 /// The reason why an existing default file is ignored: another user could have written it.
 pub fn why_ignored(path: &Path) -> Option<String> {
-    let refused = ownership::open_obeyed(path).err().filter(ownership::is_disobeyed)?;
+    let refused = ownership::open_trusted(path).err().filter(ownership::is_untrusted)?;
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
 /// The text of a file of limited size.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    ownership::open_obeyed(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
     }
@@ -112,19 +112,19 @@ pub fn parse_config(text: &str, path: &Path) -> Result<ConfigFile, Error> {
     let told = |code: Code, at: Option<Position>, field: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        Error::new(code, format!("{}{at}: {field}{}", path.display(), printable(message)))
+        Error::new(code, format!("{}{at}: {field}{}", path.display(), escape_unseen(message)))
     };
-    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
+    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule_text()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(ConfigFile::default()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.at(), "", "a configuration is one document"));
+        return Err(told(Code::WrongType, second.position(), "", "a configuration is one document"));
     }
     parse_document(node, path)
-        .map_err(|fault| told(fault.code, fault.at.or(node.at()), &fault.path(), &fault.message))
+        .map_err(|fault| told(fault.code, fault.at.or(node.position()), &fault.path_text(), &fault.message))
 }
 
-fn parse_document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
+fn parse_document(node: &Node, path: &Path) -> Result<ConfigFile, FieldError> {
     let mut file = ConfigFile::default();
     for entry in filled_entries(node)? {
         let name = entry.key.text();
@@ -140,10 +140,10 @@ fn parse_document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
     Ok(file)
 }
 
-fn parse_contexts(node: &Node, path: &Path) -> Result<Contexts, Fault> {
-    let one = |entry: &Entry| {
+fn parse_contexts(node: &Node, path: &Path) -> Result<Contexts, FieldError> {
+    let one = |entry: &MappingEntry| {
         let name: ContextName = entry.key.text().parse().map_err(|e: NameError| {
-            locate_within(Fault::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
+            locate_within(FieldError::new(entry.at, e.to_string()).with_code(Code::SettingWrong), entry)
         })?;
         let settings =
             parse_context(&name, &entry.value, path).map_err(|fault| locate_within(fault, entry))?;
@@ -157,11 +157,11 @@ fn parse_context(
     name: &ContextName,
     node: &Node,
     path: &Path,
-) -> Result<BTreeMap<SettingKey, Sourced>, Fault> {
+) -> Result<BTreeMap<SettingKey, Sourced>, FieldError> {
     if node.is_null() {
         return Ok(BTreeMap::new());
     }
-    let one = |entry: &Entry| match SettingKey::from_name(entry.key.text()) {
+    let one = |entry: &MappingEntry| match SettingKey::from_name(entry.key.text()) {
         Some(key) => Ok((key, parse_setting(key, entry, path, Some(name))?)),
         None => Err(unknown_key(entry, &[])),
     };
@@ -170,10 +170,10 @@ fn parse_context(
 
 fn parse_setting(
     key: SettingKey,
-    entry: &Entry,
+    entry: &MappingEntry,
     path: &Path,
     context: Option<&ContextName>,
-) -> Result<Sourced, Fault> {
+) -> Result<Sourced, FieldError> {
     let text = if key.is_list() {
         yaml::read::<Vec<String>>(&entry.value).map(|list| list.join(","))
     } else {
@@ -181,17 +181,23 @@ fn parse_setting(
     };
     let text = text.map_err(|fault| locate_within(fault, entry))?;
     let wrong = |why: String| {
-        locate_within(Fault::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
+        locate_within(
+            FieldError::new(entry.value.position(), format!("{text:?} {why}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
     key.check_value(&text).map_err(wrong)?;
     let text = if key == SettingKey::Catalog { resolve_beside(path, &text) } else { text };
     Ok(Sourced { text, origin: entry_origin(entry, path, context) })
 }
 
-fn parse_current(entry: &Entry, path: &Path) -> Result<Sourced, Fault> {
+fn parse_current(entry: &MappingEntry, path: &Path) -> Result<Sourced, FieldError> {
     let text: String = yaml::read(&entry.value).map_err(|fault| locate_within(fault, entry))?;
     let wrong = |e: NameError| {
-        locate_within(Fault::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
+        locate_within(
+            FieldError::new(entry.value.position(), format!("{text:?} {e}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
     text.parse::<ContextName>().map_err(wrong)?;
     Ok(Sourced { text, origin: entry_origin(entry, path, None) })
@@ -203,32 +209,33 @@ fn resolve_beside(file: &Path, path: &str) -> String {
     folder.join(path).display().to_string()
 }
 
-fn entry_origin(entry: &Entry, path: &Path, context: Option<&ContextName>) -> SettingOrigin {
+fn entry_origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> SettingOrigin {
     // Everything that was parsed has a position.
     let line = entry.at.map_or(0, |at| at.line);
     SettingOrigin::File { path: path.to_owned(), line, context: context.cloned() }
 }
 
-fn as_mapping(node: &Node) -> Result<&Mapping, Fault> {
-    node.as_mapping().ok_or_else(|| Fault::at(node.at(), format!("wants a mapping, got {}", node.kind())))
+fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
+    node.as_mapping()
+        .ok_or_else(|| FieldError::new(node.position(), format!("wants a mapping, got {}", node.kind_text())))
 }
 
 /// A null value counts as missing, as in a manifest.
-fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &Entry>, Fault> {
+fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
     Ok(as_mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }
 
-fn is_stray(entry: &Entry) -> bool {
+fn is_stray(entry: &MappingEntry) -> bool {
     let name = entry.key.text();
     SettingKey::from_name(name).is_none() && ![CURRENT, CONTEXTS].contains(&name)
 }
 
-fn locate_within(fault: Fault, entry: &Entry) -> Fault {
-    fault.within(Step::Key(entry.key.text().to_owned()), entry.value.at())
+fn locate_within(fault: FieldError, entry: &MappingEntry) -> FieldError {
+    fault.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position())
 }
 
-fn unknown_key(entry: &Entry, others: &[&'static str]) -> Fault {
+fn unknown_key(entry: &MappingEntry, others: &[&'static str]) -> FieldError {
     let known: Vec<&str> =
         SettingKey::ALL.iter().map(|key| key.name()).chain(others.iter().copied()).collect();
-    Fault::unknown_field(entry.at, entry.key.text(), &known)
+    FieldError::unknown_field(entry.at, entry.key.text(), &known)
 }

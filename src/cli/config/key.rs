@@ -215,6 +215,6 @@ pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
 
 fn name_servers(text: &str) -> Result<Vec<IpAddr>, String> {
     split_list(text)
-        .map(|one| plan::name_server(one).map_err(|why| format!("has {one:?}, which {why}")))
+        .map(|one| plan::parse_name_server(one).map_err(|why| format!("has {one:?}, which {why}")))
         .collect()
 }

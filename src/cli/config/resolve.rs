@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Config, ConfigFile, ContextName, Contexts, SettingKey, SettingOrigin, Sourced};
 use crate::words::hints::LIST_CONTEXTS;
 use foundry_core::error::{Code, Error};
-use foundry_core::names::nearest;
+use foundry_core::names::find_nearest;
 
 /// All sources of settings.
 pub struct Inputs<'a> {
@@ -104,7 +104,7 @@ pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Resu
         return Ok(());
     }
     let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
-    Err(match nearest(name, contexts.keys().map(ContextName::as_str)) {
+    Err(match find_nearest(name, contexts.keys().map(ContextName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint(LIST_CONTEXTS),
     })

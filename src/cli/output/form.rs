@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 use super::columns::Columns;
 use super::jsonpath::Template;
 use crate::config::OUTPUT_WORDS;
-use foundry_core::names::nearest;
+use foundry_core::names::find_nearest;
 
 /// An output format, as in kubectl.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ impl FromStr for OutputFormat {
             "name" => Ok(Self::Name),
             "jsonpath" => Err("it needs a template: jsonpath='{.items[*].metadata.name}'".into()),
             "custom-columns" => Err("it needs columns: custom-columns=NAME:.metadata.name".into()),
-            other => Err(match nearest(other, OUTPUT_WORDS) {
+            other => Err(match find_nearest(other, OUTPUT_WORDS) {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!("it is not one of {}", format_names().join(", ")),
             }),

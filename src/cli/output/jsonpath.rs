@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use foundry_core::text::{printable, visible_json};
+use foundry_core::text::{escape_unseen, escape_unseen_in_json};
 
 /// A template of text, paths and ranges.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,10 +48,10 @@ fn fill_parts(parts: &[TemplatePart], value: &Value) -> String {
     parts.iter().map(one).collect()
 }
 
-/// The values that a path selects: strings escaped by [`printable`], so each is one line, anything else as JSON.
+/// The values that a path selects: strings escaped by [`escape_unseen`], so each is one line, anything else as JSON.
 pub(super) fn query_texts(path: &JsonPath, value: &Value) -> Vec<String> {
     let word = |query_texts: &Value| {
-        query_texts.as_str().map_or_else(|| visible_json(&query_texts.to_string()), printable)
+        query_texts.as_str().map_or_else(|| escape_unseen_in_json(&query_texts.to_string()), escape_unseen)
     };
     path.query(value).iter().map(|query_texts| word(query_texts)).collect()
 }

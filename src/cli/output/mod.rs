@@ -26,7 +26,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::SettingKey;
 use foundry_core::error::{Error, Kind};
-use foundry_core::text::visible_json;
+use foundry_core::text::escape_unseen_in_json;
 pub(super) use foundry_core::units::parse_duration;
 use foundry_core::yaml;
 
@@ -248,7 +248,7 @@ fn to_value<T: Serialize>(object: &T) -> Result<Value, Error> {
 
 pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(object);
-    text.map(|text| visible_json(&text) + "\n").map_err(|e| cannot_serialize("JSON", e))
+    text.map(|text| escape_unseen_in_json(&text) + "\n").map_err(|e| cannot_serialize("JSON", e))
 }
 
 pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 
 /// A table in kubectl's style: columns separated by spaces, no trailing spaces. If it is wider than `columns` (the
 /// width of a terminal), cells wrap between words, and inside the longest words if necessary. If every cell would have
@@ -13,7 +13,8 @@ pub(crate) fn render_table(
     no_headers: bool,
     columns: Option<u16>,
 ) -> String {
-    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
     // The last column needs no gap after it.
     let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
@@ -71,7 +72,7 @@ fn text_width(text: &str) -> u16 {
 pub(crate) fn render_details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
     let mut table = new_table(columns);
     let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
-    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), printable(value)]));
+    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), escape_unseen(value)]));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 0));
     });

@@ -1,7 +1,7 @@
 //! How each command of foundry is typed.
 
 use foundry_core::error::Verb;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// The command line of a verb, with names quoted for a shell.
 pub fn command_line(verb: &Verb) -> String {
@@ -19,9 +19,10 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::GcDryRun => "gc --dry-run".into(),
         Verb::CatalogList => "image catalog".into(),
         Verb::ImageDelete { image, pool, force } => {
-            let of = pool.as_ref().map(|pool| format!(" --pool {}", shell_word(pool))).unwrap_or_default();
+            let of =
+                pool.as_ref().map(|pool| format!(" --pool {}", quote_for_shell(pool))).unwrap_or_default();
             let force = if *force { " --force" } else { "" };
-            format!("image delete {}{of}{force}", shell_word(image))
+            format!("image delete {}{of}{force}", quote_for_shell(image))
         }
         Verb::ImageExport => "image export".into(),
         Verb::ImageImport { file, name, convert } => {
@@ -39,7 +40,7 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::PoolStart { pool } => join_words("pool start", &[pool], &[]),
         Verb::DiskAttach { vm, size_gib, target, raw, serial, at_next_start } => {
             let option = |name: &str, value: &Option<String>| {
-                value.as_ref().map(|value| format!(" {name} {}", shell_word(value))).unwrap_or_default()
+                value.as_ref().map(|value| format!(" {name} {}", quote_for_shell(value))).unwrap_or_default()
             };
             let attach = join_words("disk attach", &[vm, &format!("{size_gib}GiB")], &[]);
             let (device, serial) = (option("--device", target), option("--serial", serial));
@@ -62,7 +63,8 @@ pub fn command_line(verb: &Verb) -> String {
 /// A command with its objects and the flags that are set.
 fn join_words(command: &str, objects: &[&String], flags: &[(&str, bool)]) -> String {
     // `-` is standard input; shell_word would quote it.
-    let word = |word: &&String| if *word == "-" { "-".to_owned() } else { shell_word(word).into_owned() };
+    let word =
+        |word: &&String| if *word == "-" { "-".to_owned() } else { quote_for_shell(word).into_owned() };
     let flags = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| (*flag).to_owned());
     let words = std::iter::once(command.to_owned()).chain(objects.iter().map(word)).chain(flags);
     words.collect::<Vec<_>>().join(" ")

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// The last line of each command's help.
 pub(crate) const GLOBAL_OPTIONS: &str = "Global options: foundry options";
@@ -53,7 +53,7 @@ pub(crate) const DESTROY_BY_LABEL: &str =
 
 /// For `get vm NAME`, as in kubectl.
 pub(crate) fn get_vm(name: &str) -> String {
-    format!("foundry get {}", shell_word(name))
+    format!("foundry get {}", quote_for_shell(name))
 }
 
 /// Below an error that has no hint of its own.
@@ -68,17 +68,17 @@ pub(crate) fn explain_similar_code(similar: &str) -> String {
 
 /// For an unknown field that is similar to a known one.
 pub(crate) fn explain_similar_field(path: &str) -> String {
-    format!("did you mean {path}? foundry explain {}", shell_word(path))
+    format!("did you mean {path}? foundry explain {}", quote_for_shell(path))
 }
 
 /// What to do with a manifest that was just written.
 pub(crate) fn create_from(file: &str) -> String {
-    format!("Next: foundry create {} --wait", shell_word(file))
+    format!("Next: foundry create {} --wait", quote_for_shell(file))
 }
 
 /// The command that destroys these VMs; with no names, its usage.
 pub(crate) fn destroy_vms(names: &[String]) -> String {
-    let words: Vec<_> = names.iter().map(|name| shell_word(name)).collect();
+    let words: Vec<_> = names.iter().map(|name| quote_for_shell(name)).collect();
     if words.is_empty() {
         "foundry destroy VM...".to_owned()
     } else {

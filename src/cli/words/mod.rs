@@ -8,7 +8,7 @@ mod command;
 pub(crate) mod hints;
 pub(crate) mod other_tools;
 
-use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
+use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
 use foundry_engine::vm::inspect::VmView;
 
 pub use command::command_line;
@@ -35,10 +35,10 @@ pub fn render_error(error: &Error) -> String {
 
 /// The message of an error with its issues and the advice on each.
 pub fn render_message(error: &Error) -> String {
-    let codes: Several = error.issues().iter().map(|issue| issue.code).collect();
+    let codes: ErrorCodes = error.issues().iter().map(|issue| issue.code).collect();
     let mut text = error.message().to_owned();
     for issue in error.issues() {
-        text.push_str(&format!("\n  {}{}", issue.message, codes.mark(issue.code)));
+        text.push_str(&format!("\n  {}{}", issue.message, codes.suffix_for(issue.code)));
         for what in &issue.advice {
             text.push_str(&format!("\n    {}", render_advice(what)));
         }

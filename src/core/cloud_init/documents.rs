@@ -1,14 +1,14 @@
 //! Makes the three files of a seed from a plan.
 
 use super::check::SeedError;
-use super::meta_data::meta_data;
-use super::network_config::network_config;
-use super::user_data::user_data;
+use super::meta_data::build_meta_data;
+use super::network_config::build_network_config;
+use super::user_data::build_user_data;
 use crate::plan::{SeedPlan, VmPlan};
 
 /// The three files of a NoCloud seed (cloud-init's NoCloud page).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Documents {
+pub struct SeedFiles {
     /// `user-data`.
     pub user_data: String,
     /// `meta-data`.
@@ -21,13 +21,13 @@ pub struct Documents {
 ///
 /// # Errors
 /// Where the user's own cloud-config cannot be merged; [`super::check_user_data`] says so beforehand.
-pub fn documents(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<Documents, SeedError> {
-    Ok(Documents {
-        user_data: user_data(seed)?,
-        meta_data: meta_data(instance_id, &seed.hostname),
+pub fn build_seed_files(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<SeedFiles, SeedError> {
+    Ok(SeedFiles {
+        user_data: build_user_data(seed)?,
+        meta_data: build_meta_data(instance_id, &seed.hostname),
         network_config: match &seed.network_config {
             Some(own) => own.clone(),
-            None => network_config(&plan.interfaces),
+            None => build_network_config(&plan.interfaces),
         },
     })
 }

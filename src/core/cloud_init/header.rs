@@ -45,7 +45,7 @@ impl Header {
     /// What a text is to cloud-init, if it is anything. A `MIME-Version:` within the first 4,096 bytes makes
     /// a MIME message (`convert_string`), and without one there is none; a text with another beginning stays
     /// what it is, because a message without headers is typed by its body.
-    pub(super) fn find(text: &str) -> Option<Self> {
+    pub(super) fn detect(text: &str) -> Option<Self> {
         let head = &text.as_bytes()[..text.len().min(4096)];
         let marked = head.to_ascii_lowercase().windows(13).any(|w| w == b"mime-version:");
         match Self::at_start(text) {
@@ -55,12 +55,12 @@ impl Header {
     }
 
     /// The same for a text that must be something.
-    pub(super) fn of(text: &str) -> Result<Self, String> {
-        Self::find(text).ok_or_else(|| no_header(text))
+    pub(super) fn require(text: &str) -> Result<Self, String> {
+        Self::detect(text).ok_or_else(|| no_header_message(text))
     }
 }
 
-fn no_header(text: &str) -> String {
+fn no_header_message(text: &str) -> String {
     let first = text.trim_start().lines().next().unwrap_or_default();
     if first.is_empty() {
         return "is empty".to_owned();
@@ -123,7 +123,7 @@ mod tests {
             ("From: ann\nmime-version: 1.0\n", Header::Mime),
             ("#cloud-config\nwrite: 'mime-version: 1'\n", Header::CloudConfig),
         ] {
-            assert_eq!(Header::find(text), Some(header), "{text:?}");
+            assert_eq!(Header::detect(text), Some(header), "{text:?}");
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
             "Content-Type: multipart/mixed\n",
             &far,
         ] {
-            assert!(Header::of(text).is_err(), "{text:?}");
+            assert!(Header::require(text).is_err(), "{text:?}");
         }
     }
 }

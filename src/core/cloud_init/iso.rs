@@ -9,7 +9,7 @@ use hadris_iso::sync::IsoFs;
 use hadris_iso::{IsoId, IsoOptions};
 use hadris_storage::{BlockSize, MemDevice};
 
-use super::Documents;
+use super::SeedFiles;
 use super::check::SeedError;
 
 /// The volume id by which cloud-init finds a seed (its NoCloud page; `CIDATA` is as good).
@@ -34,24 +34,25 @@ const MAX_ENTRIES: usize = 64;
 ///
 /// # Errors
 /// Where the files are more than ISO 9660 can hold (4 GiB).
-pub fn iso(documents: &Documents) -> Result<Vec<u8>, SeedError> {
-    let tree = tree(documents).map_err(|e| failed("cannot lay out the seed", &e))?;
+pub fn write_iso(documents: &SeedFiles) -> Result<Vec<u8>, SeedError> {
+    let tree = file_tree(documents).map_err(|e| seed_error("cannot lay out the seed", &e))?;
     let options = IsoOptions::new()
         .with_id(IsoId::Volume, VOLUME_ID)
         .with_id(IsoId::Application, "FOUNDRY")
         .with_joliet()
         .with_rock_ridge()
         .with_time(DateTime::UNIX_EPOCH);
-    let plan = hadris_iso::plan(&tree, &options).map_err(|e| failed("cannot lay out the seed", &e))?;
-    let size = usize::try_from(plan.size()).map_err(|e| failed("the seed is too large", &e))?;
+    let plan = hadris_iso::plan(&tree, &options).map_err(|e| seed_error("cannot lay out the seed", &e))?;
+    let size = usize::try_from(plan.size()).map_err(|e| seed_error("the seed is too large", &e))?;
     let mut device = MemDevice::new(vec![0; size], block_size(SECTOR)?);
-    hadris_iso::sync::write(&mut device, &tree, &options).map_err(|e| failed("cannot write the seed", &e))?;
-    Ok(without_padding(device.into_inner()))
+    hadris_iso::sync::write(&mut device, &tree, &options)
+        .map_err(|e| seed_error("cannot write the seed", &e))?;
+    Ok(remove_padding(device.into_inner()))
 }
 
 /// Takes off the 150 empty sectors (300 KiB) that the writer, like mkisofs, puts at the end for optical
 /// drives that read ahead, and corrects the volume size in the descriptors.
-fn without_padding(mut image: Vec<u8>) -> Vec<u8> {
+fn remove_padding(mut image: Vec<u8>) -> Vec<u8> {
     const PADDING: usize = 150;
     let sectors = (image.len() / SECTOR_BYTES).saturating_sub(PADDING);
     let end = sectors * SECTOR_BYTES;
@@ -69,16 +70,16 @@ fn without_padding(mut image: Vec<u8>) -> Vec<u8> {
     image
 }
 
-fn tree(documents: &Documents) -> Result<Tree, hadris_fs::PathError> {
+fn file_tree(documents: &SeedFiles) -> Result<Tree, hadris_fs::PathError> {
     let mut tree = Tree::new();
-    tree.insert(META_DATA, file(&documents.meta_data))?;
-    tree.insert(NETWORK_CONFIG, file(&documents.network_config))?;
-    tree.insert(USER_DATA, file(&documents.user_data))?;
+    tree.insert(META_DATA, file_node(&documents.meta_data))?;
+    tree.insert(NETWORK_CONFIG, file_node(&documents.network_config))?;
+    tree.insert(USER_DATA, file_node(&documents.user_data))?;
     Ok(tree)
 }
 
 /// Readable by root only, as far as a guest keeps to Rock Ridge's modes.
-fn file(text: &str) -> Node {
+fn file_node(text: &str) -> Node {
     let attrs = SetAttr::new().with_permissions(Permissions::new(0o400));
     Node::file(Content::bytes(text.as_bytes())).with_attrs(attrs)
 }
@@ -88,36 +89,38 @@ fn file(text: &str) -> Node {
 ///
 /// # Errors
 /// Where the bytes are no ISO 9660 image, or one without user-data, or its text is not UTF-8.
-pub fn read_iso(bytes: &[u8]) -> Result<Documents, SeedError> {
+pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
     let device = MemDevice::new(bytes, block_size(READ_BLOCK)?);
-    let image = IsoFs::mount(device, MountOptions::new()).map_err(|e| failed("not an ISO 9660 image", &e))?;
-    let mut seed = Seed { image, limit: bytes.len() };
-    let files = seed.files()?;
+    let image =
+        IsoFs::mount(device, MountOptions::new()).map_err(|e| seed_error("not an ISO 9660 image", &e))?;
+    let mut seed = SeedImage { image, limit: bytes.len() };
+    let files = seed.list_files()?;
     let mut text = |name: &str| match files.iter().find(|(known, ..)| known == name) {
-        Some((_, node, length)) => seed.text(name, *node, *length).map(Some),
+        Some((_, node, length)) => seed.read_text(name, *node, *length).map(Some),
         None => Ok(None),
     };
-    Ok(Documents {
+    Ok(SeedFiles {
         user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image holds no user-data".into()))?,
         meta_data: text(META_DATA)?.unwrap_or_default(),
         network_config: text(NETWORK_CONFIG)?.unwrap_or_default(),
     })
 }
 
-struct Seed<'b> {
+struct SeedImage<'b> {
     image: IsoFs<MemDevice<&'b [u8]>>,
     /// No file is longer than its image, whatever its record says.
     limit: usize,
 }
 
-impl Seed<'_> {
+impl SeedImage<'_> {
     /// The root's entries: name, node, length.
-    fn files(&mut self) -> Result<Vec<(String, NodeId, u64)>, SeedError> {
+    fn list_files(&mut self) -> Result<Vec<(String, NodeId, u64)>, SeedError> {
         let root = self.image.root();
         let mut files = Vec::new();
         let mut cursor = DirCursor::START;
         while files.len() < MAX_ENTRIES {
-            let entry = self.image.readdir(root, cursor).map_err(|e| failed("cannot list the image", &e))?;
+            let entry =
+                self.image.readdir(root, cursor).map_err(|e| seed_error("cannot list the image", &e))?;
             let Some(entry) = entry else { break };
             cursor = entry.next_cursor();
             files.push((plain_name(entry.name().as_bytes()), entry.node(), entry.metadata().len()));
@@ -125,19 +128,19 @@ impl Seed<'_> {
         Ok(files)
     }
 
-    fn text(&mut self, name: &str, node: NodeId, length: u64) -> Result<String, SeedError> {
+    fn read_text(&mut self, name: &str, node: NodeId, length: u64) -> Result<String, SeedError> {
         let length = usize::try_from(length).ok().filter(|l| *l <= self.limit);
         let length = length.ok_or_else(|| SeedError(format!("{name} is longer than the image")))?;
         let mut content = vec![0; length];
         let mut done = 0;
         while done < length {
             let read = self.image.read(node, done as u64, &mut content[done..]);
-            match read.map_err(|e| failed(&format!("cannot read {name}"), &e))? {
+            match read.map_err(|e| seed_error(&format!("cannot read {name}"), &e))? {
                 0 => return Err(SeedError(format!("{name} ends too early"))),
                 n => done += n,
             }
         }
-        String::from_utf8(content).map_err(|e| failed(&format!("{name} is not text"), &e))
+        String::from_utf8(content).map_err(|e| seed_error(&format!("{name} is not text"), &e))
     }
 }
 
@@ -153,6 +156,6 @@ fn block_size(bytes: u32) -> Result<BlockSize, SeedError> {
     BlockSize::new(bytes).ok_or_else(|| SeedError(format!("{bytes} is no block size")))
 }
 
-fn failed(what: &str, cause: &dyn std::fmt::Display) -> SeedError {
+fn seed_error(what: &str, cause: &dyn std::fmt::Display) -> SeedError {
     SeedError(format!("{what}: {cause}"))
 }

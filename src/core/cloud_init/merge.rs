@@ -5,32 +5,34 @@
 //! their `name` and merge like mappings. To merge a second time changes nothing, which matters because
 //! `get --with-secrets` returns the merged text as `userData`.
 
-use crate::yaml::node::{Content, Mapping, Node};
+use crate::yaml::node::{Mapping, Node, NodeContent};
 
 /// The paths of lists whose entries are known by their `name`.
 const LISTS_BY_NAME: [&[&str]; 2] = [&["users"], &["chpasswd", "users"]];
 
 /// Merges the user's cloud-config into the generated one.
-pub(super) fn merged(generated: &Mapping, user: &Mapping) -> Mapping {
-    mappings(generated, user, &mut Vec::new())
+pub(super) fn merge_configs(generated: &Mapping, user: &Mapping) -> Mapping {
+    merge_mappings(generated, user, &mut Vec::new())
 }
 
-fn mappings(ours: &Mapping, theirs: &Mapping, path: &mut Vec<String>) -> Mapping {
+fn merge_mappings(ours: &Mapping, theirs: &Mapping, path: &mut Vec<String>) -> Mapping {
     let mut result = ours.clone();
     for (key, value) in theirs.iter() {
         path.push(key.text().to_owned());
-        let both = ours.value(key).map(|own| nodes(own, value, path));
+        let both = ours.value_of_key(key).map(|own| merge_nodes(own, value, path));
         path.pop();
-        result.set(key.clone(), both.unwrap_or_else(|| value.clone()));
+        result.insert(key.clone(), both.unwrap_or_else(|| value.clone()));
     }
     result
 }
 
-fn nodes(ours: &Node, theirs: &Node, path: &mut Vec<String>) -> Node {
+fn merge_nodes(ours: &Node, theirs: &Node, path: &mut Vec<String>) -> Node {
     match (ours.content(), theirs.content()) {
-        (Content::Mapping(a), Content::Mapping(b)) => mappings(a, b, path).into(),
-        (Content::Sequence(a), Content::Sequence(b)) if is_by_name(path) => Node::sequence(by_name(a, b)),
-        (Content::Sequence(a), Content::Sequence(b)) => Node::sequence(joined(a, b)),
+        (NodeContent::Mapping(a), NodeContent::Mapping(b)) => merge_mappings(a, b, path).into(),
+        (NodeContent::Sequence(a), NodeContent::Sequence(b)) if is_by_name(path) => {
+            Node::from_nodes(merge_by_name(a, b))
+        }
+        (NodeContent::Sequence(a), NodeContent::Sequence(b)) => Node::from_nodes(join_lists(a, b)),
         _ => theirs.clone(),
     }
 }
@@ -39,28 +41,29 @@ fn is_by_name(path: &[String]) -> bool {
     LISTS_BY_NAME.iter().any(|known| path == *known)
 }
 
-fn joined(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
+fn join_lists(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
     ours.iter().chain(theirs.iter().filter(|item| !ours.contains(item))).cloned().collect()
 }
 
 /// All of the user's entries with the name of a generated one become one with it; the others follow.
-fn by_name(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
-    let mut result: Vec<Node> = ours.iter().map(|own| with_namesakes(own, theirs)).collect();
-    let names: Vec<&Node> = ours.iter().filter_map(name).collect();
-    let others = theirs.iter().filter(|t| !name(t).is_some_and(|n| names.contains(&n)) && !ours.contains(t));
+fn merge_by_name(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
+    let mut result: Vec<Node> = ours.iter().map(|own| merge_namesakes(own, theirs)).collect();
+    let names: Vec<&Node> = ours.iter().filter_map(entry_name).collect();
+    let others =
+        theirs.iter().filter(|t| !entry_name(t).is_some_and(|n| names.contains(&n)) && !ours.contains(t));
     result.extend(others.cloned());
     result
 }
 
 /// The user's namesakes are merged with each other first: a second merge sees only their union.
-fn with_namesakes(own: &Node, theirs: &[Node]) -> Node {
-    let namesakes = theirs.iter().filter(|t| name(t).is_some() && name(t) == name(own));
-    match namesakes.cloned().reduce(|a, b| nodes(&a, &b, &mut Vec::new())) {
-        Some(theirs) => nodes(own, &theirs, &mut Vec::new()),
+fn merge_namesakes(own: &Node, theirs: &[Node]) -> Node {
+    let namesakes = theirs.iter().filter(|t| entry_name(t).is_some() && entry_name(t) == entry_name(own));
+    match namesakes.cloned().reduce(|a, b| merge_nodes(&a, &b, &mut Vec::new())) {
+        Some(theirs) => merge_nodes(own, &theirs, &mut Vec::new()),
         None => own.clone(),
     }
 }
 
-fn name(node: &Node) -> Option<&Node> {
+fn entry_name(node: &Node) -> Option<&Node> {
     node.get("name")
 }

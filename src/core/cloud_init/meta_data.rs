@@ -7,10 +7,10 @@ use crate::yaml::node::{Mapping, Node};
 /// whenever the instance-id is one that it has not seen.
 ///
 /// The salt of the record's digests stands in a comment, which cloud-init does not keep.
-pub(super) fn meta_data(instance_id: &str, hostname: &str) -> String {
+pub(super) fn build_meta_data(instance_id: &str, hostname: &str) -> String {
     let data = Mapping::new()
-        .with("instance-id", Node::string(instance_id))
-        .with("local-hostname", Node::string(hostname));
+        .with_entry("instance-id", Node::from_string(instance_id))
+        .with_entry("local-hostname", Node::from_string(hostname));
     Node::from(data).to_yaml()
 }
 
@@ -18,13 +18,13 @@ pub(super) fn meta_data(instance_id: &str, hostname: &str) -> String {
 const SALT: &str = "# foundry's salt: ";
 
 /// The meta-data with the salt.
-pub fn with_salt(meta_data: &str, salt: &Salt) -> String {
+pub fn append_salt(meta_data: &str, salt: &Salt) -> String {
     format!("{meta_data}{SALT}{}\n", salt.as_str())
 }
 
 /// The salt that a seed has, if foundry put one there.
-pub fn salt_of(meta_data: &str) -> Option<Salt> {
-    meta_data.lines().rev().find_map(|line| Salt::kept(line.strip_prefix(SALT)?.trim()))
+pub fn read_salt(meta_data: &str) -> Option<Salt> {
+    meta_data.lines().rev().find_map(|line| Salt::parse(line.strip_prefix(SALT)?.trim()))
 }
 
 #[cfg(test)]
@@ -33,11 +33,11 @@ mod tests {
 
     #[test]
     fn the_salt_is_found_again() {
-        let plain = meta_data("web-1", "web");
-        assert!(salt_of(&plain).is_none());
-        let salt = Salt::fresh();
-        let salted = with_salt(&plain, &salt);
-        assert!(salt_of(&salted).is_some_and(|found| found == salt));
+        let plain = build_meta_data("web-1", "web");
+        assert!(read_salt(&plain).is_none());
+        let salt = Salt::generate();
+        let salted = append_salt(&plain, &salt);
+        assert!(read_salt(&salted).is_some_and(|found| found == salt));
         assert_eq!(crate::yaml::node::read_documents(&salted).unwrap().len(), 1);
     }
 }

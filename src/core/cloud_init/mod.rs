@@ -21,9 +21,9 @@ mod own_network;
 mod secrets;
 mod user_data;
 
-pub use check::{SeedError, check_raw_user_data, check_user_data, own_host_name, without_effect};
-pub use documents::{Documents, documents};
-pub use iso::{VOLUME_ID, iso, read_iso};
-pub use meta_data::{salt_of, with_salt};
-pub use own_network::own_network_config;
-pub use secrets::{Recovered, recover};
+pub use check::{SeedError, check_raw_user_data, check_user_data, find_ineffective_keys, read_host_name};
+pub use documents::{SeedFiles, build_seed_files};
+pub use iso::{VOLUME_ID, read_iso, write_iso};
+pub use meta_data::{append_salt, read_salt};
+pub use own_network::check_network_config;
+pub use secrets::{SeedSecrets, read_seed_secrets};

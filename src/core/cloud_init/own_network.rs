@@ -1,6 +1,6 @@
 //! A user's own network-config, which replaces the generated one.
 
-use super::check::{only_document, within_mapping};
+use super::check::{parse_only_document, require_mapping};
 use crate::yaml::node::{Mapping, Node};
 
 /// The sections of version 2 that hold devices by their names and that cloud-init reads itself (its "Networking config
@@ -13,24 +13,24 @@ const DEVICES: [&str; 5] = ["ethernets", "bonds", "bridges", "vlans", "wifis"];
 ///
 /// # Errors
 /// A sentence that says what is wrong, with line and column where there is one.
-pub fn own_network_config(text: &str) -> Result<String, String> {
-    let document = only_document(text)?;
-    let config = within_mapping(&document, "network-config")?;
+pub fn check_network_config(text: &str) -> Result<String, String> {
+    let document = parse_only_document(text)?;
+    let config = require_mapping(&document, "network-config")?;
     let Some(wrapped) = config.get("network") else {
-        check(config)?;
+        check_config(config)?;
         return Ok(text.to_owned());
     };
     if config.len() > 1 {
         return Err("has keys beside `network`; put them all under it, or leave it out".to_owned());
     }
     let Some(inner) = wrapped.as_mapping() else {
-        return Err(format!("has {} under `network`, not a mapping", wrapped.kind()));
+        return Err(format!("has {} under `network`, not a mapping", wrapped.kind_text()));
     };
-    check(inner)?;
+    check_config(inner)?;
     Ok(wrapped.to_yaml())
 }
 
-fn check(config: &Mapping) -> Result<(), String> {
+fn check_config(config: &Mapping) -> Result<(), String> {
     if config.get("config").and_then(Node::as_text) == Some("disabled") {
         return Ok(());
     }
@@ -40,7 +40,7 @@ fn check(config: &Mapping) -> Result<(), String> {
     if is_number(version, "2") {
         return DEVICES.iter().try_for_each(|key| match config.get(key) {
             Some(devices) if devices.as_mapping().is_none() => {
-                Err(format!("has {} as `{key}`; it must be a mapping of devices", devices.kind()))
+                Err(format!("has {} as `{key}`; it must be a mapping of devices", devices.kind_text()))
             }
             _ => Ok(()),
         });
@@ -50,7 +50,7 @@ fn check(config: &Mapping) -> Result<(), String> {
     }
     match config.get("config") {
         Some(list) if list.as_sequence().is_some() => Ok(()),
-        Some(other) => Err(format!("has {} as `config`; in version 1 it is a list", other.kind())),
+        Some(other) => Err(format!("has {} as `config`; in version 1 it is a list", other.kind_text())),
         None => Err("has no `config`, which in version 1 is the list of what there is".to_owned()),
     }
 }

@@ -7,17 +7,17 @@ use crate::yaml::node::{Node, read_documents};
 
 /// What a seed's user-data holds that the record does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovered {
+pub struct SeedSecrets {
     /// Root's password, hashed.
     pub password_hash: Option<String>,
 }
 
 /// Reads the secrets of a user-data. What is no cloud-config has none that foundry put there.
-pub fn recover(user_data: &str) -> Recovered {
+pub fn read_seed_secrets(user_data: &str) -> SeedSecrets {
     let config = read_documents(user_data).ok().and_then(|documents| documents.into_iter().next());
     let chpasswd = config.as_ref().and_then(|c| c.get("chpasswd"));
     let password_hash = chpasswd.and_then(|c| from_users(c).or_else(|| from_list(c)));
-    Recovered { password_hash }
+    SeedSecrets { password_hash }
 }
 
 /// `chpasswd.users`, as this foundry writes it.
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn hash_in(user_data: &str) -> Option<String> {
-        recover(user_data).password_hash
+        read_seed_secrets(user_data).password_hash
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The user-data: a cloud-config that lets root in and names the guest.
 
-use super::check::{SeedError, user_config};
-use super::merge::merged;
+use super::check::{SeedError, parse_user_config};
+use super::merge::merge_configs;
 use crate::plan::{SeedPlan, UserData};
 use crate::yaml::node::{Mapping, Node};
 
@@ -9,11 +9,13 @@ use crate::yaml::node::{Mapping, Node};
 const HEADER: &str = "#cloud-config\n";
 
 /// The user-data of a seed.
-pub(super) fn user_data(seed: &SeedPlan) -> Result<String, SeedError> {
+pub(super) fn build_user_data(seed: &SeedPlan) -> Result<String, SeedError> {
     match &seed.user_data {
         UserData::Raw(text) => Ok(text.clone()),
-        UserData::Generated => Ok(cloud_config(generated(seed))),
-        UserData::Merged(text) => Ok(cloud_config(merged(&generated(seed), &user_config(text)?))),
+        UserData::Generated => Ok(cloud_config(generate_config(seed))),
+        UserData::Merged(text) => {
+            Ok(cloud_config(merge_configs(&generate_config(seed), &parse_user_config(text)?)))
+        }
     }
 }
 
@@ -21,30 +23,32 @@ fn cloud_config(config: Mapping) -> String {
     format!("{HEADER}{}", Node::from(config).to_yaml())
 }
 
-fn generated(seed: &SeedPlan) -> Mapping {
-    let mut config = Mapping::new().with("hostname", Node::string(&seed.hostname));
+fn generate_config(seed: &SeedPlan) -> Mapping {
+    let mut config = Mapping::new().with_entry("hostname", Node::from_string(&seed.hostname));
     if let Some(fqdn) = &seed.fqdn {
         // `hostname -f` asks /etc/hosts. `localhost` adds one line to it; `true` would have cloud-init
         // replace the whole file at every boot.
-        config = config.with("fqdn", Node::string(fqdn)).with("manage_etc_hosts", Node::string("localhost"));
+        config = config
+            .with_entry("fqdn", Node::from_string(fqdn))
+            .with_entry("manage_etc_hosts", Node::from_string("localhost"));
     }
     config = config
-        .with("users", Node::sequence(vec![root(seed)]))
+        .with_entry("users", Node::from_nodes(vec![root_user(seed)]))
         // Without this, cloud-init prefixes root's keys with a command that only says to use another user.
-        .with("disable_root", Node::boolean(false));
+        .with_entry("disable_root", Node::from_bool(false));
     if let Some(hash) = &seed.password_hash {
-        config = config.with("chpasswd", root_password(hash).into());
+        config = config.with_entry("chpasswd", root_password(hash).into());
     }
-    config.with("ssh_pwauth", Node::boolean(seed.ssh_password_auth))
+    config.with_entry("ssh_pwauth", Node::from_bool(seed.ssh_password_auth))
 }
 
-fn root(seed: &SeedPlan) -> Node {
-    let root = Mapping::new().with("name", Node::string("root"));
+fn root_user(seed: &SeedPlan) -> Node {
+    let root = Mapping::new().with_entry("name", Node::from_string("root"));
     if seed.ssh_keys.is_empty() {
         return root.into();
     }
-    let keys = seed.ssh_keys.iter().map(Node::string).collect();
-    root.with("ssh_authorized_keys", Node::sequence(keys)).into()
+    let keys = seed.ssh_keys.iter().map(Node::from_string).collect();
+    root.with_entry("ssh_authorized_keys", Node::from_nodes(keys)).into()
 }
 
 /// Sets root's password and with it unlocks the account: `chpasswd -e` replaces the whole field that
@@ -52,8 +56,10 @@ fn root(seed: &SeedPlan) -> Node {
 /// and with `passwd -d`, no password at all, where that complains, as it does for a field that is only `!`.)
 fn root_password(hash: &str) -> Mapping {
     let root = Mapping::new()
-        .with("name", Node::string("root"))
-        .with("password", Node::string(hash))
-        .with("type", Node::string("hash"));
-    Mapping::new().with("expire", Node::boolean(false)).with("users", Node::sequence(vec![root.into()]))
+        .with_entry("name", Node::from_string("root"))
+        .with_entry("password", Node::from_string(hash))
+        .with_entry("type", Node::from_string("hash"));
+    Mapping::new()
+        .with_entry("expire", Node::from_bool(false))
+        .with_entry("users", Node::from_nodes(vec![root.into()]))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename = "domain")]
-pub(super) struct Domain<'a> {
+pub(super) struct DomainElement<'a> {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
     pub(super) name: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct Domain<'a> {
     pub(super) uuid: Option<String>,
     pub(super) genid: Empty,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) metadata: Option<Metadata<'a>>,
+    pub(super) metadata: Option<MetadataElement<'a>>,
     pub(super) memory: Memory,
     pub(super) vcpu: Vcpu,
     pub(super) os: Os,
@@ -29,7 +29,7 @@ pub(super) struct Domain<'a> {
 pub(super) struct Empty {}
 
 #[derive(Serialize)]
-pub(super) struct Metadata<'a> {
+pub(super) struct MetadataElement<'a> {
     #[serde(rename = "foundry:vm")]
     pub(super) record: RecordElement<'a>,
 }
@@ -113,7 +113,7 @@ pub(super) struct Devices<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Device<'a> {
-    Disk(Box<Disk<'a>>),
+    Disk(Box<DiskElement<'a>>),
     Controller(Controller),
     Interface(InterfaceXml<'a>),
     Serial(Serial<'a>),
@@ -123,16 +123,16 @@ pub(super) enum Device<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Disk<'a> {
+pub(super) struct DiskElement<'a> {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
     #[serde(rename = "@device")]
     pub(super) device: &'static str,
     pub(super) driver: Driver<'a>,
-    pub(super) source: Source<'a>,
+    pub(super) source: SourceElement<'a>,
     #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
-    pub(super) below: Option<Below<'a>>,
-    pub(super) target: Target<'a>,
+    pub(super) below: Option<BackingStore<'a>>,
+    pub(super) target: DiskTargetElement<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) readonly: Option<Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,19 +143,19 @@ pub(super) struct Disk<'a> {
 
 /// What a disk lies on; an empty one ends the chain.
 #[derive(Serialize, Default)]
-pub(super) struct Below<'a> {
+pub(super) struct BackingStore<'a> {
     #[serde(rename = "@type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) format: Option<Format<'a>>,
+    pub(super) format: Option<BackingFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) source: Option<Source<'a>>,
+    pub(super) source: Option<SourceElement<'a>>,
     #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
-    pub(super) below: Option<Box<Below<'a>>>,
+    pub(super) below: Option<Box<BackingStore<'a>>>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Format<'a> {
+pub(super) struct BackingFormat<'a> {
     #[serde(rename = "@type")]
     pub(super) kind: &'a str,
 }
@@ -175,7 +175,7 @@ pub(super) struct Driver<'a> {
 }
 
 #[derive(Serialize, Default)]
-pub(super) struct Source<'a> {
+pub(super) struct SourceElement<'a> {
     #[serde(rename = "@pool", skip_serializing_if = "Option::is_none")]
     pub(super) pool: Option<&'a str>,
     #[serde(rename = "@volume", skip_serializing_if = "Option::is_none")]
@@ -220,7 +220,7 @@ pub(super) struct SourceSecret<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Target<'a> {
+pub(super) struct DiskTargetElement<'a> {
     #[serde(rename = "@dev")]
     pub(super) dev: &'a str,
     #[serde(rename = "@bus")]
@@ -342,11 +342,11 @@ pub(super) struct Console {
 pub(super) struct Channel {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
-    pub(super) target: Alias,
+    pub(super) target: ChannelTarget,
 }
 
 #[derive(Serialize)]
-pub(super) struct Alias {
+pub(super) struct ChannelTarget {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
     #[serde(rename = "@name")]
@@ -357,11 +357,11 @@ pub(super) struct Alias {
 pub(super) struct Rng {
     #[serde(rename = "@model")]
     pub(super) model: &'static str,
-    pub(super) backend: Backend,
+    pub(super) backend: RngBackend,
 }
 
 #[derive(Serialize)]
-pub(super) struct Backend {
+pub(super) struct RngBackend {
     #[serde(rename = "@model")]
     pub(super) model: &'static str,
     #[serde(rename = "$text")]

@@ -3,7 +3,7 @@
 //! A command of foundry's is a [`Verb`] with its objects, so a program that uses the library can carry it out, and the
 //! command line alone knows how it is typed.
 
-use crate::text::{is_unseen, printable};
+use crate::text::{escape_unseen, is_unseen};
 
 /// Something to do, in one sentence or several.
 ///
@@ -30,7 +30,7 @@ impl Advice {
     /// Adds words.
     #[must_use]
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
-        let text = printable(text.as_ref());
+        let text = escape_unseen(text.as_ref());
         match self.parts.last_mut() {
             Some(AdvicePart::Text(before)) => before.push_str(&text),
             _ => self.parts.push(AdvicePart::Text(text)),
@@ -47,7 +47,7 @@ impl Advice {
 
     /// Adds another advice after words.
     #[must_use]
-    pub fn then(self, words: &str, other: impl Into<Self>) -> Self {
+    pub fn and_then(self, words: &str, other: impl Into<Self>) -> Self {
         let begun = self.text(words);
         other.into().parts.into_iter().fold(begun, |advice, part| match part {
             AdvicePart::Text(text) => advice.text(text),
@@ -61,7 +61,7 @@ impl Advice {
     }
 
     /// The parts in one line, a command as the data that it is: for a log.
-    pub fn outline(&self) -> String {
+    pub fn to_log_line(&self) -> String {
         let part = |part: &AdvicePart| match part {
             AdvicePart::Text(text) => text.clone(),
             AdvicePart::Run(verb) => format!("[{verb:?}]"),

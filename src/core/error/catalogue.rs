@@ -29,12 +29,12 @@ impl Code {
     /// What it means, how it comes about, and what to do.
     pub fn explanation(self) -> Explanation {
         // Each code has an entry: `every_code_is_explained`.
-        entry(self).and_then(parse).unwrap_or_default()
+        find_entry(self).and_then(parse).unwrap_or_default()
     }
 }
 
 /// From the title to the next heading.
-fn entry(code: Code) -> Option<&'static str> {
+fn find_entry(code: Code) -> Option<&'static str> {
     let (_, entry) = TEXT.split_once(&format!("\n### {code}: "))?;
     Some(entry.split("\n#").next().unwrap_or(entry))
 }

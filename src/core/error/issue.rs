@@ -1,7 +1,7 @@
 //! One of several things that stand in the way.
 
 use super::{Advice, Code};
-use crate::text::printable;
+use crate::text::escape_unseen;
 
 /// Something that stands in the way, found by a look that changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Issue {
 impl Issue {
     /// An issue without advice.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: printable(&message.into()), advice: Vec::new() }
+        Self { code, message: escape_unseen(&message.into()), advice: Vec::new() }
     }
 
     /// Adds what to do about it.

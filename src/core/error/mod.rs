@@ -4,24 +4,24 @@
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
 
 mod advice;
+mod aggregate;
 mod catalogue;
 mod code;
 mod issue;
 mod outcome;
-mod several;
 
 use std::error::Error as Source;
 use std::fmt;
 use std::sync::Arc;
 
 pub use advice::{Advice, AdvicePart, Verb};
+pub use aggregate::ErrorCodes;
 pub use catalogue::Explanation;
 pub use code::Code;
 pub use issue::Issue;
 pub use outcome::{Outcome, Remainder};
-pub use several::Several;
 
-use crate::text::{printable, printable_lines};
+use crate::text::{escape_unseen, escape_unseen_lines};
 
 /// The kinds of failure, one exit code each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,21 +80,21 @@ impl Error {
     /// Makes an error from one sentence that names the object. A [`Kind`] stands for its general code.
     ///
     /// A sentence is one line: what ends a line in it, or is not seen, is of a value of somebody else's, and is written out
-    /// as [`printable`] does. So it is with all that is added to it.
+    /// as [`escape_unseen`] does. So it is with all that is added to it.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
-        Self::of_text(code, printable(&message.into()))
+        Self::of_text(code, escape_unseen(&message.into()))
     }
 
     /// Makes an error of several lines: a title, and others below it.
     pub fn of_lines(code: impl Into<Code>, lines: impl IntoIterator<Item = String>) -> Self {
-        Self::of_text(code, lines.into_iter().map(|line| printable(&line)).collect::<Vec<_>>().join("\n"))
+        Self::of_text(code, lines.into_iter().map(|line| escape_unseen(&line)).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Makes an error of lines in which each value is shown as [`printable`] shows it.
+    /// Makes an error of lines in which each value is shown as [`escape_unseen`] shows it.
     pub fn of_text(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self(Box::new(ErrorInner {
             code: code.into(),
-            message: printable_lines(&message.into()),
+            message: escape_unseen_lines(&message.into()),
             issues: Vec::new(),
             cause: None,
             detail: None,
@@ -106,26 +106,29 @@ impl Error {
 
     /// Makes an error of all that stands in the way of something, with the worst code of them.
     pub fn of_issues(title: impl Into<String>, issues: Vec<Issue>) -> Self {
-        let codes: Several = issues.iter().map(|issue| issue.code).collect();
-        let mut error = Self::new(codes.worst().unwrap_or(Kind::Vm.into()), title);
+        let codes: ErrorCodes = issues.iter().map(|issue| issue.code).collect();
+        let mut error = Self::new(codes.worst_code().unwrap_or(Kind::Vm.into()), title);
         error.0.issues = issues;
         error
     }
 
     /// One error for several that are of equal weight, a line each; `None` where there is none.
-    pub fn together(errors: &[Self]) -> Option<Self> {
-        let codes: Several = errors.iter().map(Self::code).collect();
-        let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
+    pub fn combine(errors: &[Self]) -> Option<Self> {
+        let codes: ErrorCodes = errors.iter().map(Self::code).collect();
+        let line = |error: &Self| format!("{error}{}", codes.suffix_for(error.code()));
         match errors {
             [one] => Some(one.clone()),
-            _ => Some(Self::of_text(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+            _ => Some(Self::of_text(
+                codes.worst_code()?,
+                errors.iter().map(line).collect::<Vec<_>>().join("\n"),
+            )),
         }
     }
 
     /// Adds why it failed.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.0.cause = Some(printable(&cause.into()));
+        self.0.cause = Some(escape_unseen(&cause.into()));
         self
     }
 
@@ -146,7 +149,7 @@ impl Error {
     /// Adds libvirt's own words, shown with `--verbose` only.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.detail = Some(printable_lines(&detail.into()));
+        self.0.detail = Some(escape_unseen_lines(&detail.into()));
         self
     }
 
@@ -221,9 +224,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        let codes: Several = self.0.issues.iter().map(|issue| issue.code).collect();
+        let codes: ErrorCodes = self.0.issues.iter().map(|issue| issue.code).collect();
         for issue in &self.0.issues {
-            write!(f, "\n  {}{}", issue.message, codes.mark(issue.code))?;
+            write!(f, "\n  {}{}", issue.message, codes.suffix_for(issue.code))?;
         }
         if let Some(cause) = &self.0.cause {
             write!(f, ": {cause}")?;

@@ -1,7 +1,7 @@
 //! What became of what an operation had begun when it failed.
 
 use super::Advice;
-use crate::text::printable;
+use crate::text::escape_unseen;
 
 /// What became of the host, of what was made so far, or what finishes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +43,17 @@ impl Remainder {
 
 impl Outcome {
     /// An outcome of lines that somebody else wrote.
-    pub fn excerpt(title: &str, lines: &[String]) -> Self {
-        Self::Excerpt { title: printable(title), lines: lines.iter().map(|line| printable(line)).collect() }
+    pub fn from_lines(title: &str, lines: &[String]) -> Self {
+        Self::Excerpt {
+            title: escape_unseen(title),
+            lines: lines.iter().map(|line| escape_unseen(line)).collect(),
+        }
     }
 }
 
 impl From<&str> for Outcome {
     fn from(sentence: &str) -> Self {
-        Self::Note(printable(sentence))
+        Self::Note(escape_unseen(sentence))
     }
 }
 

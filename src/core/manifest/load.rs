@@ -12,13 +12,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::user_data::as_text;
+use super::user_data::user_data_to_text;
 use super::{API_VERSION, KIND, VirtualMachine};
 use crate::error::{Code, Error};
-use crate::names::nearest;
-use crate::text::io_cause;
+use crate::names::find_nearest;
+use crate::text::describe_io_error;
 use crate::yaml::node::{Node, ReadError};
-use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, outlined, printable, shortened};
+use crate::yaml::{
+    self, BrokenRule, FieldError, PathStep, Position, did_you_mean, escape_unseen, shorten, shorten_key,
+};
 
 /// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
 /// more than the seed of a VM needs.
@@ -55,7 +57,7 @@ pub enum LoadError {
 
 /// One document, as far as it can be read.
 #[derive(Debug)]
-pub struct PartlyRead {
+pub struct PartialDocument {
     /// What it says without the fields that are wrong, where anything is left.
     pub manifest: Option<VirtualMachine>,
     /// What is wrong with the others.
@@ -68,7 +70,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, document, path, message) = match self {
             Self::Unreadable { file, cause } => {
-                return f.write_str(&printable(&format!("cannot read {file}: {cause}")));
+                return f.write_str(&escape_unseen(&format!("cannot read {file}: {cause}")));
             }
             Self::NotAManifest { file, at, document, path, message, .. } => {
                 (file, at, document, path, message)
@@ -78,13 +80,13 @@ impl fmt::Display for LoadError {
                 return f.write_str(&lines.join("\n"));
             }
         };
-        f.write_str(&printable(file))?;
+        f.write_str(&escape_unseen(file))?;
         at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
         document.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
         if !path.is_empty() {
-            write!(f, ": {}", printable(path))?;
+            write!(f, ": {}", escape_unseen(path))?;
         }
-        write!(f, ": {}", printable(message))
+        write!(f, ": {}", escape_unseen(message))
     }
 }
 
@@ -108,7 +110,7 @@ impl LoadError {
     }
 
     /// One error of some; `None` of none.
-    fn together(mut errors: Vec<Self>) -> Option<Self> {
+    fn combine(mut errors: Vec<Self>) -> Option<Self> {
         match errors.len() {
             0 | 1 => errors.pop(),
             _ => Some(Self::Several(errors)),
@@ -121,7 +123,7 @@ impl LoadError {
 /// # Errors
 /// Where the file cannot be read, is larger than [`MAX_BYTES`] or not UTF-8, and as [`load`].
 pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
-    whole(read_file(path)?)
+    into_manifests(read_file(path)?)
 }
 
 /// Reads all manifests of a file as far as they can be read, so that whatever else is wrong can be told together with what
@@ -129,14 +131,14 @@ pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
 ///
 /// # Errors
 /// Where nothing of the file is a manifest: as [`load_file`], but for fields.
-pub fn read_file(path: &Path) -> Result<Vec<PartlyRead>, LoadError> {
+pub fn read_file(path: &Path) -> Result<Vec<PartialDocument>, LoadError> {
     if path == Path::new("-") {
-        return read(&text_of(io::stdin().lock(), "standard input")?, "standard input");
+        return read_text(&read_stream(io::stdin().lock(), "standard input")?, "standard input");
     }
     let name = path.display().to_string();
     match File::open(path) {
-        Ok(file) => read(&text_of(file, &name)?, &name),
-        Err(error) => Err(unreadable(&name, &error)),
+        Ok(file) => read_text(&read_stream(file, &name)?, &name),
+        Err(error) => Err(unreadable_error(&name, &error)),
     }
 }
 
@@ -146,18 +148,18 @@ pub fn read_file(path: &Path) -> Result<Vec<PartlyRead>, LoadError> {
 /// # Errors
 /// As [`load_file`].
 pub fn load_from(stream: impl Read, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
-    load(&text_of(stream, file)?, file)
+    load_text(&read_stream(stream, file)?, file)
 }
 
-fn text_of(stream: impl Read, file: &str) -> Result<String, LoadError> {
+fn read_stream(stream: impl Read, file: &str) -> Result<String, LoadError> {
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
-    stream.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
+    stream.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable_error(file, &error))?;
     refuse_size(bytes.len(), file)?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
-        unreadable_text(file, Code::NotYaml, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
+        whole_file_error(file, Code::NotYaml, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
     })
 }
 
@@ -165,36 +167,36 @@ fn text_of(stream: impl Read, file: &str) -> Result<String, LoadError> {
 ///
 /// # Errors
 /// What YAML or the field names rule out, with line and column; also a text that holds no manifest at all.
-pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
-    whole(read(text, file)?)
+pub fn load_text(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
+    into_manifests(read_text(text, file)?)
 }
 
 /// The manifests of documents that are wholly read.
-fn whole(documents: Vec<PartlyRead>) -> Result<Vec<VirtualMachine>, LoadError> {
+fn into_manifests(documents: Vec<PartialDocument>) -> Result<Vec<VirtualMachine>, LoadError> {
     let mut errors = Vec::new();
     let mut manifests = Vec::new();
     for document in documents {
         errors.extend(document.errors);
         manifests.extend(document.manifest);
     }
-    LoadError::together(errors).map_or(Ok(manifests), Err)
+    LoadError::combine(errors).map_or(Ok(manifests), Err)
 }
 
-fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
+fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> {
     refuse_size(text.len(), file)?;
     let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
-    let mut read: Vec<PartlyRead> = Vec::new();
+    let mut read: Vec<PartialDocument> = Vec::new();
     let mut told = 0;
     for (index, document) in filled {
-        let (manifest, faults) = read_document(document, documents.doubt.as_ref());
+        let (manifest, faults) = read_document(document, documents.first_violation.as_ref());
         let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
         told += faults.len();
-        read.push(PartlyRead {
+        read.push(PartialDocument {
             manifest,
             errors: faults.iter().map(error).collect(),
-            unread: faults.iter().flat_map(Fault::fields_unread).collect(),
+            unread: faults.iter().flat_map(FieldError::unread_fields).collect(),
         });
         // Many documents that are none are a file of another kind.
         if told >= FAULTS_TOLD {
@@ -202,7 +204,7 @@ fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
         }
     }
     if read.is_empty() {
-        return Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()));
+        return Err(whole_file_error(file, Code::NoManifest, "holds no manifest".to_owned()));
     }
     Ok(read)
 }
@@ -212,17 +214,20 @@ const FAULTS_TOLD: usize = 20;
 
 /// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it
 /// reads anew without that one.
-fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualMachine>, Vec<Fault>) {
+fn read_document(
+    document: &Node,
+    violation: Option<&ReadError>,
+) -> (Option<VirtualMachine>, Vec<FieldError>) {
     let mut faults = Vec::new();
     if let Err(fault) = check_header(document) {
         return (None, vec![fault]);
     }
     let mut rest = document.clone();
     while faults.len() < FAULTS_TOLD {
-        match as_text(&rest, doubt).and_then(|text| yaml::read(&text)) {
+        match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
             Ok(manifest) => return (Some(manifest), faults),
             Err(fault) => {
-                let without = rest.without(&fault.field());
+                let without = rest.without_field(&fault.field_steps());
                 faults.push(fault);
                 match without {
                     Some(without) => rest = without,
@@ -235,39 +240,43 @@ fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualM
 }
 
 /// Refuses another program's document, and another version's, before its fields are looked at.
-fn check_header(document: &Node) -> Result<(), Fault> {
+fn check_header(document: &Node) -> Result<(), FieldError> {
     if document.as_mapping().is_none() {
         let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
-        return Err(Fault::at(document.at(), wanted).of(Code::OtherKind));
+        return Err(FieldError::new(document.position(), wanted).with_code(Code::OtherKind));
     }
     check_word(document, "kind", KIND)?;
     check_word(document, "apiVersion", API_VERSION)
 }
 
-fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
+fn check_word(document: &Node, key: &str, known: &str) -> Result<(), FieldError> {
     let Some(value) = document.get(key).filter(|value| !value.is_null()) else {
-        return Err(
-            Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind)
-        );
+        return Err(FieldError::new(
+            document.position(),
+            format!("{key} is missing; write '{key}: {known}'"),
+        )
+        .with_code(Code::OtherKind));
     };
     let message = match value.as_text() {
         Some(text) if text == known => return Ok(()),
         Some(text) => {
-            let guess = match nearest(text, [known]) {
+            let guess = match find_nearest(text, [known]) {
                 Some(near) => did_you_mean(text, near),
                 None => format!("foundry knows '{known}'"),
             };
-            format!("{:?} is not known; {guess}", shortened(text))
+            format!("{:?} is not known; {guess}", shorten(text))
         }
         None => format!("wants the text '{known}'"),
     };
-    Err(Fault::at(value.at(), message).of(Code::OtherKind).within(Step::Key(key.to_owned()), value.at()))
+    Err(FieldError::new(value.position(), message)
+        .with_code(Code::OtherKind)
+        .add_step(PathStep::Key(key.to_owned()), value.position()))
 }
 
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
     match size {
         0..=MAX_BYTES => Ok(()),
-        _ => Err(unreadable_text(
+        _ => Err(whole_file_error(
             file,
             Code::TooLarge,
             format!("larger than {MAX_BYTES} bytes, which no manifest is"),
@@ -277,35 +286,39 @@ fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
 
 fn not_yaml(file: &str, error: &ReadError) -> LoadError {
     let document = (error.document > 1).then_some(error.document);
-    not_a_manifest(file, document, &Fault::at(error.at, in_words(&error.broken)).of(error.broken.code()))
+    not_a_manifest(
+        file,
+        document,
+        &FieldError::new(error.at, rule_text(&error.broken)).with_code(error.broken.code()),
+    )
 }
 
 /// Says a broken rule as the rest of what is said about manifests.
-fn in_words(broken: &BrokenRule) -> String {
+fn rule_text(broken: &BrokenRule) -> String {
     match broken {
         BrokenRule::Syntax(cause) => format!("not YAML: {cause}"),
         BrokenRule::AliasInItself => "an alias of a node that holds the alias itself".to_owned(),
         BrokenRule::KeyIsCollection => "a key must be a word, not a list or a mapping".to_owned(),
         BrokenRule::KeyTwice { key, first_line } => {
-            format!("duplicate key {:?}, given before on line {first_line}", outlined(key))
+            format!("duplicate key {:?}, given before on line {first_line}", shorten_key(key))
         }
         BrokenRule::MergeOfOther => "'<<' wants a mapping or a list of mappings".to_owned(),
         others => others.to_string(),
     }
 }
 
-fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadError {
+fn not_a_manifest(file: &str, document: Option<usize>, fault: &FieldError) -> LoadError {
     LoadError::NotAManifest {
         file: file.to_owned(),
         at: fault.at,
         document,
-        path: fault.path(),
-        message: printable(&fault.message),
+        path: fault.path_text(),
+        message: escape_unseen(&fault.message),
         code: fault.code,
     }
 }
 
-fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
+fn whole_file_error(file: &str, code: Code, message: String) -> LoadError {
     LoadError::NotAManifest {
         file: file.to_owned(),
         at: None,
@@ -316,7 +329,7 @@ fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
     }
 }
 
-fn unreadable(file: &str, error: &io::Error) -> LoadError {
-    let cause = io_cause(error);
+fn unreadable_error(file: &str, error: &io::Error) -> LoadError {
+    let cause = describe_io_error(error);
     LoadError::Unreadable { file: file.to_owned(), cause }
 }

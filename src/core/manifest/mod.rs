@@ -13,17 +13,19 @@ mod shape;
 mod status;
 mod user_data;
 
-pub use crate::yaml::{Position, printable, shortened};
-pub use load::{LoadError, MAX_BYTES, PartlyRead, load, load_file, load_from, read_file};
+pub use crate::yaml::{Position, escape_unseen, shorten};
+pub use load::{LoadError, MAX_BYTES, PartialDocument, load_file, load_from, load_text, read_file};
 pub use number::Number;
-pub use status::{Address, Condition, Phase, Status};
+pub use status::{Condition, Phase, Status, VmAddress};
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use shape::{all_of, either, given, never_both, text, texts, user_data_shape, when};
+use shape::{
+    all_of, any_of, has_value, if_then, is_given, never_both, text_map_schema, text_schema, user_data_shape,
+};
 
 /// The only `apiVersion`.
 pub const API_VERSION: &str = "foundry.cofront.xyz/v1alpha1";
@@ -48,7 +50,7 @@ pub struct VirtualMachine {
     #[serde(default)]
     pub spec: Spec,
     /// Actual state, written by foundry, ignored on input.
-    #[serde(default, deserialize_with = "ignore", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "ignore_value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Status>")]
     pub status: Option<Status>,
 }
@@ -61,29 +63,29 @@ pub struct Metadata {
     /// The name of the VM and of the libvirt domain; also the host name, unless fqdn is set. Converted to lower case.
     /// 2 to 63 characters of a-z, 0-9, '-' and '_', with a letter or a digit at both ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = r"^\s*[A-Za-z0-9][A-Za-z0-9_-]{0,61}[A-Za-z0-9]\s*$", "examples" = ["web"]))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^\s*[A-Za-z0-9][A-Za-z0-9_-]{0,61}[A-Za-z0-9]\s*$", "examples" = ["web"]))]
     pub name: Option<String>,
     /// Key-value pairs for filtering, as in 'foundry list -l role=web'. At most 256 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
-        schema_with = "texts",
+        schema_with = "text_map_schema",
         extend("propertyNames" = { "pattern": r"^[^\s=,\x00-\x1f]([^=,\x00-\x1f]*[^\s=,\x00-\x1f])?$" }, "examples" = [{ "role": "web" }])
     )]
     pub labels: BTreeMap<String, String>,
     /// Key-value pairs for your own notes. At most 256 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "texts", extend("propertyNames" = { "minLength": 1 }))]
+    #[schemars(schema_with = "text_map_schema", extend("propertyNames" = { "minLength": 1 }))]
     pub annotations: BTreeMap<String, String>,
     /// UUID of the libvirt domain. Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "text_schema")]
     pub uid: Option<String>,
     /// Number of spec changes. Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// Creation time (RFC 3339). Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "text_schema")]
     pub creation_timestamp: Option<String>,
 }
 
@@ -124,7 +126,7 @@ pub struct Spec {
     pub autostart: Option<bool>,
     /// Storage pool of all disks of this VM; --pool overrides it. The default is the VM pool, foundry-vms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
     pub storage_pool: Option<String>,
     /// Firmware of the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,10 +141,10 @@ pub struct Spec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([
-    either(given("sizeGiB"), given("sizeGB")),
-    either(given("image"), shape::says("empty", true)),
-    never_both(given("image"), shape::says("empty", true)),
-    never_both(given("imagePool"), shape::says("empty", true)),
+    any_of(is_given("sizeGiB"), is_given("sizeGB")),
+    any_of(is_given("image"), has_value("empty", true)),
+    never_both(is_given("image"), has_value("empty", true)),
+    never_both(is_given("imagePool"), has_value("empty", true)),
 ])))]
 pub struct BootDisk {
     /// Old name of sizeGiB. One of the two is required.
@@ -157,14 +159,14 @@ pub struct BootDisk {
     /// the images. This or 'empty: true' is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        schema_with = "text",
+        schema_with = "text_schema",
         extend("pattern" = r"^(/.*[^/]|[^-/:\x00-\x1f][^/:\x00-\x1f]*(:[^-/\x00-\x1f][^/\x00-\x1f]*)?)$",
             "examples" = ["debian-12.qcow2", "foundry-images:debian-12.qcow2", "/srv/images/debian-12.qcow2"])
     )]
     pub image: Option<String>,
     /// Storage pool of the image. The default is the part before the ':' in image, or else foundry-images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
     pub image_pool: Option<String>,
     /// Whether the disk is empty instead of having an image, for an installation from the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +181,7 @@ pub struct BootDisk {
 /// A data disk, empty when the VM is created: its device and its size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-required" = ["device"], "x-rules" = all_of([either(given("sizeGiB"), given("sizeGB"))])))]
+#[schemars(extend("x-required" = ["device"], "x-rules" = all_of([any_of(is_given("sizeGiB"), is_given("sizeGB"))])))]
 pub struct DataDisk {
     /// Device name, vdb to vdz, unique. The guest's kernel names disks in their order, so the names match if no
     /// letter is skipped; the serial always matches.
@@ -201,7 +203,7 @@ pub struct DataDisk {
     /// Serial number of the disk: the guest has it as /dev/disk/by-id/virtio-SERIAL. 1 to 20 characters of A-Z, a-z,
     /// 0-9, '_', '.', '+' and '-'. The default is the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = "^[A-Za-z0-9_.+-]{1,20}$"))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = "^[A-Za-z0-9_.+-]{1,20}$"))]
     pub serial: Option<String>,
 }
 
@@ -209,13 +211,13 @@ pub struct DataDisk {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([
-    either(given("bridge"), given("network")),
-    never_both(given("bridge"), given("network")),
-    when(given("gateway"), given("ip")),
-    when(given("gateway6"), given("addresses")),
-    when(shape::says("onLink", true), either(given("gateway"), given("gateway6"))),
-    never_both(given("vlan"), given("network")),
-    never_both(given("virtualport"), given("network")),
+    any_of(is_given("bridge"), is_given("network")),
+    never_both(is_given("bridge"), is_given("network")),
+    if_then(is_given("gateway"), is_given("ip")),
+    if_then(is_given("gateway6"), is_given("addresses")),
+    if_then(has_value("onLink", true), any_of(is_given("gateway"), is_given("gateway6"))),
+    never_both(is_given("vlan"), is_given("network")),
+    never_both(is_given("virtualport"), is_given("network")),
 ])))]
 pub struct NetworkInterface {
     /// IPv4 address with prefix length. MAC address and tap interface are derived from it, so it must be unique on
@@ -250,11 +252,11 @@ pub struct NetworkInterface {
     pub search_domains: Vec<String>,
     /// Bridge of the host to attach to. This or network is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = r"^[^\s/:\x00-\x1f]{1,15}$", "examples" = ["br0"]))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^\s/:\x00-\x1f]{1,15}$", "examples" = ["br0"]))]
     pub bridge: Option<String>,
     /// libvirt network to attach to. This or bridge is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$", "examples" = ["default"]))]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^-/][^/]{0,254}$", "examples" = ["default"]))]
     pub network: Option<String>,
     /// MAC address (unicast). By default it is derived from ip, or else from the VM's name, so it is the same at each
     /// creation.
@@ -287,7 +289,7 @@ pub struct NetworkInterface {
 /// Data for cloud-init in the guest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-rules" = all_of([never_both(given("rawUserData"), given("userData"))])))]
+#[schemars(extend("x-rules" = all_of([never_both(is_given("rawUserData"), is_given("userData"))])))]
 pub struct CloudInit {
     /// Fully qualified name of the guest, converted to lower case; its first part is the host name. The default is
     /// metadata.name.
@@ -329,7 +331,7 @@ pub struct CloudInit {
 /// What a VM boots with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-rules" = all_of([never_both(shape::says("type", "bios"), shape::says("secureBoot", true))])))]
+#[schemars(extend("x-rules" = all_of([never_both(has_value("type", "bios"), has_value("secureBoot", true))])))]
 pub struct Firmware {
     /// UEFI (efi) or BIOS (bios; not on aarch64).
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
@@ -342,7 +344,7 @@ pub struct Firmware {
 }
 
 /// Ignores any value: `status` in a manifest is earlier output of foundry.
-fn ignore<'de, D: serde::Deserializer<'de>, T>(from: D) -> Result<Option<T>, D::Error> {
+fn ignore_value<'de, D: serde::Deserializer<'de>, T>(from: D) -> Result<Option<T>, D::Error> {
     serde::de::IgnoredAny::deserialize(from)?;
     Ok(None)
 }

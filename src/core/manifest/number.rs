@@ -19,7 +19,7 @@ pub enum Number {
 
 impl Number {
     /// The number, if it is whole and at least 0.
-    pub fn whole(self) -> Option<u64> {
+    pub fn to_u64(self) -> Option<u64> {
         match self {
             Self::Whole(n) => u64::try_from(n).ok(),
             #[allow(
@@ -34,7 +34,7 @@ impl Number {
 
     /// The number as a real one.
     #[allow(clippy::cast_precision_loss, reason = "only compared and multiplied as a size")]
-    pub fn real(self) -> f64 {
+    pub fn to_f64(self) -> f64 {
         match self {
             Self::Whole(n) => n as f64,
             Self::Real(r) => r,

@@ -26,13 +26,13 @@ pub(super) const DOMAIN: &str = r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_]
 pub(super) const SSH_KEY: &str = r"^([^#\x00-\x1f]*[ \t])?(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+[A-Za-z0-9+/]+={0,2}([ \t]|$)";
 
 /// A text may be spelled like a number or a truth value: `name: 42` is the text "42".
-pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn text_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "number", "boolean"] })
 }
 
 /// Texts by their names.
-pub(super) fn texts(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "additionalProperties": text(generator) })
+pub(super) fn text_map_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": text_schema(generator) })
 }
 
 /// A cloud-config or network-config as a mapping, or as text.
@@ -41,17 +41,17 @@ pub(super) fn user_data_shape(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A field is there, and is not null, which counts as left out.
-pub(super) fn given(field: &str) -> Value {
+pub(super) fn is_given(field: &str) -> Value {
     json!({ "required": [field], "properties": { field: { "not": { "type": "null" } } } })
 }
 
 /// A field has that value.
-pub(super) fn says(field: &str, value: impl Into<Value>) -> Value {
+pub(super) fn has_value(field: &str, value: impl Into<Value>) -> Value {
     json!({ "required": [field], "properties": { field: { "const": value.into() } } })
 }
 
 /// At least one of them.
-pub(super) fn either(one: Value, other: Value) -> Value {
+pub(super) fn any_of(one: Value, other: Value) -> Value {
     json!({ "anyOf": [one, other] })
 }
 
@@ -61,7 +61,7 @@ pub(super) fn never_both(one: Value, other: Value) -> Value {
 }
 
 /// The other one, if the one.
-pub(super) fn when(one: Value, other: Value) -> Value {
+pub(super) fn if_then(one: Value, other: Value) -> Value {
     json!({ "if": one, "then": other })
 }
 

@@ -22,7 +22,7 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     /// Addresses of the VM, those of the manifest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<VmAddress>,
     /// Generation of the spec that this host runs.
     pub observed_generation: u64,
     /// Whether foundry created the VM.
@@ -90,7 +90,7 @@ pub struct Condition {
 /// An address of a VM and its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Address {
+pub struct VmAddress {
     /// Address without prefix length.
     pub address: String,
     /// Source of the address: manifest, lease, agent or arp.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 /// An IPv4 address with prefix length that a guest can have (`ip`).
-pub fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
-    match net(text)? {
+pub fn parse_ipv4_net(text: &str) -> Result<Ipv4Net, String> {
+    match parse_net(text)? {
         IpNet::V4(net) => Ok(net),
         IpNet::V6(_) => {
             Err("is IPv6; put it under 'addresses': ip is the IPv4 address that names MAC and tap".into())
@@ -15,7 +15,7 @@ pub fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
 }
 
 /// An address with prefix length that a guest can have.
-pub(super) fn net(text: &str) -> Result<IpNet, String> {
+pub(super) fn parse_net(text: &str) -> Result<IpNet, String> {
     let Some((address, prefix)) = text.split_once('/') else {
         return Err(match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => format!("has no prefix length; write {text}/24 if the network is a /24"),
@@ -25,12 +25,12 @@ pub(super) fn net(text: &str) -> Result<IpNet, String> {
     };
     let address: IpAddr =
         address.parse().map_err(|_| format!("does not begin with an IP address, but with {address:?}"))?;
-    let net = IpNet::new(address, prefix_length(address, prefix)?)
+    let net = IpNet::new(address, parse_prefix_length(address, prefix)?)
         .map_err(|_| "has a prefix length that is too long".to_owned())?;
     refuse_special(net).map(|()| net)
 }
 
-fn prefix_length(address: IpAddr, prefix: &str) -> Result<u8, String> {
+fn parse_prefix_length(address: IpAddr, prefix: &str) -> Result<u8, String> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     if let Some(length) = prefix.parse().ok().and_then(|mask| ipnet::ipv4_mask_to_prefix(mask).ok()) {
         return Err(format!("has a netmask; write the prefix length, /{length}"));
@@ -63,7 +63,7 @@ fn refuse_special(net: IpNet) -> Result<(), String> {
 
 /// The networks that an interface is in, as far as a gateway must be in one of them.
 #[derive(Clone, Copy)]
-pub(super) struct Reachable<'a> {
+pub(super) struct GatewayNetworks<'a> {
     /// Its addresses; `None` where they are not known.
     pub(super) own: Option<&'a [IpNet]>,
     /// Whether a gateway outside of them is meant.
@@ -71,23 +71,23 @@ pub(super) struct Reachable<'a> {
 }
 
 /// An IPv4 gateway of an interface.
-pub(super) fn gateway(text: &str, within: Reachable<'_>) -> Result<Ipv4Addr, String> {
-    match bare(text)? {
-        IpAddr::V4(gateway) => within.check(gateway.into()).map(|()| gateway),
+pub(super) fn parse_gateway(text: &str, within: GatewayNetworks<'_>) -> Result<Ipv4Addr, String> {
+    match parse_address(text)? {
+        IpAddr::V4(gateway) => within.check_gateway(gateway.into()).map(|()| gateway),
         IpAddr::V6(_) => Err("is IPv6; write it as gateway6".into()),
     }
 }
 
 /// An IPv6 gateway of an interface.
-pub(super) fn gateway6(text: &str, within: Reachable<'_>) -> Result<Ipv6Addr, String> {
-    match bare(text)? {
-        IpAddr::V6(gateway) => within.check(gateway.into()).map(|()| gateway),
+pub(super) fn parse_gateway6(text: &str, within: GatewayNetworks<'_>) -> Result<Ipv6Addr, String> {
+    match parse_address(text)? {
+        IpAddr::V6(gateway) => within.check_gateway(gateway.into()).map(|()| gateway),
         IpAddr::V4(_) => Err("is IPv4; write it as gateway".into()),
     }
 }
 
-impl Reachable<'_> {
-    fn check(self, gateway: IpAddr) -> Result<(), String> {
+impl GatewayNetworks<'_> {
+    fn check_gateway(self, gateway: IpAddr) -> Result<(), String> {
         let refuse = |net| refuse_special(net).map_err(|message| message.replace("a guest", "a gateway"));
         refuse(IpNet::from(gateway))?;
         let Some(own) = self.own else { return Ok(()) };
@@ -98,7 +98,7 @@ impl Reachable<'_> {
             Some(net) => refuse(IpNet::new(gateway, net.prefix_len()).unwrap_or(*net)),
             // Every IPv6 interface has a link-local address beside the others.
             None if self.on_link || is_link_local(gateway) => Ok(()),
-            None => Err(outside(gateway, own)),
+            None => Err(outside_message(gateway, own)),
         }
     }
 }
@@ -107,7 +107,7 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-fn outside(gateway: IpAddr, own: &[IpNet]) -> String {
+fn outside_message(gateway: IpAddr, own: &[IpNet]) -> String {
     let same = own.iter().filter(|net| net.addr().is_ipv4() == gateway.is_ipv4());
     let nets: Vec<String> = same.map(|net| net.trunc().to_string()).collect();
     let whose = match nets.len() {
@@ -123,7 +123,7 @@ fn outside(gateway: IpAddr, own: &[IpNet]) -> String {
 }
 
 /// A domain to look names up in, in lower case and without the final dot that says the same.
-pub(super) fn search_domain(text: &str) -> Result<String, String> {
+pub(super) fn parse_search_domain(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_lowercase();
     if name.len() > 253 {
         return Err(format!("has {} characters; a domain name has at most 253", name.len()));
@@ -152,8 +152,8 @@ fn is_search_label(label: &str) -> bool {
 ///
 /// # Errors
 /// Why a text is none, as the rest of a sentence that begins with it.
-pub fn name_server(text: &str) -> Result<IpAddr, String> {
-    let server = bare(text)?;
+pub fn parse_name_server(text: &str) -> Result<IpAddr, String> {
+    let server = parse_address(text)?;
     if server.is_unspecified() || server.is_multicast() {
         return Err("cannot be the address of a name server".into());
     }
@@ -161,7 +161,7 @@ pub fn name_server(text: &str) -> Result<IpAddr, String> {
 }
 
 /// An address without prefix length.
-fn bare(text: &str) -> Result<IpAddr, String> {
+fn parse_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.split_once('/') {
         Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
             format!("is written without prefix length: {address}")

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::{Interface, Problem, Problems, VmPlan};
+use super::{InterfacePlan, Problem, Problems, VmPlan};
 use crate::error::Code;
 
 /// Compares the VMs of one file, each of which is in order by itself: no two of them can have the
@@ -13,7 +13,7 @@ use crate::error::Code;
 /// All problems at once, told about the later VM of each pair; `file` names the whole.
 pub fn check_batch(plans: &[VmPlan], file: &str) -> Result<(), Problems> {
     let mut batch = Batch::default();
-    plans.iter().for_each(|plan| batch.add(plan));
+    plans.iter().for_each(|plan| batch.add_plan(plan));
     match batch.problems {
         none if none.is_empty() => Ok(()),
         list => Err(Problems { subject: file.to_owned(), list }),
@@ -28,32 +28,33 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, plan: &VmPlan) {
-        let named = self.claim(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
+    fn add_plan(&mut self, plan: &VmPlan) {
+        let named =
+            self.claim_value(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
         // Documents of one name are one mistake, even where they are copies of each other.
         if named {
             plan.interfaces.iter().enumerate().for_each(|(index, nic)| self.add_interface(plan, index, nic));
         }
     }
 
-    fn add_interface(&mut self, plan: &VmPlan, index: usize, nic: &Interface) {
+    fn add_interface(&mut self, plan: &VmPlan, index: usize, nic: &InterfacePlan) {
         let path = format!("spec.networkInterfaces[{index}]");
         // MAC and tap follow from the address, so that its own clash says it all; a MAC from names, or one that
         // was given, can clash alone.
         let is_new = nic.ip.is_none_or(|ip| {
-            self.claim(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan)
+            self.claim_value(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan)
         });
         if is_new {
-            self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan);
+            self.claim_value(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan);
         }
         for (further, address) in nic.addresses.iter().enumerate() {
             let address = address.addr().to_canonical().to_string();
-            self.claim(Code::AddressTwice, address, format!("{path}.addresses[{further}]"), plan);
+            self.claim_value(Code::AddressTwice, address, format!("{path}.addresses[{further}]"), plan);
         }
     }
 
     /// Notes the owner of a value that only one VM can have, or the problem.
-    fn claim(&mut self, code: Code, value: String, path: String, plan: &VmPlan) -> bool {
+    fn claim_value(&mut self, code: Code, value: String, path: String, plan: &VmPlan) -> bool {
         match self.owners.entry(value) {
             Entry::Vacant(free) => {
                 free.insert(format!("{}: {path}", plan.name));
@@ -77,11 +78,11 @@ impl Batch {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 mod tests {
     use super::*;
-    use crate::manifest::load;
+    use crate::manifest::load_text;
     use crate::names::MacAddress;
     use crate::plan::Defaults;
 
-    fn plan(name: &str) -> VmPlan {
+    fn plan_named(name: &str) -> VmPlan {
         let text = format!(
             "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
              spec: {{vcpus: 1, memoryGiB: 1, bootDisk: {{sizeGB: 1, empty: true}}, networkInterfaces: [{{network: n}}]}}\n"
@@ -93,12 +94,12 @@ mod tests {
             bridge: None,
             dns: Vec::new(),
         };
-        VmPlan::from_manifest(&load(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
+        VmPlan::from_manifest(&load_text(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
     }
 
     #[test]
     fn a_mac_from_names_can_clash_alone() {
-        let (one, mut two) = (plan("one"), plan("two"));
+        let (one, mut two) = (plan_named("one"), plan_named("two"));
         assert_eq!(check_batch(&[one.clone(), two.clone()], "vm.yaml"), Ok(()));
         two.interfaces[0].mac = MacAddress::from_name(&one.name, 0);
         let problems = check_batch(&[one, two], "vm.yaml").unwrap_err();
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn copies_are_one_problem_each() {
-        let problems = check_batch(&[plan("one"), plan("one"), plan("one")], "vm.yaml").unwrap_err();
+        let problems =
+            check_batch(&[plan_named("one"), plan_named("one"), plan_named("one")], "vm.yaml").unwrap_err();
         assert_eq!(problems.list.len(), 2);
         assert_eq!(check_batch(&[], "vm.yaml"), Ok(()));
     }

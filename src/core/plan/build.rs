@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
-use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
+use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, escape_unseen, shorten};
 use crate::names::{PoolName, VmName};
 
 impl VmPlan {
@@ -12,15 +12,15 @@ impl VmPlan {
     /// All problems of the manifest at once, in the order of its fields.
     pub fn from_manifest(manifest: &VirtualMachine, defaults: &Defaults) -> Result<Self, Problems> {
         let mut judge = Judge::default();
-        let manifest = &completed(manifest, defaults);
-        let plan = build(&mut judge, manifest, defaults);
-        let name = manifest.metadata.name.as_deref().map(|name| printable(&shortened(name.trim())));
-        judge.verdict(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
+        let manifest = &apply_defaults(manifest, defaults);
+        let plan = judge_manifest(&mut judge, manifest, defaults);
+        let name = manifest.metadata.name.as_deref().map(|name| escape_unseen(&shorten(name.trim())));
+        judge.into_result(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
     }
 }
 
 /// The manifest with the defaults that only this user has: what is stored must not mean something else to another one.
-fn completed(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
+fn apply_defaults(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
     let mut manifest = manifest.clone();
     let has_own_network = has_own_network(manifest.spec.cloud_init.as_ref());
     let interfaces = &mut manifest.spec.network_interfaces;
@@ -38,7 +38,7 @@ fn completed(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
 }
 
 /// Judges every part before it looks at any verdict, so that no problem hides another.
-fn build(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> Judged<VmPlan> {
+fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> Judged<VmPlan> {
     let VirtualMachine { api_version: _, kind: _, metadata, spec, status: _ } = manifest;
     let Spec {
         vcpus,
@@ -53,19 +53,20 @@ fn build(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> J
         firmware,
         arch,
     } = spec;
-    let name = metadata::name(judge, metadata.name.as_deref());
+    let name = metadata::judge_name(judge, metadata.name.as_deref());
     let vm = name.as_ref().map_err(|rejected| *rejected);
-    let labels = metadata::labels(judge, metadata);
-    let vcpus = resources::vcpus(judge, *vcpus);
-    let memory = resources::memory(judge, *memory_gib);
-    let boot_disk = disks::boot(judge, boot_disk.as_ref(), vm, defaults);
-    let data_disks = disks::data(judge, data_disks, vm);
-    let interfaces = network::interfaces(judge, network_interfaces, vm, has_own_network(cloud_init.as_ref()));
-    let seed = cloud_init::seed(judge, cloud_init.as_ref(), vm);
-    let cpu_mode = resources::cpu_mode(judge, cpu_mode.as_deref());
-    let pool = pool(judge, storage_pool.as_deref(), defaults);
-    let (firmware, arch) = resources::platform(judge, firmware.as_ref(), arch.as_deref());
-    let manifest = normalized(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
+    let labels = metadata::judge_labels(judge, metadata);
+    let vcpus = resources::judge_vcpus(judge, *vcpus);
+    let memory = resources::judge_memory(judge, *memory_gib);
+    let boot_disk = disks::judge_boot_disk(judge, boot_disk.as_ref(), vm, defaults);
+    let data_disks = disks::judge_data_disks(judge, data_disks, vm);
+    let interfaces =
+        network::judge_interfaces(judge, network_interfaces, vm, has_own_network(cloud_init.as_ref()));
+    let seed = cloud_init::judge_cloud_init(judge, cloud_init.as_ref(), vm);
+    let cpu_mode = resources::judge_cpu_mode(judge, cpu_mode.as_deref());
+    let pool = judge_pool(judge, storage_pool.as_deref(), defaults);
+    let (firmware, arch) = resources::judge_platform(judge, firmware.as_ref(), arch.as_deref());
+    let manifest = normalize_manifest(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
     Ok(VmPlan {
         name: name?,
         labels: labels?,
@@ -90,14 +91,14 @@ fn has_own_network(cloud_init: Option<&CloudInit>) -> bool {
 }
 
 /// The pool of the VM's disks; the manifest's is judged even where another one beats it.
-fn pool(judge: &mut Judge, name: Option<&str>, defaults: &Defaults) -> Judged<PoolName> {
-    let written = name.map(|name| judge.name("spec.storagePool", name)).transpose()?;
+fn judge_pool(judge: &mut Judge, name: Option<&str>, defaults: &Defaults) -> Judged<PoolName> {
+    let written = name.map(|name| judge.parse_name("spec.storagePool", name)).transpose()?;
     Ok(defaults.pool_override.clone().or(written).unwrap_or_else(|| defaults.vm_pool.clone()))
 }
 
 /// The manifest as it is stored and shown: names in lower case, a network-config as the seed has it, the pool that was asked for, and
 /// nothing that an earlier VM of the same manifest left in it.
-fn normalized(
+fn normalize_manifest(
     manifest: &VirtualMachine,
     name: &VmName,
     defaults: &Defaults,
@@ -106,7 +107,7 @@ fn normalized(
     let VirtualMachine { api_version: _, kind: _, metadata, mut spec, status: _ } = manifest.clone();
     let Metadata { name: _, labels, annotations, uid: _, generation: _, creation_timestamp: _ } = metadata;
     if let Some(fqdn) = spec.cloud_init.as_mut().and_then(|c| c.fqdn.as_mut()) {
-        *fqdn = cloud_init::normalized_fqdn(fqdn);
+        *fqdn = cloud_init::normalize_fqdn(fqdn);
     }
     if let Some(cloud_init) = &mut spec.cloud_init {
         // As it stands in the seed: by its digest it is known there.

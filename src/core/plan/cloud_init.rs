@@ -1,8 +1,8 @@
 //! Validates the cloud-init fields.
 
-use super::judge::{Judge, Judged, all, is_unprintable, name_of};
+use super::judge::{Judge, Judged, collect_all, describe_character, is_unprintable};
 use super::{SeedPlan, UserData, crypt, ssh_key};
-use crate::cloud_init::{check_raw_user_data, check_user_data, own_host_name, own_network_config};
+use crate::cloud_init::{check_network_config, check_raw_user_data, check_user_data, read_host_name};
 use crate::error::Code;
 use crate::manifest::{self, MAX_BYTES};
 use crate::names::VmName;
@@ -11,7 +11,7 @@ use crate::names::VmName;
 const MAX_KEY: usize = 16 << 10;
 
 /// Judges `spec.cloudInit`; without it there is no seed.
-pub(super) fn seed(
+pub(super) fn judge_cloud_init(
     judge: &mut Judge,
     manifest: Option<&manifest::CloudInit>,
     vm: Judged<&VmName>,
@@ -27,26 +27,26 @@ pub(super) fn seed(
         user_data,
         network_config,
     } = manifest;
-    let fqdn = fqdn.as_deref().map(|fqdn| self::fqdn(judge, fqdn)).transpose();
-    let keys = all(ssh_authorized_keys
-        .iter()
-        .enumerate()
-        .map(|(index, key)| self::key(judge, &format!("spec.cloudInit.sshAuthorizedKeys[{index}]"), key)));
-    let password_hash = password_hash.as_deref().map(|hash| self::hash(judge, hash)).transpose();
-    let password_auth = password_auth(judge, *ssh_pwauth, *ssh_password_auth);
-    let user_data = self::user_data(judge, raw_user_data.as_deref(), user_data.as_deref());
+    let fqdn = fqdn.as_deref().map(|fqdn| self::judge_fqdn(judge, fqdn)).transpose();
+    let keys = collect_all(ssh_authorized_keys.iter().enumerate().map(|(index, key)| {
+        self::judge_ssh_key(judge, &format!("spec.cloudInit.sshAuthorizedKeys[{index}]"), key)
+    }));
+    let password_hash =
+        password_hash.as_deref().map(|hash| self::judge_password_hash(judge, hash)).transpose();
+    let password_auth = judge_password_auth(judge, *ssh_pwauth, *ssh_password_auth);
+    let user_data = self::judge_user_data(judge, raw_user_data.as_deref(), user_data.as_deref());
     let network_config =
-        network_config.as_deref().map(|config| self::network_config(judge, config)).transpose();
+        network_config.as_deref().map(|config| self::judge_network_config(judge, config)).transpose();
     let (vm, fqdn) = (vm?, fqdn?);
     let user_data = user_data?;
     let own_fqdn = match &user_data {
         // The first part of it is the host name, as if cloudInit.fqdn said it.
-        UserData::Merged(text) => own_host_name(text).filter(|name| name.split('.').all(is_label)),
+        UserData::Merged(text) => read_host_name(text).filter(|name| name.split('.').all(is_label)),
         UserData::Generated | UserData::Raw(_) => None,
     };
     Ok(Some(SeedPlan {
         volume: vm.seed_volume(),
-        hostname: hostname(vm, fqdn.as_deref().or(own_fqdn.as_deref())),
+        hostname: host_name(vm, fqdn.as_deref().or(own_fqdn.as_deref())),
         fqdn,
         ssh_keys: keys?,
         password_hash: password_hash?,
@@ -56,25 +56,25 @@ pub(super) fn seed(
     }))
 }
 
-fn hostname(vm: &VmName, fqdn: Option<&str>) -> String {
+fn host_name(vm: &VmName, fqdn: Option<&str>) -> String {
     match fqdn.and_then(|fqdn| fqdn.split('.').next()) {
         Some(label) => label.to_owned(),
-        None => vm.hostname(),
+        None => vm.to_host_name(),
     }
 }
 
 /// A fully qualified name in lower case, without the final dot that says the same.
-pub(super) fn normalized_fqdn(text: &str) -> String {
+pub(super) fn normalize_fqdn(text: &str) -> String {
     let text = text.trim();
     text.strip_suffix('.').unwrap_or(text).to_lowercase()
 }
 
-fn fqdn(judge: &mut Judge, text: &str) -> Judged<String> {
+fn judge_fqdn(judge: &mut Judge, text: &str) -> Judged<String> {
     const PATH: &str = "spec.cloudInit.fqdn";
-    let name = normalized_fqdn(judge.text(PATH, text)?);
+    let name = normalize_fqdn(judge.check_line(PATH, text)?);
     match check_fqdn(&name) {
         Ok(()) => Ok(name),
-        Err(message) => Err(judge.wrong(Code::HostNameUnfit, PATH, text, message)),
+        Err(message) => Err(judge.reject_value(Code::HostNameUnfit, PATH, text, message)),
     }
 }
 
@@ -107,61 +107,69 @@ fn is_label(label: &str) -> bool {
 }
 
 /// One key, in the form of a line of authorized_keys without blanks around it.
-fn key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
+fn judge_ssh_key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
     let line = text.trim();
     // Before anything else, so that no message shows it.
-    if let Some(message) = ssh_key::private(line) {
-        return Err(judge.unshown(Code::SshKeyPrivate, path, message));
+    if let Some(message) = ssh_key::explain_private_key(line) {
+        return Err(judge.reject_unshown(Code::SshKeyPrivate, path, message));
     }
     if line.contains(['\n', '\r']) {
         let message = "has several lines; each key is an entry of its own, and comments stay out";
-        return Err(judge.wrong(Code::SshKeyUnfit, path, line, message));
+        return Err(judge.reject_value(Code::SshKeyUnfit, path, line, message));
     }
     // sshd takes a tab for a blank, and a message shows neither.
-    judge.bounded(path, &line.replace('\t', " "), MAX_KEY)?;
-    match ssh_key::check(line) {
+    judge.check_line_within(path, &line.replace('\t', " "), MAX_KEY)?;
+    match ssh_key::check_ssh_key(line) {
         Ok(()) => Ok(line.to_owned()),
-        Err(message) => Err(judge.wrong(Code::SshKeyUnfit, path, line, message)),
+        Err(message) => Err(judge.reject_value(Code::SshKeyUnfit, path, line, message)),
     }
 }
 
 /// A password's hash. No message shows it: it may be the password itself, and is a secret anyway.
-fn hash(judge: &mut Judge, hash: &str) -> Judged<String> {
-    match crypt::check(hash) {
+fn judge_password_hash(judge: &mut Judge, hash: &str) -> Judged<String> {
+    match crypt::check_password_hash(hash) {
         Ok(()) => Ok(hash.to_owned()),
-        Err(message) => Err(judge.unshown(Code::PasswordHashUnfit, "spec.cloudInit.passwordHash", message)),
+        Err(message) => {
+            Err(judge.reject_unshown(Code::PasswordHashUnfit, "spec.cloudInit.passwordHash", message))
+        }
     }
 }
 
-fn password_auth(judge: &mut Judge, first: Option<bool>, second: Option<bool>) -> Judged<bool> {
+fn judge_password_auth(judge: &mut Judge, first: Option<bool>, second: Option<bool>) -> Judged<bool> {
     match (first, second) {
         (Some(first), Some(second)) if first != second => {
             let message = format!("differs from sshPwauth ({first}), another spelling of it; leave one out");
-            Err(judge.wrong(Code::Contradiction, "spec.cloudInit.sshPasswordAuth", second, message))
+            Err(judge.reject_value(Code::Contradiction, "spec.cloudInit.sshPasswordAuth", second, message))
         }
         _ => Ok(first.or(second).unwrap_or_default()),
     }
 }
 
-fn user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -> Judged<UserData> {
+fn judge_user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -> Judged<UserData> {
     const RAW: &str = "spec.cloudInit.rawUserData";
     const MERGED: &str = "spec.cloudInit.userData";
     let raw = raw
         .map(|raw| {
-            document(judge, RAW, raw, |c| c == '\0', |raw| check_raw_user_data(raw).map(|()| raw.to_owned()))
+            judge_document(
+                judge,
+                RAW,
+                raw,
+                |c| c == '\0',
+                |raw| check_raw_user_data(raw).map(|()| raw.to_owned()),
+            )
         })
         .transpose();
     let has_raw = raw != Ok(None);
     let merged = merged
         .map(|merged| {
-            document(judge, MERGED, merged, is_unreadable, |text| {
+            judge_document(judge, MERGED, merged, is_unreadable, |text| {
                 check_user_data(text).map(|()| text.to_owned())
             })
         })
         .transpose();
     if has_raw && merged != Ok(None) {
         let message = "is merged with what foundry generates, which rawUserData replaces; leave one out";
-        return Err(judge.unshown(Code::Contradiction, MERGED, message));
+        return Err(judge.reject_unshown(Code::Contradiction, MERGED, message));
     }
     Ok(match (raw?, merged?) {
         (Some(raw), _) => UserData::Raw(raw),
@@ -170,8 +178,8 @@ fn user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -> Judg
     })
 }
 
-fn network_config(judge: &mut Judge, text: &str) -> Judged<String> {
-    document(judge, "spec.cloudInit.networkConfig", text, is_unreadable, own_network_config)
+fn judge_network_config(judge: &mut Judge, text: &str) -> Judged<String> {
+    judge_document(judge, "spec.cloudInit.networkConfig", text, is_unreadable, check_network_config)
 }
 
 /// What no cloud-config holds unescaped; its lines may end as Windows' do.
@@ -180,7 +188,7 @@ fn is_unreadable(c: char) -> bool {
 }
 
 /// A whole document of several lines, as `check` gives it back; messages do not show it, for it may hold secrets.
-fn document(
+fn judge_document(
     judge: &mut Judge,
     path: &str,
     text: &str,
@@ -188,14 +196,18 @@ fn document(
     check: fn(&str) -> Result<String, String>,
 ) -> Judged<String> {
     if let Some(stray) = text.chars().find(|c| is_stray(*c)) {
-        return Err(judge.unshown(Code::UserDataUnfit, path, format!("must not hold {}", name_of(stray))));
+        return Err(judge.reject_unshown(
+            Code::UserDataUnfit,
+            path,
+            format!("must not hold {}", describe_character(stray)),
+        ));
     }
     if text.len() > MAX_BYTES {
-        return Err(judge.unshown(
+        return Err(judge.reject_unshown(
             Code::UserDataUnfit,
             path,
             format!("has {} bytes; at most {MAX_BYTES} are taken", text.len()),
         ));
     }
-    check(text).map_err(|message| judge.unshown(Code::UserDataUnfit, path, message))
+    check(text).map_err(|message| judge.reject_unshown(Code::UserDataUnfit, path, message))
 }

@@ -7,7 +7,7 @@ const MAKE_ONE: &str = "make one with 'mkpasswd --method=SHA-512' or 'openssl pa
 ///
 /// # Errors
 /// Says what is wrong, never repeating the text: it may be the password itself.
-pub(super) fn check(hash: &str) -> Result<(), String> {
+pub(super) fn check_password_hash(hash: &str) -> Result<(), String> {
     if hash.is_empty() {
         return Err(format!("is empty, which would let root in without a password; {MAKE_ONE}"));
     }
@@ -16,29 +16,29 @@ pub(super) fn check(hash: &str) -> Result<(), String> {
             "does not begin with '$' and an id, so it is not a hash but perhaps the password; {MAKE_ONE}"
         ));
     };
-    if let Some(message) = blank_or_colon(hash) {
+    if let Some(message) = explain_bad_character(hash) {
         return Err(message.to_owned());
     }
     let fits = match id {
-        "6" => sha(rest, 86),
-        "5" => sha(rest, 43),
-        "y" | "gy" => yescrypt(rest),
-        "7" => scrypt(rest),
-        "2a" | "2b" | "2x" | "2y" => bcrypt(rest),
-        _ => return Err(unknown(id)),
+        "6" => is_sha_crypt(rest, 86),
+        "5" => is_sha_crypt(rest, 43),
+        "y" | "gy" => is_yescrypt(rest),
+        "7" => is_scrypt(rest),
+        "2a" | "2b" | "2x" | "2y" => is_bcrypt(rest),
+        _ => return Err(unknown_method(id)),
     };
     if fits { Ok(()) } else { Err(format!("is not a complete ${id}$ hash (crypt(5)); {MAKE_ONE}")) }
 }
 
 /// `chpasswd` reads `name:hash` lines, so these would end the hash or the line.
-fn blank_or_colon(hash: &str) -> Option<&'static str> {
+fn explain_bad_character(hash: &str) -> Option<&'static str> {
     if hash.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("must not hold blanks, line breaks or control characters");
     }
     hash.contains(':').then_some("must not hold ':'")
 }
 
-fn unknown(id: &str) -> String {
+fn unknown_method(id: &str) -> String {
     match id {
         "1" | "3" | "md5" | "sha1" => {
             format!("uses the method ${id}$, which is broken and refused by guests of today; {MAKE_ONE}")
@@ -51,7 +51,7 @@ fn unknown(id: &str) -> String {
 
 /// `[rounds=N$]salt$hash`. A salt of more than 16 characters is cut off by crypt(3), so that no
 /// password ever matches such a hash.
-fn sha(rest: &str, length: usize) -> bool {
+fn is_sha_crypt(rest: &str, length: usize) -> bool {
     let rest = match rest.strip_prefix("rounds=").and_then(|r| r.split_once('$')) {
         Some((rounds, rest)) if is_number(rounds) => rest,
         Some(_) => return false,
@@ -62,19 +62,19 @@ fn sha(rest: &str, length: usize) -> bool {
 }
 
 /// `parameters$salt$hash`.
-fn yescrypt(rest: &str) -> bool {
+fn is_yescrypt(rest: &str) -> bool {
     let parts: Vec<&str> = rest.split('$').collect();
     matches!(parts[..], [parameters, salt, hash]
         if is_encoded(parameters, 1..=64) && is_encoded(salt, 0..=86) && is_encoded(hash, 43..=43))
 }
 
 /// `parameters and salt$hash`.
-fn scrypt(rest: &str) -> bool {
+fn is_scrypt(rest: &str) -> bool {
     rest.split_once('$').is_some_and(|(salt, hash)| is_encoded(salt, 11..=97) && is_encoded(hash, 43..=43))
 }
 
 /// `cost$salt and hash`.
-fn bcrypt(rest: &str) -> bool {
+fn is_bcrypt(rest: &str) -> bool {
     rest.split_once('$').is_some_and(|(cost, hash)| {
         cost.len() == 2 && cost.bytes().all(|b| b.is_ascii_digit()) && is_encoded(hash, 53..=53)
     })
@@ -106,18 +106,18 @@ mod tests {
     #[test]
     fn what_crypt_makes_is_taken() {
         for hash in GOOD {
-            assert_eq!(check(hash), Ok(()), "{hash}");
+            assert_eq!(check_password_hash(hash), Ok(()), "{hash}");
         }
-        assert_eq!(check(&format!("$6$rounds=656000$salt${}", "a".repeat(86))), Ok(()));
-        assert_eq!(check(&format!("$gy$j9T$salt${}", "a".repeat(43))), Ok(()));
+        assert_eq!(check_password_hash(&format!("$6$rounds=656000$salt${}", "a".repeat(86))), Ok(()));
+        assert_eq!(check_password_hash(&format!("$gy$j9T$salt${}", "a".repeat(43))), Ok(()));
     }
 
     #[test]
     fn one_character_more_or_less_is_not() {
         for hash in GOOD {
-            check(&hash[..hash.len() - 1]).unwrap_err();
-            check(&format!("{hash}a")).unwrap_err();
-            check(&format!("{}-", &hash[..hash.len() - 1])).unwrap_err();
+            check_password_hash(&hash[..hash.len() - 1]).unwrap_err();
+            check_password_hash(&format!("{hash}a")).unwrap_err();
+            check_password_hash(&format!("{}-", &hash[..hash.len() - 1])).unwrap_err();
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
         for secret in
             ["hunter2", "$hunter2", "$9$hunter2$", "$6$hunter2", "$1$hunter2$", "$6$hunter2$ ", "hunter2:"]
         {
-            let message = check(secret).unwrap_err();
+            let message = check_password_hash(secret).unwrap_err();
             assert!(!message.contains("hunter2"), "{message}");
         }
     }

@@ -9,24 +9,27 @@ const IMAGE: &str = "spec.bootDisk.image";
 const POOL: &str = "spec.bootDisk.imagePool";
 
 /// Judges `spec.bootDisk.image` together with `imagePool`.
-pub(super) fn parse(
+pub(super) fn judge_image(
     judge: &mut Judge,
     image: &str,
     image_pool: Option<&str>,
     defaults: &Defaults,
 ) -> Judged<ImageRef> {
-    let named = self::image(judge, image);
-    let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.name(POOL, pool)).transpose();
+    let named = self::parse_image(judge, image);
+    let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.parse_name(POOL, pool)).transpose();
     match (named?, pool?) {
-        (Named::Path(_), Some(pool)) => {
-            Err(judge.wrong(Code::Contradiction, POOL, pool, "has no meaning for an image given as a path"))
-        }
-        (Named::Path(path), None) => Ok(ImageRef::Path(path)),
-        (Named::Volume(Some(first), _), Some(second)) if first != second => {
+        (ParsedImage::Path(_), Some(pool)) => Err(judge.reject_value(
+            Code::Contradiction,
+            POOL,
+            pool,
+            "has no meaning for an image given as a path",
+        )),
+        (ParsedImage::Path(path), None) => Ok(ImageRef::Path(path)),
+        (ParsedImage::Volume(Some(first), _), Some(second)) if first != second => {
             let message = format!("differs from the pool in image ({first}); leave one out");
-            Err(judge.wrong(Code::Contradiction, POOL, second, message))
+            Err(judge.reject_value(Code::Contradiction, POOL, second, message))
         }
-        (Named::Volume(first, volume), second) => {
+        (ParsedImage::Volume(first, volume), second) => {
             let pool = first.or(second).unwrap_or_else(|| defaults.image_pool.clone());
             Ok(ImageRef::Volume { pool, volume })
         }
@@ -34,28 +37,31 @@ pub(super) fn parse(
 }
 
 /// What `image` says by itself.
-enum Named {
+enum ParsedImage {
     Path(String),
     Volume(Option<PoolName>, VolumeName),
 }
 
-fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
-    let image = judge.text(IMAGE, image)?;
-    if let Some((message, advice)) = misplaced(image) {
-        let rejected = judge.wrong(Code::ImageReference, IMAGE, image, message);
-        advice.into_iter().for_each(|advice| judge.advise(advice));
+fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
+    let image = judge.check_line(IMAGE, image)?;
+    if let Some((message, advice)) = explain_wrong_form(image) {
+        let rejected = judge.reject_value(Code::ImageReference, IMAGE, image, message);
+        advice.into_iter().for_each(|advice| judge.set_advice(advice));
         return Err(rejected);
     }
     let named = match image.split_once(':') {
-        _ if image.starts_with('/') => path(image).map(Named::Path),
-        Some((pool, volume)) => in_pool(pool, volume),
-        None => image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string()),
+        _ if image.starts_with('/') => normalize_path(image).map(ParsedImage::Path),
+        Some((pool, volume)) => parse_pool_and_volume(pool, volume),
+        None => image
+            .parse()
+            .map(|volume| ParsedImage::Volume(None, volume))
+            .map_err(|e: NameError| e.to_string()),
     };
-    named.map_err(|message| judge.wrong(Code::ImageReference, IMAGE, image, message))
+    named.map_err(|message| judge.reject_value(Code::ImageReference, IMAGE, image, message))
 }
 
 /// What people write that is none of the three forms, and what leads to one of them.
-fn misplaced(image: &str) -> Option<(&'static str, Option<Advice>)> {
+fn explain_wrong_form(image: &str) -> Option<(&'static str, Option<Advice>)> {
     if image.is_empty() {
         return Some(("is empty; for a disk without an image leave it out and write 'empty: true'", None));
     }
@@ -78,15 +84,15 @@ fn misplaced(image: &str) -> Option<(&'static str, Option<Advice>)> {
     None
 }
 
-fn in_pool(pool: &str, volume: &str) -> Result<Named, String> {
+fn parse_pool_and_volume(pool: &str, volume: &str) -> Result<ParsedImage, String> {
     let pool = pool.parse().map_err(|error| format!("names the pool {pool:?}, which {error}"))?;
     let volume = volume.parse().map_err(|error| format!("names the volume {volume:?}, which {error}"))?;
-    Ok(Named::Volume(Some(pool), volume))
+    Ok(ParsedImage::Volume(Some(pool), volume))
 }
 
 /// A path, without the `//` and `/./` that change nothing. `..` is refused and not resolved: what it
 /// means depends on symbolic links of the hypervisor's.
-fn path(image: &str) -> Result<String, String> {
+fn normalize_path(image: &str) -> Result<String, String> {
     let parts: Vec<&str> = image.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err("must not hold '..'".to_owned());

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::{Problem, Problems};
 use crate::error::{Advice, Code};
-use crate::manifest::{Number, shortened};
-use crate::names::{NameError, nearest};
+use crate::manifest::{Number, shorten};
+use crate::names::{NameError, find_nearest};
 
 /// The longest text of a field that has no limit of its own, in bytes: a path has at most as many
 /// (PATH_MAX, limits.h).
@@ -30,46 +30,52 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Records a wrong value; `message` goes on after it ("must be …").
-    pub(super) fn wrong(
+    pub(super) fn reject_value(
         &mut self,
         code: Code,
         path: impl Into<String>,
         value: impl Display,
         message: impl Into<String>,
     ) -> Rejected {
-        let value = Some(shortened(&value.to_string()));
-        self.record(Problem { path: path.into(), value, message: message.into(), code, advice: None })
+        let value = Some(shorten(&value.to_string()));
+        self.record_problem(Problem { path: path.into(), value, message: message.into(), code, advice: None })
     }
 
     /// Records what is wrong with a value that must not be shown, or is too much to be.
-    pub(super) fn unshown(
+    pub(super) fn reject_unshown(
         &mut self,
         code: Code,
         path: impl Into<String>,
         message: impl Into<String>,
     ) -> Rejected {
-        self.record(Problem { path: path.into(), value: None, message: message.into(), code, advice: None })
+        self.record_problem(Problem {
+            path: path.into(),
+            value: None,
+            message: message.into(),
+            code,
+            advice: None,
+        })
     }
 
     /// Adds to the problem that was recorded last what leads to a right value.
-    pub(super) fn advise(&mut self, advice: Advice) {
+    pub(super) fn set_advice(&mut self, advice: Advice) {
         if let Some(problem) = self.problems.last_mut() {
             problem.advice = Some(advice);
         }
     }
 
     /// Records what is missing.
-    pub(super) fn missing(&mut self, path: impl Into<String>, message: impl Into<String>) -> Rejected {
-        self.unshown(Code::ValueMissing, path, message)
+    pub(super) fn reject_missing(&mut self, path: impl Into<String>, message: impl Into<String>) -> Rejected {
+        self.reject_unshown(Code::ValueMissing, path, message)
     }
 
-    fn record(&mut self, problem: Problem) -> Rejected {
+    fn record_problem(&mut self, problem: Problem) -> Rejected {
         self.problems.push(problem);
         Rejected(())
     }
 
     /// Gives the plan if nothing was recorded, else all that was.
-    pub(super) fn verdict<T>(self, plan: Judged<T>, subject: String) -> Result<T, Problems> {
+    pub(super) fn into_result<T>(self, plan: Judged<T>, subject: String) -> Result<T, Problems> {
         match plan {
             Ok(plan) if self.problems.is_empty() => Ok(plan),
             _ => Err(Problems { subject, list: self.problems }),
@@ -77,17 +83,27 @@ impl Judge {
     }
 
     /// A text of one line and reasonable length.
-    pub(super) fn text<'a>(&mut self, path: &str, text: &'a str) -> Judged<&'a str> {
-        self.bounded(path, text, MAX_TEXT)
+    pub(super) fn check_line<'a>(&mut self, path: &str, text: &'a str) -> Judged<&'a str> {
+        self.check_line_within(path, text, MAX_TEXT)
     }
 
     /// A text of one line and at most `limit` bytes.
-    pub(super) fn bounded<'a>(&mut self, path: &str, text: &'a str, limit: usize) -> Judged<&'a str> {
+    pub(super) fn check_line_within<'a>(
+        &mut self,
+        path: &str,
+        text: &'a str,
+        limit: usize,
+    ) -> Judged<&'a str> {
         if let Some(stray) = text.chars().find(|c| is_unprintable(*c)) {
-            return Err(self.wrong(Code::TextUnfit, path, text, format!("must not hold {}", name_of(stray))));
+            return Err(self.reject_value(
+                Code::TextUnfit,
+                path,
+                text,
+                format!("must not hold {}", describe_character(stray)),
+            ));
         }
         if text.len() > limit {
-            return Err(self.wrong(
+            return Err(self.reject_value(
                 Code::TextUnfit,
                 path,
                 text,
@@ -98,13 +114,14 @@ impl Judge {
     }
 
     /// A name that is a type of its own.
-    pub(super) fn name<T: FromStr<Err = NameError>>(&mut self, path: &str, text: &str) -> Judged<T> {
-        let text = self.text(path, text)?;
-        text.parse().map_err(|error: NameError| self.wrong(Code::NameUnfit, path, text, error.to_string()))
+    pub(super) fn parse_name<T: FromStr<Err = NameError>>(&mut self, path: &str, text: &str) -> Judged<T> {
+        let text = self.check_line(path, text)?;
+        text.parse()
+            .map_err(|error: NameError| self.reject_value(Code::NameUnfit, path, text, error.to_string()))
     }
 
     /// One of a few known words, or the first of them where none was given.
-    pub(super) fn word<T: Copy>(
+    pub(super) fn choose_word<T: Copy>(
         &mut self,
         path: &str,
         text: Option<&str>,
@@ -116,31 +133,31 @@ impl Judge {
             return Ok(*meaning);
         }
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        let guess = nearest(text, words.iter().copied()).map(|near| format!("; did you mean '{near}'?"));
+        let guess = find_nearest(text, words.iter().copied()).map(|near| format!("; did you mean '{near}'?"));
         let message = format!("must be {}{}", words.join(" or "), guess.unwrap_or_default());
-        Err(self.wrong(Code::WordUnknown, path, text, message))
+        Err(self.reject_value(Code::WordUnknown, path, text, message))
     }
 
     /// A whole number from `least` to `most`; `unit` completes the message.
-    pub(super) fn whole(
+    pub(super) fn check_whole_number(
         &mut self,
         path: &str,
         number: Number,
         (least, most): (u64, u64),
         unit: &str,
     ) -> Judged<u64> {
-        match number.whole().filter(|n| (least..=most).contains(n)) {
+        match number.to_u64().filter(|n| (least..=most).contains(n)) {
             Some(whole) => Ok(whole),
             None => {
                 let message = format!("must be a whole number{unit} from {least} to {most}");
-                Err(self.wrong(Code::NumberUnfit, path, number, message))
+                Err(self.reject_value(Code::NumberUnfit, path, number, message))
             }
         }
     }
 }
 
 /// Judges every element and gives all of them or, after the last one, the refusal.
-pub(super) fn all<T>(parts: impl Iterator<Item = Judged<T>>) -> Judged<Vec<T>> {
+pub(super) fn collect_all<T>(parts: impl Iterator<Item = Judged<T>>) -> Judged<Vec<T>> {
     // Collecting straight into a Result would stop at the first refusal and leave the rest unjudged.
     parts.collect::<Vec<_>>().into_iter().collect()
 }
@@ -152,7 +169,7 @@ pub(super) fn is_unprintable(c: char) -> bool {
 }
 
 /// What a person calls a character that cannot be seen.
-pub(super) fn name_of(c: char) -> String {
+pub(super) fn describe_character(c: char) -> String {
     match c {
         '\n' => "a line break".to_owned(),
         '\t' => "a tab".to_owned(),

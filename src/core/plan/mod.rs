@@ -20,7 +20,7 @@ mod resources;
 mod routes;
 mod ssh_key;
 
-pub use address::{ipv4_net, name_server};
+pub use address::{parse_ipv4_net, parse_name_server};
 pub use batch::check_batch;
 pub use defaults::Defaults;
 pub use network::mac_address;
@@ -51,7 +51,7 @@ pub struct VmPlan {
     /// How the guest's CPU is chosen.
     pub cpu_mode: CpuMode,
     /// What the guest boots with.
-    pub firmware: Firmware,
+    pub firmware: FirmwarePlan,
     /// The guest's architecture; `None` is the host's.
     pub arch: Option<Arch>,
     /// Whether it starts with the host.
@@ -59,11 +59,11 @@ pub struct VmPlan {
     /// The pool of all volumes of this VM.
     pub pool: PoolName,
     /// `vda`.
-    pub boot_disk: BootDisk,
+    pub boot_disk: BootDiskPlan,
     /// `vdb` to `vdz`.
-    pub data_disks: Vec<DataDisk>,
+    pub data_disks: Vec<DataDiskPlan>,
     /// In the guest's order.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<InterfacePlan>,
     /// The data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
     /// The manifest that it was made from, normalized (name and FQDN in lower case).
@@ -81,7 +81,7 @@ pub enum CpuMode {
 
 /// What the guest boots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
+pub enum FirmwarePlan {
     /// UEFI.
     Efi {
         /// Whether only signed boot loaders start.
@@ -113,7 +113,7 @@ impl Arch {
     }
 
     /// The machine type of its guests: the one with PCI Express.
-    pub fn machine(self) -> &'static str {
+    pub fn machine_type(self) -> &'static str {
         match self {
             Self::X86_64 => "q35",
             Self::Aarch64 => "virt",
@@ -145,7 +145,7 @@ impl DiskFormat {
 
 /// The boot disk.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BootDisk {
+pub struct BootDiskPlan {
     /// Its volume.
     pub volume: VolumeName,
     /// What the guest sees.
@@ -212,7 +212,7 @@ impl std::fmt::Display for ImageRef {
 
 /// A data disk: empty.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DataDisk {
+pub struct DataDiskPlan {
     /// The guest's name of it.
     pub target: DiskTarget,
     /// Its volume.
@@ -227,7 +227,7 @@ pub struct DataDisk {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Interface {
+pub struct InterfacePlan {
     /// What it is attached to.
     pub link: Link,
     /// The manifest's, or from the address, or from the VM's name and the index.
@@ -264,9 +264,9 @@ pub struct Interface {
     pub pxe_boot: bool,
 }
 
-impl Interface {
+impl InterfacePlan {
     /// All of its fixed addresses.
-    pub fn fixed(&self) -> impl Iterator<Item = IpNet> + '_ {
+    pub fn fixed_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.ip.map(IpNet::V4).into_iter().chain(self.addresses.iter().copied())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::error::{Advice, Code, Error, Kind, Several};
-use crate::text::printable;
+use crate::error::{Advice, Code, Error, ErrorCodes, Kind};
+use crate::text::escape_unseen;
 
 /// One wrong or missing value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl fmt::Display for Problem {
             Some(value) => format!("{}: {value:?} {}", self.path, self.message),
             None => format!("{}: {}", self.path, self.message),
         };
-        f.write_str(&printable(&line))
+        f.write_str(&escape_unseen(&line))
     }
 }
 
@@ -45,7 +45,7 @@ const TOLD: usize = 50;
 impl Problems {
     /// These without what is said of fields that could not be read; `None` where nothing remains.
     #[must_use]
-    pub fn without(mut self, unread: &[String]) -> Option<Self> {
+    pub fn without_fields(mut self, unread: &[String]) -> Option<Self> {
         let is_within = |path: &str, field: &str| {
             path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
@@ -65,16 +65,16 @@ impl Problems {
 
     /// The code of the whole.
     pub fn code(&self) -> Code {
-        self.codes().collect::<Several>().worst().unwrap_or(Kind::Validation.into())
+        self.codes().collect::<ErrorCodes>().worst_code().unwrap_or(Kind::Validation.into())
     }
 
     /// All that is said of them, where they are told together with those of `codes`.
-    pub fn told(&self, codes: &Several) -> String {
+    pub fn message_with(&self, codes: &ErrorCodes) -> String {
         let count = self.list.len();
-        let subject = printable(&self.subject);
+        let subject = escape_unseen(&self.subject);
         let mut text = format!("{subject}: {count} problem{}", if count == 1 { "" } else { "s" });
         for problem in self.list.iter().take(TOLD) {
-            text.push_str(&format!("\n  {problem}{}", codes.mark(problem.code)));
+            text.push_str(&format!("\n  {problem}{}", codes.suffix_for(problem.code)));
         }
         match count.saturating_sub(TOLD) {
             0 => text,
@@ -85,7 +85,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told(&self.codes().collect()))
+        f.write_str(&self.message_with(&self.codes().collect()))
     }
 }
 

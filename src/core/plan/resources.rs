@@ -1,7 +1,7 @@
 //! CPUs, memory, firmware and architecture.
 
 use super::judge::{Judge, Judged};
-use super::{Arch, CpuMode, Firmware};
+use super::{Arch, CpuMode, FirmwarePlan};
 use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::units::Bytes;
@@ -14,59 +14,59 @@ const MIN_MEMORY_GIB: f64 = 0.0625;
 const MAX_MEMORY_GIB: f64 = 4_194_304.0;
 
 /// Judges `spec.vcpus`.
-pub(super) fn vcpus(judge: &mut Judge, number: Option<Number>) -> Judged<u32> {
+pub(super) fn judge_vcpus(judge: &mut Judge, number: Option<Number>) -> Judged<u32> {
     const PATH: &str = "spec.vcpus";
     let Some(number) = number else {
-        return Err(judge.missing(PATH, "is required: the number of virtual CPUs, for instance 2"));
+        return Err(judge.reject_missing(PATH, "is required: the number of virtual CPUs, for instance 2"));
     };
-    let whole = judge.whole(PATH, number, (1, MAX_VCPUS), "")?;
-    u32::try_from(whole).map_err(|_| judge.wrong(Code::NumberUnfit, PATH, number, "is too large"))
+    let whole = judge.check_whole_number(PATH, number, (1, MAX_VCPUS), "")?;
+    u32::try_from(whole).map_err(|_| judge.reject_value(Code::NumberUnfit, PATH, number, "is too large"))
 }
 
 /// Judges `spec.memoryGiB`: decimals are allowed, what is asked of libvirt is the nearest whole KiB.
-pub(super) fn memory(judge: &mut Judge, number: Option<Number>) -> Judged<Bytes> {
+pub(super) fn judge_memory(judge: &mut Judge, number: Option<Number>) -> Judged<Bytes> {
     const PATH: &str = "spec.memoryGiB";
     let Some(number) = number else {
-        return Err(judge.missing(PATH, "is required: the memory in GiB, for instance 4 or 0.5"));
+        return Err(judge.reject_missing(PATH, "is required: the memory in GiB, for instance 4 or 0.5"));
     };
     // A comparison with not-a-number is false, so that one is refused here too.
-    if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.real()) {
+    if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.to_f64()) {
         let message = format!("must be from {MIN_MEMORY_GIB} (64 MiB) to {MAX_MEMORY_GIB} (4 PiB)");
-        return Err(judge.wrong(Code::NumberUnfit, PATH, number, message));
+        return Err(judge.reject_value(Code::NumberUnfit, PATH, number, message));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range: checked above")]
-    let kib = (number.real() * f64::from(1 << 20)).round() as u64;
+    let kib = (number.to_f64() * f64::from(1 << 20)).round() as u64;
     Ok(Bytes(kib * 1024))
 }
 
 /// Judges `spec.cpuMode`.
-pub(super) fn cpu_mode(judge: &mut Judge, word: Option<&str>) -> Judged<CpuMode> {
+pub(super) fn judge_cpu_mode(judge: &mut Judge, word: Option<&str>) -> Judged<CpuMode> {
     let known = [("host-model", CpuMode::HostModel), ("host-passthrough", CpuMode::HostPassthrough)];
-    judge.word("spec.cpuMode", word, &known, CpuMode::HostModel)
+    judge.choose_word("spec.cpuMode", word, &known, CpuMode::HostModel)
 }
 
 /// Judges `spec.firmware` and `spec.arch`, which exclude each other in part: ARM has no BIOS.
-pub(super) fn platform(
+pub(super) fn judge_platform(
     judge: &mut Judge,
     firmware: Option<&manifest::Firmware>,
     arch: Option<&str>,
-) -> (Judged<Firmware>, Judged<Option<Arch>>) {
-    let firmware = self::firmware(judge, firmware);
-    let arch = self::arch(judge, arch);
-    if (firmware, arch) == (Ok(Firmware::Bios), Ok(Some(Arch::Aarch64))) {
+) -> (Judged<FirmwarePlan>, Judged<Option<Arch>>) {
+    let firmware = self::judge_firmware(judge, firmware);
+    let arch = self::judge_arch(judge, arch);
+    if (firmware, arch) == (Ok(FirmwarePlan::Bios), Ok(Some(Arch::Aarch64))) {
         let message = "does not exist on aarch64; use efi, or leave it out";
-        return (Err(judge.wrong(Code::FirmwareUnfit, "spec.firmware.type", "bios", message)), arch);
+        return (Err(judge.reject_value(Code::FirmwareUnfit, "spec.firmware.type", "bios", message)), arch);
     }
     (firmware, arch)
 }
 
-fn firmware(judge: &mut Judge, firmware: Option<&manifest::Firmware>) -> Judged<Firmware> {
+fn judge_firmware(judge: &mut Judge, firmware: Option<&manifest::Firmware>) -> Judged<FirmwarePlan> {
     let manifest::Firmware { kind, secure_boot } = firmware.cloned().unwrap_or_default();
     let secure_boot = secure_boot.unwrap_or_default();
-    let known = [("efi", Firmware::Efi { secure_boot }), ("bios", Firmware::Bios)];
-    let firmware = judge.word("spec.firmware.type", kind.as_deref(), &known, known[0].1)?;
-    if firmware == Firmware::Bios && secure_boot {
-        return Err(judge.wrong(
+    let known = [("efi", FirmwarePlan::Efi { secure_boot }), ("bios", FirmwarePlan::Bios)];
+    let firmware = judge.choose_word("spec.firmware.type", kind.as_deref(), &known, known[0].1)?;
+    if firmware == FirmwarePlan::Bios && secure_boot {
+        return Err(judge.reject_value(
             Code::FirmwareUnfit,
             "spec.firmware.secureBoot",
             true,
@@ -76,7 +76,7 @@ fn firmware(judge: &mut Judge, firmware: Option<&manifest::Firmware>) -> Judged<
     Ok(firmware)
 }
 
-fn arch(judge: &mut Judge, word: Option<&str>) -> Judged<Option<Arch>> {
+fn judge_arch(judge: &mut Judge, word: Option<&str>) -> Judged<Option<Arch>> {
     let known = Arch::ALL.map(|arch| (arch.as_str(), Some(arch)));
-    judge.word("spec.arch", word, &known, None)
+    judge.choose_word("spec.arch", word, &known, None)
 }

@@ -12,7 +12,7 @@ use crate::manifest::NetworkInterface;
 
 /// The indexes of the interfaces that carry the default routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Carriers {
+pub(super) struct DefaultRoutes {
     pub(super) v4: Option<usize>,
     pub(super) v6: Option<usize>,
     /// The first one that says `defaultRoute: true`.
@@ -20,7 +20,7 @@ pub(super) struct Carriers {
 }
 
 /// The carriers among the interfaces of a VM.
-pub(super) fn carriers(manifests: &[NetworkInterface]) -> Carriers {
+pub(super) fn choose_default_routes(manifests: &[NetworkInterface]) -> DefaultRoutes {
     let first = |wanted: &dyn Fn(&NetworkInterface) -> bool| {
         manifests.iter().position(|m| m.default_route != Some(false) && wanted(m))
     };
@@ -33,7 +33,7 @@ pub(super) fn carriers(manifests: &[NetworkInterface]) -> Carriers {
         .or_else(|| first(&|m| m.gateway6.is_some()))
         .or_else(|| v4.filter(|at| has_ipv6(&manifests[*at])))
         .or_else(|| first(&|m| v4.is_none() && has_ipv6_address(m)));
-    Carriers { v4, v6, wished }
+    DefaultRoutes { v4, v6, wished }
 }
 
 /// Whether the guest asks for an address by DHCP: it has none of its own, or none on a libvirt network but further ones.

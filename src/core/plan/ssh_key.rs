@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::names::nearest;
+use crate::names::find_nearest;
 
 /// The types that sshd takes.
 const TYPES: [&str; 7] = [
@@ -24,7 +24,7 @@ const TYPES: [&str; 7] = [
 const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
 
 /// Says what to do about a private key where a public one belongs.
-pub(super) fn private(text: &str) -> Option<&'static str> {
+pub(super) fn explain_private_key(text: &str) -> Option<&'static str> {
     let found = text.contains("PRIVATE KEY") || text.starts_with("PuTTY-User-Key-File");
     found.then_some(
         "is a PRIVATE key. Treat it as disclosed: take it out of the manifest and its history, \
@@ -36,13 +36,13 @@ pub(super) fn private(text: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub(super) fn check(line: &str) -> Result<(), String> {
-    if let Some(message) = not_a_key(line) {
+pub(super) fn check_ssh_key(line: &str) -> Result<(), String> {
+    if let Some(message) = explain_no_key(line) {
         return Err(message.to_owned());
     }
     let mut words = split_options(line)?.split_ascii_whitespace();
     let kind = words.next().unwrap_or_default();
-    known(kind)?;
+    check_key_type(kind)?;
     let Some(encoded) = words.next() else {
         return Err(format!("has nothing after {kind:?}; it was cut off"));
     };
@@ -53,7 +53,7 @@ pub(super) fn check(line: &str) -> Result<(), String> {
 }
 
 /// What people put here by mistake.
-fn not_a_key(line: &str) -> Option<&'static str> {
+fn explain_no_key(line: &str) -> Option<&'static str> {
     if line.is_empty() {
         return Some("is empty");
     }
@@ -108,7 +108,7 @@ const OPTIONS: [&str; 14] = [
     "x11-forwarding",
 ];
 
-fn known(kind: &str) -> Result<(), String> {
+fn check_key_type(kind: &str) -> Result<(), String> {
     if TYPES.contains(&kind) {
         return Ok(());
     }
@@ -118,7 +118,7 @@ fn known(kind: &str) -> Result<(), String> {
     if kind.ends_with("-cert-v01@openssh.com") {
         return Err("is a certificate; give the public key that it certifies".into());
     }
-    let guess = nearest(kind, TYPES).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    let guess = find_nearest(kind, TYPES).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
     Err(format!("does not begin with a key type ({}){guess}", TYPES.join(", ")))
 }
 
@@ -126,20 +126,20 @@ fn known(kind: &str) -> Result<(), String> {
 fn check_blob(kind: &str, blob: &[u8]) -> Result<(), String> {
     const CUT: &str = "is incomplete or was changed: a length in it does not match";
     let mut rest = blob;
-    let inner = field(&mut rest).ok_or(CUT)?;
+    let inner = take_field(&mut rest).ok_or(CUT)?;
     if inner != kind.as_bytes() {
         return Err(format!("says {kind:?} but holds a key of type {:?}", String::from_utf8_lossy(inner)));
     }
     let numbers: Option<Vec<&[u8]>> =
-        std::iter::from_fn(|| (!rest.is_empty()).then(|| field(&mut rest))).collect();
-    if fits(kind, &numbers.ok_or(CUT)?)? { Ok(()) } else { Err(CUT.to_owned()) }
+        std::iter::from_fn(|| (!rest.is_empty()).then(|| take_field(&mut rest))).collect();
+    if check_fields(kind, &numbers.ok_or(CUT)?)? { Ok(()) } else { Err(CUT.to_owned()) }
 }
 
 /// Whether the fields after the type are those of the type.
-fn fits(kind: &str, fields: &[&[u8]]) -> Result<bool, String> {
+fn check_fields(kind: &str, fields: &[&[u8]]) -> Result<bool, String> {
     Ok(match (kind, fields) {
         ("ssh-rsa", [_exponent, modulus]) => {
-            let bits = bits(modulus);
+            let bits = bit_length(modulus);
             if !RSA_BITS.contains(&bits) {
                 return Err(format!("is an RSA key of {bits} bits; sshd takes 1024 to 16384"));
             }
@@ -160,14 +160,14 @@ fn is_point(point: &[u8], coordinate: usize) -> bool {
 }
 
 /// The length of a number without its leading zero bits.
-fn bits(number: &[u8]) -> usize {
+fn bit_length(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let significant = &number[zeros..];
     significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
 }
 
 /// Takes the next field: four bytes of length, then so many bytes (RFC 4251, section 5).
-fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+fn take_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let (field, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     *rest = after;
@@ -196,7 +196,7 @@ mod tests {
             KEYS.iter().zip(["ssh-ed25519", "ssh-rsa"].into_iter().chain(TYPES.into_iter().skip(2)))
         {
             assert!(key.starts_with(kind), "{key} is not the key of {kind}");
-            assert_eq!(check(key), Ok(()), "{key}");
+            assert_eq!(check_ssh_key(key), Ok(()), "{key}");
         }
     }
 
@@ -213,11 +213,11 @@ mod tests {
             r#"command="echo \"hello world\"; ls",no-X11-forwarding"#,
             r#"environment="A=b c"	"#,
         ] {
-            assert_eq!(check(&format!("{options} {}", KEYS[0])), Ok(()), "{options}");
+            assert_eq!(check_ssh_key(&format!("{options} {}", KEYS[0])), Ok(()), "{options}");
         }
-        assert!(check(&format!("no-such-option {}", KEYS[0])).unwrap_err().contains("key type"));
-        assert!(check(r#"command="a b"#).unwrap_err().contains("unclosed"));
-        assert!(check("no-pty").unwrap_err().contains("no key"));
+        assert!(check_ssh_key(&format!("no-such-option {}", KEYS[0])).unwrap_err().contains("key type"));
+        assert!(check_ssh_key(r#"command="a b"#).unwrap_err().contains("unclosed"));
+        assert!(check_ssh_key("no-pty").unwrap_err().contains("no key"));
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
             let bare = &key[..key.find(encoded).unwrap() + encoded.len()];
             // Cuts inside the type word name another type, or none.
             for end in 0..bare.len() {
-                assert!(check(&bare[..end]).is_err(), "{} of {key}", &bare[..end]);
+                assert!(check_ssh_key(&bare[..end]).is_err(), "{} of {key}", &bare[..end]);
             }
         }
     }
@@ -241,15 +241,15 @@ mod tests {
             "PRIVATE KEY",
             "ENCRYPTED PRIVATE KEY",
         ] {
-            assert!(private(&format!("-----BEGIN {header}-----\nAAAA")).is_some());
+            assert!(explain_private_key(&format!("-----BEGIN {header}-----\nAAAA")).is_some());
         }
-        assert!(KEYS.iter().all(|key| private(key).is_none()));
+        assert!(KEYS.iter().all(|key| explain_private_key(key).is_none()));
     }
 
     #[test]
     fn bits_are_counted_without_leading_zeros() {
-        assert_eq!(bits(&[0, 0x80, 0]), 16);
-        assert_eq!(bits(&[0x7f]), 7);
-        assert_eq!((bits(&[]), bits(&[0, 0])), (0, 0));
+        assert_eq!(bit_length(&[0, 0x80, 0]), 16);
+        assert_eq!(bit_length(&[0x7f]), 7);
+        assert_eq!((bit_length(&[]), bit_length(&[0, 0])), (0, 0));
     }
 }

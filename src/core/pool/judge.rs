@@ -1,12 +1,12 @@
 //! Turns the arguments of a command line into a source for libvirt.
 
-use super::words::{self, Judged};
-use super::{PoolAuth, PoolType, Source};
+use super::arguments::{self, CheckedWord};
+use super::{PoolAuth, PoolSourceSpec, PoolType};
 use crate::error::{Code, Error};
 
 /// What somebody wants a pool to be, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PoolRequest {
     /// What it is made of, one word, of iSCSI two.
     pub source: Vec<String>,
     /// `--target`: where it is mounted.
@@ -25,14 +25,14 @@ pub struct Wanted {
     pub initiator: Option<String>,
 }
 
-impl Source {
+impl PoolSourceSpec {
     /// Judges what somebody wants.
     ///
     /// # Errors
     /// [`crate::error::Kind::Validation`] with all problems, a line each.
-    pub fn judge(kind: PoolType, wanted: &Wanted) -> Result<Self, Error> {
-        let mut judge = Judge { kind, rest: wanted.clone(), problems: Vec::new() };
-        let source = judge.source();
+    pub fn from_request(kind: PoolType, wanted: &PoolRequest) -> Result<Self, Error> {
+        let mut judge = SourceJudge { kind, rest: wanted.clone(), problems: Vec::new() };
+        let source = judge.judge_source();
         judge.refuse_the_rest();
         match source.filter(|_| judge.problems.is_empty()) {
             Some(source) => Ok(source),
@@ -42,86 +42,95 @@ impl Source {
 }
 
 /// Takes what a type needs and gathers what is wrong with it; what is left over has no meaning for it.
-struct Judge {
+struct SourceJudge {
     kind: PoolType,
-    rest: Wanted,
+    rest: PoolRequest,
     problems: Vec<String>,
 }
 
-impl Judge {
+impl SourceJudge {
     /// Takes everything before it looks at any verdict, so that no problem hides another.
-    fn source(&mut self) -> Option<Source> {
+    fn judge_source(&mut self) -> Option<PoolSourceSpec> {
         match self.kind {
-            PoolType::Dir => Some(Source::Dir { path: self.word("the path of a directory", words::path)? }),
+            PoolType::Dir => Some(PoolSourceSpec::Dir {
+                path: self.take_word("the path of a directory", arguments::check_path)?,
+            }),
             PoolType::Fs => {
-                let device = self.word("a block device", words::device);
-                let (target, format) = (self.target(), self.format("auto", &words::FS_FORMATS));
-                Some(Source::Fs { device: device?, target: target?, format: format? })
+                let device = self.take_word("a block device", arguments::check_device);
+                let (target, format) = (self.take_target(), self.take_format("auto", &arguments::FS_FORMATS));
+                Some(PoolSourceSpec::Fs { device: device?, target: target?, format: format? })
             }
-            PoolType::NetFs => self.served(),
-            PoolType::Logical => {
-                Some(Source::Logical { group: self.word("a volume group", words::volume_group)? })
-            }
-            PoolType::Zfs => {
-                Some(Source::Zfs { dataset: self.word("a ZFS pool or dataset", words::dataset)? })
-            }
+            PoolType::NetFs => self.judge_netfs(),
+            PoolType::Logical => Some(PoolSourceSpec::Logical {
+                group: self.take_word("a volume group", arguments::check_volume_group)?,
+            }),
+            PoolType::Zfs => Some(PoolSourceSpec::Zfs {
+                dataset: self.take_word("a ZFS pool or dataset", arguments::check_dataset)?,
+            }),
             PoolType::Rbd => {
-                let pool = self.word("a Ceph pool", words::ceph_pool);
-                let monitors = self.monitors();
-                let auth = self.auth();
-                Some(Source::Rbd { pool: pool?, monitors: monitors?, auth: auth? })
+                let pool = self.take_word("a Ceph pool", arguments::check_ceph_pool);
+                let monitors = self.take_monitors();
+                let auth = self.take_auth();
+                Some(PoolSourceSpec::Rbd { pool: pool?, monitors: monitors?, auth: auth? })
             }
             PoolType::Iscsi => {
-                let portal = self.word("a portal, HOST or HOST:PORT", words::server);
-                let target = self.word("the target's qualified name", words::iqn);
-                let initiator = self.rest.initiator.take().map(|word| words::iqn(&word)).transpose();
-                let (initiator, auth) = (self.note(initiator), self.auth());
-                Some(Source::Iscsi { portal: portal?, target: target?, initiator: initiator?, auth: auth? })
+                let portal = self.take_word("a portal, HOST or HOST:PORT", arguments::parse_server);
+                let target = self.take_word("the target's qualified name", arguments::check_iqn);
+                let initiator =
+                    self.rest.initiator.take().map(|word| arguments::check_iqn(&word)).transpose();
+                let (initiator, auth) = (self.keep_problem(initiator), self.take_auth());
+                Some(PoolSourceSpec::Iscsi {
+                    portal: portal?,
+                    target: target?,
+                    initiator: initiator?,
+                    auth: auth?,
+                })
             }
         }
     }
 
-    fn served(&mut self) -> Option<Source> {
-        let (format, target) = (self.format("nfs", &words::NETFS_FORMATS), self.target());
+    fn judge_netfs(&mut self) -> Option<PoolSourceSpec> {
+        let (format, target) = (self.take_format("nfs", &arguments::NETFS_FORMATS), self.take_target());
         let is_nfs = format.as_deref().is_none_or(|f| matches!(f, "nfs" | "auto"));
-        let export = self.word("what is served, HOST:/DIRECTORY", |word| words::export(word, is_nfs));
+        let export =
+            self.take_word("what is served, HOST:/DIRECTORY", |word| arguments::parse_export(word, is_nfs));
         // Left where it is, it is told of as what has no meaning.
         let version = if format.as_deref() == Some("nfs") { self.rest.protocol_version.take() } else { None };
-        let version = version.map(|word| words::version(&word)).transpose();
-        let version = self.note(version);
+        let version = version.map(|word| arguments::check_version(&word)).transpose();
+        let version = self.keep_problem(version);
         let (server, export) = export?;
-        Some(Source::NetFs { server, export, target: target?, format: format?, version: version? })
+        Some(PoolSourceSpec::NetFs { server, export, target: target?, format: format?, version: version? })
     }
 
-    fn note<T>(&mut self, judged: Judged<T>) -> Option<T> {
+    fn keep_problem<T>(&mut self, judged: CheckedWord<T>) -> Option<T> {
         judged.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     /// The next word of the source.
-    fn word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> Judged<T>) -> Option<T> {
+    fn take_word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> CheckedWord<T>) -> Option<T> {
         if self.rest.source.is_empty() {
             self.problems.push(format!("a pool of type {} needs {what}", self.kind.as_str()));
             return None;
         }
         let word = self.rest.source.remove(0);
-        self.note(check(&word))
+        self.keep_problem(check(&word))
     }
 
-    fn target(&mut self) -> Option<String> {
+    fn take_target(&mut self) -> Option<String> {
         let Some(target) = self.rest.target.take() else {
             let needs = "needs --target, the directory where it is mounted";
             self.problems.push(format!("a pool of type {} {needs}", self.kind.as_str()));
             return None;
         };
-        self.note(words::path(&target).map_err(|problem| format!("--target {problem}")))
+        self.keep_problem(arguments::check_path(&target).map_err(|problem| format!("--target {problem}")))
     }
 
-    fn format(&mut self, default: &str, known: &[&str]) -> Option<String> {
+    fn take_format(&mut self, default: &str, known: &[&str]) -> Option<String> {
         let format = self.rest.format.take();
-        self.note(words::format(format.as_deref().unwrap_or(default), known))
+        self.keep_problem(arguments::check_format(format.as_deref().unwrap_or(default), known))
     }
 
-    fn monitors(&mut self) -> Option<Vec<super::Server>> {
+    fn take_monitors(&mut self) -> Option<Vec<super::Server>> {
         let monitors = std::mem::take(&mut self.rest.monitors);
         if monitors.is_empty() {
             self.problems
@@ -130,17 +139,24 @@ impl Judge {
         }
         let judged: Vec<_> = monitors
             .iter()
-            .map(|word| self.note(words::server(word).map_err(|problem| format!("--monitor {problem}"))))
+            .map(|word| {
+                self.keep_problem(
+                    arguments::parse_server(word).map_err(|problem| format!("--monitor {problem}")),
+                )
+            })
             .collect();
         judged.into_iter().collect()
     }
 
     /// Both or none; the outer option is whether that was right.
-    fn auth(&mut self) -> Option<Option<PoolAuth>> {
+    fn take_auth(&mut self) -> Option<Option<PoolAuth>> {
         match (self.rest.auth_user.take(), self.rest.secret.take()) {
             (None, None) => Some(None),
             (Some(user), Some(secret)) => {
-                let (user, secret) = (self.note(words::user(&user)), self.note(words::secret(&secret)));
+                let (user, secret) = (
+                    self.keep_problem(arguments::check_user(&user)),
+                    self.keep_problem(arguments::parse_secret(&secret)),
+                );
                 Some(Some(PoolAuth { user: user?, secret: secret? }))
             }
             (given, _) => {
@@ -152,7 +168,7 @@ impl Judge {
     }
 
     fn refuse_the_rest(&mut self) {
-        let Wanted { source, target, format, protocol_version, monitors, auth_user, secret, initiator } =
+        let PoolRequest { source, target, format, protocol_version, monitors, auth_user, secret, initiator } =
             &self.rest;
         let given = [
             ("--target", target.is_some()),

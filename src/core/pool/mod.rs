@@ -1,15 +1,15 @@
 //! A storage pool to be added: the request, validated, and its XML.
 //!
-//! Each type is one of libvirt's own backends (its page "Storage Management"). Judging is pure: [`Source::judge`]
-//! returns all problems at once, and [`Source::to_xml`] writes nothing that was not judged. A secret is never
+//! Each type is one of libvirt's own backends (its page "Storage Management"). Judging is pure: [`PoolSourceSpec::judge`]
+//! returns all problems at once, and [`PoolSourceSpec::to_xml`] writes nothing that was not judged. A secret is never
 //! among it; libvirt keeps those, and the pool names one by UUID or usage.
 
+mod arguments;
 mod judge;
 mod server;
-mod words;
 mod xml;
 
-pub use judge::Wanted;
+pub use judge::PoolRequest;
 pub use server::{PoolAuth, Secret, Server};
 
 /// The types of pool that foundry adds.
@@ -52,7 +52,7 @@ impl PoolType {
 
 /// The source of a pool, validated without a host: where its volumes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum PoolSourceSpec {
     /// In a directory of the host.
     Dir {
         /// The directory.
@@ -112,9 +112,9 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl PoolSourceSpec {
     /// Its type.
-    pub fn kind(&self) -> PoolType {
+    pub fn pool_type(&self) -> PoolType {
         match self {
             Self::Dir { .. } => PoolType::Dir,
             Self::Fs { .. } => PoolType::Fs,
@@ -127,7 +127,7 @@ impl Source {
     }
 
     /// The directory of the host that must be there before the pool starts, and that is made where it is not.
-    pub fn directory(&self) -> Option<&str> {
+    pub fn local_directory(&self) -> Option<&str> {
         match self {
             Self::Dir { path } => Some(path),
             Self::Fs { target, .. } | Self::NetFs { target, .. } => Some(target),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{PoolAuth, Secret, Server, Source};
+use super::{PoolAuth, PoolSourceSpec, Secret, Server};
 
 /// Where the kernel shows the units of iSCSI targets under names that stay.
 const ISCSI_UNITS: &str = "/dev/disk/by-path";
@@ -98,17 +98,17 @@ struct TargetXml {
     path: String,
 }
 
-impl Source {
+impl PoolSourceSpec {
     /// The XML of a pool of that name. It names neither owner nor mode, so that an existing directory keeps its own.
     ///
     /// # Errors
     /// None in practice; the serializer's.
     pub fn to_xml(&self, name: &str) -> Result<String, quick_xml::SeError> {
         let pool = PoolXml {
-            kind: self.kind().as_str(),
+            kind: self.pool_type().as_str(),
             name,
-            source: source(self),
-            target: target(self).map(|path| TargetXml { path }),
+            source: source_element(self),
+            target: target_path(self).map(|path| TargetXml { path }),
         };
         let mut text = String::new();
         let mut writer = quick_xml::se::Serializer::new(&mut text);
@@ -119,44 +119,44 @@ impl Source {
     }
 }
 
-fn source(source: &Source) -> Option<SourceXml<'_>> {
+fn source_element(source: &PoolSourceSpec) -> Option<SourceXml<'_>> {
     let format = |kind| Some(FormatXml { kind });
     let none = SourceXml::default();
     Some(match source {
-        Source::Dir { .. } => return None,
-        Source::Fs { device, format: kind, .. } => {
+        PoolSourceSpec::Dir { .. } => return None,
+        PoolSourceSpec::Fs { device, format: kind, .. } => {
             SourceXml { device: Some(PathXml { path: device }), format: format(kind), ..none }
         }
-        Source::NetFs { server, export, format: kind, version, .. } => SourceXml {
+        PoolSourceSpec::NetFs { server, export, format: kind, version, .. } => SourceXml {
             hosts: vec![HostXml { name: server, port: None }],
             directory: Some(PathXml { path: export }),
             format: format(kind),
             protocol: version.as_deref().map(|version| ProtocolXml { version }),
             ..none
         },
-        Source::Logical { group } => SourceXml { name: Some(group), format: format("lvm2"), ..none },
-        Source::Zfs { dataset } => SourceXml { name: Some(dataset), ..none },
-        Source::Rbd { pool, monitors, auth } => SourceXml {
-            hosts: monitors.iter().map(host).collect(),
+        PoolSourceSpec::Logical { group } => SourceXml { name: Some(group), format: format("lvm2"), ..none },
+        PoolSourceSpec::Zfs { dataset } => SourceXml { name: Some(dataset), ..none },
+        PoolSourceSpec::Rbd { pool, monitors, auth } => SourceXml {
+            hosts: monitors.iter().map(host_element).collect(),
             name: Some(pool),
-            auth: auth.as_ref().map(|a| authentication("ceph", a)),
+            auth: auth.as_ref().map(|a| auth_element("ceph", a)),
             ..none
         },
-        Source::Iscsi { portal, target, initiator, auth } => SourceXml {
-            hosts: vec![host(portal)],
+        PoolSourceSpec::Iscsi { portal, target, initiator, auth } => SourceXml {
+            hosts: vec![host_element(portal)],
             device: Some(PathXml { path: target }),
             initiator: initiator.as_deref().map(|name| InitiatorXml { iqn: NameXml { name } }),
-            auth: auth.as_ref().map(|a| authentication("chap", a)),
+            auth: auth.as_ref().map(|a| auth_element("chap", a)),
             ..none
         },
     })
 }
 
-fn host(server: &Server) -> HostXml<'_> {
+fn host_element(server: &Server) -> HostXml<'_> {
     HostXml { name: &server.host, port: server.port }
 }
 
-fn authentication<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
+fn auth_element<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
     let (uuid, usage) = match &auth.secret {
         Secret::Uuid(uuid) => (Some(uuid.to_string()), None),
         Secret::Usage(usage) => (None, Some(usage.as_str())),
@@ -164,14 +164,14 @@ fn authentication<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
     AuthXml { kind, user: &auth.user, secret: SecretXml { uuid, usage } }
 }
 
-fn target(source: &Source) -> Option<String> {
+fn target_path(source: &PoolSourceSpec) -> Option<String> {
     match source {
-        Source::Logical { group } => Some(format!("/dev/{group}")),
-        Source::Zfs { dataset } => Some(format!("/dev/zvol/{dataset}")),
-        Source::Iscsi { .. } => Some(ISCSI_UNITS.to_owned()),
-        Source::Rbd { .. } => None,
-        Source::Dir { .. } | Source::Fs { .. } | Source::NetFs { .. } => {
-            source.directory().map(str::to_owned)
+        PoolSourceSpec::Logical { group } => Some(format!("/dev/{group}")),
+        PoolSourceSpec::Zfs { dataset } => Some(format!("/dev/zvol/{dataset}")),
+        PoolSourceSpec::Iscsi { .. } => Some(ISCSI_UNITS.to_owned()),
+        PoolSourceSpec::Rbd { .. } => None,
+        PoolSourceSpec::Dir { .. } | PoolSourceSpec::Fs { .. } | PoolSourceSpec::NetFs { .. } => {
+            source.local_directory().map(str::to_owned)
         }
     }
 }

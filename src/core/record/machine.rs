@@ -13,7 +13,7 @@ const NAME: [u8; 16] = *b"\x5f\x0e\x8c\x61\xb7\x3a\x4d\x02\x9d\x1f\x2e\x47\xc5\x
 const KEY: [u8; 16] = *b"\xa4\x17\x3c\x9e\x20\x6b\x4f\xd8\x8a\x55\xf1\x0d\x72\xce\x39\xb6";
 
 /// The machine's own id, as machine-id(5) has it; empty where it has none.
-pub(super) fn own_id() -> String {
+pub(super) fn read_machine_id() -> String {
     let read = |file: &&str| fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty());
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(read);
     id.unwrap_or_default().trim().to_owned()
@@ -21,34 +21,34 @@ pub(super) fn own_id() -> String {
 
 /// The id that foundry shows of a machine of that id: what `systemd-id128 -a APP machine-id` says. What is no id stays
 /// as it is.
-pub(super) fn shown_id(own: &str) -> String {
-    let Some(own) = octets(own) else { return own.to_owned() };
+pub(super) fn derive_shown_id(own: &str) -> String {
+    let Some(own) = parse_id(own) else { return own.to_owned() };
     let mut id = [0; 16];
-    id.copy_from_slice(&hmac(&own, &NAME)[..16]);
+    id.copy_from_slice(&hmac_sha256(&own, &NAME)[..16]);
     // As a UUID of version 4, variant 1 (RFC 9562).
     id[6] = (id[6] & 0x0f) | 0x40;
     id[8] = (id[8] & 0x3f) | 0x80;
-    hex(&id)
+    to_hex(&id)
 }
 
 /// What only a process of this machine can have written about a thing, and no guest: it is made with the machine's id,
 /// which no guest can read. `None` where the machine has no id.
-pub fn proof(thing: &str) -> Option<String> {
-    let key = hmac(&octets(&own_id())?, &KEY);
-    Some(hex(&hmac(&key, thing.as_bytes())))
+pub fn prove(thing: &str) -> Option<String> {
+    let key = hmac_sha256(&parse_id(&read_machine_id())?, &KEY);
+    Some(to_hex(&hmac_sha256(&key, thing.as_bytes())))
 }
 
 /// 32 hexadecimal digits.
-fn octets(id: &str) -> Option<[u8; 16]> {
+fn parse_id(id: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(id, 16).ok().filter(|_| id.len() == 32).map(u128::to_be_bytes)
 }
 
-fn hex(octets: &[u8]) -> String {
+fn to_hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// HMAC-SHA256 (RFC 2104) with a key that is no longer than a block.
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     let padded = |pad: u8| -> Vec<u8> {
         let key = key.iter().copied().chain(std::iter::repeat(0));
         key.take(64).map(|octet| octet ^ pad).collect()
@@ -65,11 +65,11 @@ mod tests {
     #[test]
     fn hmac_is_the_one_of_the_standard() {
         assert_eq!(
-            hex(&hmac(&[0x0b; 20], b"Hi There")),
+            to_hex(&hmac_sha256(&[0x0b; 20], b"Hi There")),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
         );
         assert_eq!(
-            hex(&hmac(b"Jefe", b"what do ya want for nothing?")),
+            to_hex(&hmac_sha256(b"Jefe", b"what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }
@@ -77,20 +77,20 @@ mod tests {
     #[test]
     fn the_id_that_is_shown_tells_nothing_of_the_machines_own() {
         let own = "0123456789abcdef0123456789abcdef";
-        let shown = shown_id(own);
+        let shown = derive_shown_id(own);
         assert!(shown.len() == 32 && shown != own, "{shown}");
-        assert_eq!(shown_id(own), shown);
-        assert_ne!(shown_id("0123456789abcdef0123456789abcdee"), shown);
-        assert_eq!(shown_id(""), "");
+        assert_eq!(derive_shown_id(own), shown);
+        assert_ne!(derive_shown_id("0123456789abcdef0123456789abcdee"), shown);
+        assert_eq!(derive_shown_id(""), "");
     }
 
     #[test]
     fn a_proof_is_of_one_thing() {
-        if own_id().is_empty() {
+        if read_machine_id().is_empty() {
             return;
         }
-        assert_eq!(proof("a"), proof("a"));
-        assert_ne!(proof("a"), proof("b"));
-        assert_ne!(proof("a").unwrap()[..32], shown_id(&own_id()));
+        assert_eq!(prove("a"), prove("a"));
+        assert_ne!(prove("a"), prove("b"));
+        assert_ne!(prove("a").unwrap()[..32], derive_shown_id(&read_machine_id()));
     }
 }

@@ -16,7 +16,7 @@ mod machine;
 mod maker;
 mod salt;
 
-pub use machine::proof;
+pub use machine::prove;
 pub use maker::{Liveness, Maker};
 pub use salt::{Salt, is_recorded};
 
@@ -29,9 +29,9 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind};
 use crate::manifest::{CloudInit, VirtualMachine};
-use crate::names::{VmName, VmPart, VolumeOf};
-use crate::origin::Origin;
-use crate::text::printable;
+use crate::names::{VmName, VmPart, VolumeNameParts};
+use crate::origin::ImageOrigin;
+use crate::text::escape_unseen;
 use crate::units::Bytes;
 
 /// XML namespace of foundry's metadata in a domain. The first foundry used it too, so one call
@@ -51,7 +51,7 @@ pub struct Record {
     /// volumes that are not its own.
     pub domain: Uuid,
     /// How far it is.
-    pub state: State,
+    pub state: RecordState,
     /// The manifest without its secrets.
     pub manifest: VirtualMachine,
     /// For each secret that was left out, its path in the manifest and a digest of its value, salted by what is in the
@@ -79,13 +79,13 @@ pub struct Record {
     pub image: Option<String>,
     /// Where that image came from, as it was noted when the VM was made. The image may be another by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_origin: Option<Origin>,
+    pub image_origin: Option<ImageOrigin>,
 }
 
 /// How far a VM is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum RecordState {
     /// Its volumes are being made.
     Creating,
     /// It is whole.
@@ -99,7 +99,7 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct RecordedVolume {
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// Its pool.
     pub pool: String,
     /// Its name.
@@ -120,11 +120,11 @@ pub struct RecordedVolume {
 
 impl RecordedVolume {
     /// The guest's name of the disk, as foundry gives it by what the volume is for.
-    pub fn target(&self) -> Option<String> {
+    pub fn disk_target(&self) -> Option<String> {
         match self.role {
-            Role::Boot => Some("vda".into()),
-            Role::Seed => Some("sda".into()),
-            Role::Data => VmName::target_of_volume(&self.name).map(String::from),
+            VolumeRole::Boot => Some("vda".into()),
+            VolumeRole::Seed => Some("sda".into()),
+            VolumeRole::Data => VmName::target_of_volume(&self.name).map(String::from),
         }
     }
 }
@@ -132,7 +132,7 @@ impl RecordedVolume {
 /// What a volume is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub enum VolumeRole {
     /// `vda`.
     Boot,
     /// `vdb` to `vdz`.
@@ -141,10 +141,10 @@ pub enum Role {
     Seed,
 }
 
-impl Role {
+impl VolumeRole {
     /// What a volume is for, by its name, where that is one that foundry gives to a VM's, whichever VM it is of.
     pub fn of_volume(name: &str) -> Option<Self> {
-        Some(match VolumeOf::read(name)?.part {
+        Some(match VolumeNameParts::parse(name)?.part {
             VmPart::Boot => Self::Boot,
             VmPart::Data(_) => Self::Data,
             VmPart::Seed => Self::Seed,
@@ -170,22 +170,22 @@ pub enum Owner {
 impl Owner {
     /// Whose this domain is. A record that was copied with its domain (`virsh dumpxml`, a clone) is no record.
     pub fn of_domain(uuid: Uuid, text: Option<&str>) -> Self {
-        match Self::of(text) {
+        match Self::parse_metadata(text) {
             Self::Foundry(record) if record.domain != uuid => Self::Foreign,
             owner => owner,
         }
     }
 
     /// Reads the text of foundry's metadata element.
-    pub fn of(text: Option<&str>) -> Self {
+    pub fn parse_metadata(text: Option<&str>) -> Self {
         match text.map(str::trim) {
             None => Self::Foreign,
-            Some(json) if json.starts_with('{') => Self::of_json(json),
-            Some(yaml) => Self::of_yaml(yaml),
+            Some(json) if json.starts_with('{') => Self::parse_json(json),
+            Some(yaml) => Self::parse_yaml(yaml),
         }
     }
 
-    fn of_json(json: &str) -> Self {
+    fn parse_json(json: &str) -> Self {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -199,12 +199,12 @@ impl Owner {
         match (read, version) {
             (_, Some(newer)) if newer > VERSION => Self::Newer(newer),
             (Ok(record), _) => Self::Foundry(Box::new(record)),
-            (Err(e), _) => Self::Unreadable(printable(&e.to_string())),
+            (Err(e), _) => Self::Unreadable(escape_unseen(&e.to_string())),
         }
     }
 
-    fn of_yaml(yaml: &str) -> Self {
-        match crate::manifest::load(yaml, "the record").map(|list| list.into_iter().next()) {
+    fn parse_yaml(yaml: &str) -> Self {
+        match crate::manifest::load_text(yaml, "the record").map(|list| list.into_iter().next()) {
             Ok(Some(manifest)) => Self::FirstFoundry(Box::new(manifest)),
             Ok(None) => Self::Unreadable("it is empty".into()),
             Err(e) => Self::Unreadable(e.to_string()),
@@ -234,18 +234,18 @@ impl Record {
 
     /// Whether the VM had a seed and has none any more.
     pub fn is_seed_gone(&self) -> bool {
-        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == Role::Seed)
+        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == VolumeRole::Seed)
     }
 
     /// The same record in another state, `now` being foundry's act.
     #[must_use]
-    pub fn turned(&self, state: State, now: &str) -> Self {
+    pub fn with_state(&self, state: RecordState, now: &str) -> Self {
         Self { state, changed_at: now.to_owned(), ..self.clone() }
     }
 }
 
 /// Takes the secrets out of a manifest and gives each, by its path.
-pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<String, String>) {
+pub fn split_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<String, String>) {
     let mut open = manifest.clone();
     let mut secrets = BTreeMap::new();
     if let Some(cloud_init) = &mut open.spec.cloud_init {
@@ -266,7 +266,7 @@ pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<S
 }
 
 /// `sha256:` and the digest in hexadecimal.
-pub fn digest(value: &str) -> String {
+pub fn digest_of(value: &str) -> String {
     let hex: String = Sha256::digest(value).iter().map(|octet| format!("{octet:02x}")).collect();
     format!("sha256:{hex}")
 }
@@ -275,7 +275,7 @@ pub fn digest(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn manifest() -> VirtualMachine {
+    fn manifest_with_secrets() -> VirtualMachine {
         let mut vm = VirtualMachine { api_version: "v".into(), kind: "k".into(), ..Default::default() };
         vm.spec.cloud_init = Some(CloudInit {
             fqdn: Some("web.example.com".into()),
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn secrets_leave_the_manifest_by_their_paths() {
-        let (open, secrets) = without_secrets(&manifest());
+        let (open, secrets) = split_secrets(&manifest_with_secrets());
         let text = serde_json::to_string(&open).unwrap();
         assert!(!text.contains("$6$") && !text.contains("token"), "{text}");
         assert!(text.contains("web.example.com"));
@@ -296,23 +296,26 @@ mod tests {
         assert_eq!(paths, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
         assert_eq!(secrets["spec.cloudInit.passwordHash"], "$6$salt$hash");
         // sha256sum of "abc", computed outside.
-        assert_eq!(digest("abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest_of("abc"),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]
     fn nothing_in_the_metadata_is_a_foreign_domain() {
-        assert_eq!(Owner::of(None), Owner::Foreign);
+        assert_eq!(Owner::parse_metadata(None), Owner::Foreign);
     }
 
     #[test]
     fn a_record_of_a_newer_foundry_is_known_as_one() {
-        assert_eq!(Owner::of(Some(r#"{"version": 99, "state": "melting"}"#)), Owner::Newer(99));
+        assert_eq!(Owner::parse_metadata(Some(r#"{"version": 99, "state": "melting"}"#)), Owner::Newer(99));
     }
 
     #[test]
     fn a_record_that_is_garbage_is_not_mistaken_for_none() {
         for garbage in ["{", "{}", "just words", "a: [", ""] {
-            assert!(matches!(Owner::of(Some(garbage)), Owner::Unreadable(_)), "{garbage:?}");
+            assert!(matches!(Owner::parse_metadata(Some(garbage)), Owner::Unreadable(_)), "{garbage:?}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::manifest::KIND;
-use crate::names::nearest;
-use crate::text::printable;
+use crate::names::find_nearest;
+use crate::text::escape_unseen;
 
 /// Words that may stand before a path for the whole document, in any case.
 const DOCUMENT: [&str; 4] = ["virtualmachine", "virtualmachines", "vm", "vms"];
@@ -23,7 +23,7 @@ pub struct Field<'s> {
 
 /// There is no such field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoField {
+pub struct UnknownField {
     /// What was asked for, as far as it is known.
     known: String,
     /// The first name that is not.
@@ -32,19 +32,19 @@ pub struct NoField {
     pub meant: Option<String>,
 }
 
-impl fmt::Display for NoField {
+impl fmt::Display for UnknownField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { known, name, meant: _ } = self;
         let place = if known.is_empty() { format!("a {KIND}") } else { known.clone() };
-        write!(f, "{place} has no field '{}'", printable(name))
+        write!(f, "{place} has no field '{}'", escape_unseen(name))
     }
 }
 
-impl std::error::Error for NoField {}
+impl std::error::Error for UnknownField {}
 
 impl<'s> Field<'s> {
     /// The whole document.
-    pub fn document(schema: &'s Value) -> Self {
+    pub fn document_root(schema: &'s Value) -> Self {
         Self { path: String::new(), required: true, schema }
     }
 
@@ -53,32 +53,32 @@ impl<'s> Field<'s> {
     ///
     /// # Errors
     /// Names the first part that is not there, and what is most like it.
-    pub fn find(schema: &'s Value, path: &str) -> Result<Self, NoField> {
-        let document = Self::document(schema);
+    pub fn find(schema: &'s Value, path: &str) -> Result<Self, UnknownField> {
+        let document = Self::document_root(schema);
         let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or(name)).peekable();
         names.next_if(|name| DOCUMENT.contains(&name.to_lowercase().as_str()));
         names
             .try_fold(document.clone(), |field, name| {
-                let found = field.fields().into_iter().find(|f| f.name().eq_ignore_ascii_case(name));
-                found.ok_or_else(|| field.without(name, &document))
+                let found = field.child_fields().into_iter().find(|f| f.name().eq_ignore_ascii_case(name));
+                found.ok_or_else(|| field.unknown_field(name, &document))
             })
             .or_else(|missing| document.only_one_named(path).ok_or(missing))
     }
 
     /// The field of that name, if there is but one at any depth.
     fn only_one_named(&self, name: &str) -> Option<Self> {
-        let mut named = self.all().into_iter().filter(|field| field.name().eq_ignore_ascii_case(name));
+        let mut named = self.all_fields().into_iter().filter(|field| field.name().eq_ignore_ascii_case(name));
         let first = named.next()?;
         named.next().is_none().then_some(first)
     }
 
-    fn without(&self, name: &str, document: &Self) -> NoField {
+    fn unknown_field(&self, name: &str, document: &Self) -> UnknownField {
         let near = |fields: Vec<Self>| {
-            let meant = nearest(name, fields.iter().map(Field::name))?;
+            let meant = find_nearest(name, fields.iter().map(Field::name))?;
             fields.iter().find(|f| f.name() == meant).map(|f| f.path.clone())
         };
-        let meant = near(self.fields()).or_else(|| near(document.all()));
-        NoField { known: self.path.clone(), name: name.to_owned(), meant }
+        let meant = near(self.child_fields()).or_else(|| near(document.all_fields()));
+        UnknownField { known: self.path.clone(), name: name.to_owned(), meant }
     }
 
     /// The last part of its path.
@@ -87,8 +87,8 @@ impl<'s> Field<'s> {
     }
 
     /// Its type in kubectl's words: `string`, `[]Object`, `map[string]string`.
-    pub fn kind(&self) -> String {
-        kind(self.schema)
+    pub fn type_text(&self) -> String {
+        describe_type(self.schema)
     }
 
     /// What it means.
@@ -97,32 +97,35 @@ impl<'s> Field<'s> {
     }
 
     /// What there is to say of its values, by name: what they can be, the default, examples.
-    pub fn facts(&self) -> Vec<(&'static str, String)> {
-        let one = |key: &str| self.schema.get(key).filter(|v| !v.is_null()).map(in_words);
+    pub fn list_facts(&self) -> Vec<(&'static str, String)> {
+        let one = |key: &str| self.schema.get(key).filter(|v| !v.is_null()).map(plain_text);
         let facts = [
             (
                 "allowed",
-                self.list("enum").or_else(|| self.words()).or_else(|| one("const")).or_else(|| self.limits()),
+                self.join_values("enum")
+                    .or_else(|| self.join_words())
+                    .or_else(|| one("const"))
+                    .or_else(|| self.describe_limits()),
             ),
             ("default", one("default")),
-            ("examples", self.list("examples")),
+            ("examples", self.join_values("examples")),
         ];
         facts.into_iter().filter_map(|(name, fact)| fact.map(|fact| (name, fact))).collect()
     }
 
-    fn list(&self, key: &str) -> Option<String> {
+    fn join_values(&self, key: &str) -> Option<String> {
         let values = self.schema.get(key)?.as_array()?.iter().filter(|v| !v.is_null());
-        Some(values.map(in_words).collect::<Vec<_>>().join(", "))
+        Some(values.map(plain_text).collect::<Vec<_>>().join(", "))
     }
 
     /// Words that each have a meaning of their own.
-    fn words(&self) -> Option<String> {
+    fn join_words(&self) -> Option<String> {
         let words = self.schema.get("oneOf")?.as_array()?.iter().filter_map(|word| word.get("const"));
-        Some(words.map(in_words).collect::<Vec<_>>().join(", "))
+        Some(words.map(plain_text).collect::<Vec<_>>().join(", "))
     }
 
-    fn limits(&self) -> Option<String> {
-        let limit = |key| self.schema.get(key).map(in_words);
+    fn describe_limits(&self) -> Option<String> {
+        let limit = |key| self.schema.get(key).map(plain_text);
         let elements = limit("minItems")
             .zip(limit("maxItems"))
             .map(|(least, most)| format!("{least} to {most} elements"));
@@ -134,7 +137,7 @@ impl<'s> Field<'s> {
     }
 
     /// What is in it, or in its elements.
-    pub fn fields(&self) -> Vec<Self> {
+    pub fn child_fields(&self) -> Vec<Self> {
         let holder = self.schema.get("items").unwrap_or(self.schema);
         let required: Vec<&str> =
             holder["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -154,15 +157,15 @@ impl<'s> Field<'s> {
     }
 
     /// All that is in it, at any depth, outer ones first.
-    pub fn all(&self) -> Vec<Self> {
-        let mut all = self.fields();
-        let inner: Vec<Self> = all.iter().flat_map(Self::all).collect();
+    pub fn all_fields(&self) -> Vec<Self> {
+        let mut all = self.child_fields();
+        let inner: Vec<Self> = all.iter().flat_map(Self::all_fields).collect();
         all.extend(inner);
         all
     }
 }
 
-fn kind(schema: &Value) -> String {
+fn describe_type(schema: &Value) -> String {
     let kinds = match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
         Some(Value::String(kind)) => vec![kind.as_str()],
@@ -173,10 +176,10 @@ fn kind(schema: &Value) -> String {
         _ if has("object") && has("string") => "Object or string".into(),
         // A text may be spelled like a number, too.
         _ if has("string") || schema.get("oneOf").is_some() => "string".into(),
-        Some(&"array") => format!("[]{}", schema.get("items").map_or_else(String::new, kind)),
+        Some(&"array") => format!("[]{}", schema.get("items").map_or_else(String::new, describe_type)),
         Some(&"object") | None => {
             match schema.get("additionalProperties").filter(|values| values.is_object()) {
-                Some(values) => format!("map[string]{}", kind(values)),
+                Some(values) => format!("map[string]{}", describe_type(values)),
                 None => "Object".into(),
             }
         }
@@ -184,6 +187,6 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-fn in_words(value: &Value) -> String {
+fn plain_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

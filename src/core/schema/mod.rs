@@ -5,7 +5,7 @@
 
 mod field;
 
-pub use field::{Field, NoField};
+pub use field::{Field, UnknownField};
 
 use schemars::generate::{Contract, SchemaSettings};
 use schemars::transform::{Transform, transform_subschemas};
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::manifest::VirtualMachine;
 
 /// What a manifest may be: everything that foundry reads, and nothing else as far as a schema can tell.
-pub fn manifest() -> Value {
-    let mut schema = document();
+pub fn manifest_schema() -> Value {
+    let mut schema = document_schema();
     // Whatever it is, it is passed over.
     if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
         status.retain(|key, _| key == "description");
@@ -26,35 +26,35 @@ pub fn manifest() -> Value {
 }
 
 /// What a manifest may be, together with the status that foundry writes into it.
-pub fn document() -> Value {
-    let mut schema = generate::<VirtualMachine>(Contract::Deserialize);
-    ToBeRead.transform(&mut schema);
+pub fn document_schema() -> Value {
+    let mut schema = generate_schema::<VirtualMachine>(Contract::Deserialize);
+    ReadSchema.transform(&mut schema);
     schema.to_value()
 }
 
 /// What foundry writes of a type. A domain that is not foundry's is shown in the words of a manifest, too, without
 /// being one that could be read.
-pub fn written<T: JsonSchema>() -> Value {
-    let mut schema = generate::<T>(Contract::Serialize);
-    Written.transform(&mut schema);
+pub fn output_schema<T: JsonSchema>() -> Value {
+    let mut schema = generate_schema::<T>(Contract::Serialize);
+    WrittenSchema.transform(&mut schema);
     schema.to_value()
 }
 
 /// Without references: whoever goes through it finds each field in its place.
-fn generate<T: JsonSchema>(contract: Contract) -> Schema {
+fn generate_schema<T: JsonSchema>(contract: Contract) -> Schema {
     let mut settings = SchemaSettings::draft07();
     settings.contract = contract;
     settings.inline_subschemas = true;
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    Tidy.transform(&mut schema);
+    TidySchema.transform(&mut schema);
     schema
 }
 
 /// Takes out what says nothing to readers: Rust's names of numbers, defaults that are "nothing", and the two ways of
 /// an optional mapping, of which one is null.
-struct Tidy;
+struct TidySchema;
 
-impl Transform for Tidy {
+impl Transform for TidySchema {
     fn transform(&mut self, schema: &mut Schema) {
         merge_optional(schema);
         schema.remove("format");
@@ -63,7 +63,7 @@ impl Transform for Tidy {
             schema.remove("default");
         }
         if let Some(Value::String(text)) = schema.get_mut("description") {
-            *text = in_paragraphs(text);
+            *text = join_paragraphs(text);
         }
         transform_subschemas(self, schema);
     }
@@ -83,16 +83,16 @@ fn merge_optional(schema: &mut Schema) {
 }
 
 /// The lines of a docstring end where its source was full.
-fn in_paragraphs(text: &str) -> String {
+fn join_paragraphs(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What holds for a document that is read: fields that are required, rules between fields, and that a field whose value
 /// is null counts as left out. Serde knows nothing of it, so that the types say it in words of their own.
-struct ToBeRead;
+struct ReadSchema;
 
-impl Transform for ToBeRead {
+impl Transform for ReadSchema {
     fn transform(&mut self, schema: &mut Schema) {
         for (own, word) in OWN_WORDS {
             if let Some(value) = schema.remove(own) {
@@ -146,9 +146,9 @@ fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
 }
 
 /// What holds for a document that is written: nothing is asked of it, and texts are written as texts.
-struct Written;
+struct WrittenSchema;
 
-impl Transform for Written {
+impl Transform for WrittenSchema {
     fn transform(&mut self, schema: &mut Schema) {
         ASKED.iter().chain(&["title", "default", "examples"]).for_each(|word| drop(schema.remove(*word)));
         // What a later version adds is no fault.

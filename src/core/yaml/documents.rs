@@ -2,11 +2,11 @@
 
 use serde_saphyr::granit_parser::{self, Marker, Parser};
 
-use super::broken::{BrokenRule, MAX_DEPTH, ReadError, Rules};
-use super::builder::{Builder, Documents};
-use super::fault::Position;
+use super::builder::{Builder, ParsedDocuments};
+use super::field_error::Position;
 use super::node::Node;
-use super::portable;
+use super::rules::{BrokenRule, MAX_DEPTH, ReadError, Rules};
+use super::yaml11;
 
 /// Reads all documents of a text; a text without any is an empty list.
 ///
@@ -16,18 +16,18 @@ use super::portable;
 /// than [`MAX_ALIASED_NODES`](super::node::MAX_ALIASED_NODES) or
 /// [`MAX_ALIASED_BYTES`](super::node::MAX_ALIASED_BYTES).
 pub fn read_documents(text: &str) -> Result<Vec<Node>, ReadError> {
-    documents(text, Rules::CloudConfig).map(|documents| documents.nodes)
+    read_with_rules(text, Rules::CloudConfig).map(|documents| documents.nodes)
 }
 
 /// Reads all documents of a text that foundry itself defines.
 ///
 /// # Errors
 /// The first thing that is not YAML or that a limit rules out.
-pub fn read_manifests(text: &str) -> Result<Documents, ReadError> {
-    documents(text, Rules::Manifest)
+pub fn read_manifests(text: &str) -> Result<ParsedDocuments, ReadError> {
+    read_with_rules(text, Rules::Manifest)
 }
 
-fn documents(text: &str, rules: Rules) -> Result<Documents, ReadError> {
+fn read_with_rules(text: &str, rules: Rules) -> Result<ParsedDocuments, ReadError> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_anchor_events: true,
@@ -37,19 +37,21 @@ fn documents(text: &str, rules: Rules) -> Result<Documents, ReadError> {
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::new(rules);
-    if let Some((broken, at)) = portable::check_characters(text) {
-        builder.refuse(broken, at)?;
+    if let Some((broken, at)) = yaml11::check_characters(text) {
+        builder.report_violation(broken, at)?;
     }
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
-            Ok((event, span)) => builder.take(event, position(span.start))?,
-            Err(e) => builder.refuse(BrokenRule::Syntax(e.info().to_owned()), position(*e.marker()))?,
+            Ok((event, span)) => builder.take_event(event, position_of(span.start))?,
+            Err(e) => {
+                builder.report_violation(BrokenRule::Syntax(e.info().to_owned()), position_of(*e.marker()))?
+            }
         }
     }
-    Ok(builder.finish())
+    Ok(builder.into_documents())
 }
 
-fn position(marker: Marker) -> Position {
+fn position_of(marker: Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
@@ -63,8 +65,8 @@ mod tests {
         let nested = |inner: &str, levels| format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels));
         let text = |levels| format!("- &a {}\n- {}\n", nested("x", 32), nested("*a", levels - 33));
         for rules in [Rules::Manifest, Rules::CloudConfig] {
-            assert!(documents(&text(MAX_DEPTH), rules).is_ok());
-            let told = documents(&text(MAX_DEPTH + 1), rules).err().unwrap();
+            assert!(read_with_rules(&text(MAX_DEPTH), rules).is_ok());
+            let told = read_with_rules(&text(MAX_DEPTH + 1), rules).err().unwrap();
             assert_eq!((told.broken, told.at.line), (BrokenRule::Depth, 2));
         }
     }
@@ -73,16 +75,16 @@ mod tests {
     fn an_alias_is_the_same_node_and_a_merge_adds_no_level() {
         let chain: String = (1..2 * MAX_DEPTH).map(|i| format!("- &m{i} {{<<: *m{}}}\n", i - 1)).collect();
         let read = read_documents(&format!("- &m0 {{a: x}}\n{chain}")).unwrap();
-        assert_eq!(read[0].extent().levels, 2);
-        assert_eq!(read_documents("[&a [x, y], *a]").unwrap()[0].extent().nodes, 7);
+        assert_eq!(read[0].size().levels, 2);
+        assert_eq!(read_documents("[&a [x, y], *a]").unwrap()[0].size().nodes, 7);
     }
 
     #[test]
     fn what_cloud_init_would_refuse_is_a_doubt_in_a_manifest_and_the_first_one_counts() {
         let text = "a: b\tc\nd: !vault e\n'1': f\n";
         let manifest = read_manifests(text).unwrap();
-        assert_eq!(manifest.doubt, read_documents(text).err());
-        assert_eq!(manifest.doubt.unwrap().broken, BrokenRule::Tab);
+        assert_eq!(manifest.first_violation, read_documents(text).err());
+        assert_eq!(manifest.first_violation.unwrap().broken, BrokenRule::Tab);
         assert_eq!(manifest.nodes[0].get("d").unwrap().tag(), Some("!vault"));
     }
 

@@ -7,7 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::node::{Content, Mapping, Node};
+use super::node::{Mapping, Node, NodeContent};
 use super::scalar::{Meaning, Scalar, is_open};
 use crate::text::is_unseen;
 
@@ -17,28 +17,28 @@ const MAX_SIMPLE_KEY: usize = 120;
 impl Node {
     /// Writes the tree as one YAML document that ends with a line break.
     pub fn to_yaml(&self) -> String {
-        self.written(true)
+        self.write_document(true)
     }
 
     /// As [`to_yaml`](Self::to_yaml), with each text on one line: none of them begins a line.
     pub(super) fn to_lines(&self) -> String {
-        self.written(false)
+        self.write_document(false)
     }
 
-    fn written(&self, literals: bool) -> String {
-        let mut out = Out { text: String::new(), literals };
-        block(&mut out, self, 0);
+    fn write_document(&self, literals: bool) -> String {
+        let mut out = YamlOutput { text: String::new(), literals };
+        write_block(&mut out, self, 0);
         out.text
     }
 }
 
 /// What is written so far, and whether texts of lines are written as literals.
-struct Out {
+struct YamlOutput {
     text: String,
     literals: bool,
 }
 
-impl Deref for Out {
+impl Deref for YamlOutput {
     type Target = String;
 
     fn deref(&self) -> &String {
@@ -46,61 +46,61 @@ impl Deref for Out {
     }
 }
 
-impl DerefMut for Out {
+impl DerefMut for YamlOutput {
     fn deref_mut(&mut self) -> &mut String {
         &mut self.text
     }
 }
 
 /// Writes a node whose first line is already indented.
-fn block(out: &mut Out, node: &Node, indent: usize) {
+fn write_block(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
-        Content::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
-        Content::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
+        NodeContent::Mapping(mapping) if !mapping.is_empty() => write_entries(out, mapping, indent),
+        NodeContent::Sequence(items) if !items.is_empty() => write_sequence(out, items, indent),
         _ => {
             // A literal's lines stand at least one column in, also at the top.
-            inline(out, node, indent.max(2));
+            write_inline(out, node, indent.max(2));
             out.push('\n');
         }
     }
 }
 
-fn sequence(out: &mut Out, items: &[Node], indent: usize) {
+fn write_sequence(out: &mut YamlOutput, items: &[Node], indent: usize) {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
-            pad(out, indent);
+            write_indent(out, indent);
         }
         out.push_str("- ");
-        block(out, item, indent + 2);
+        write_block(out, item, indent + 2);
     }
 }
 
-fn entries(out: &mut Out, mapping: &Mapping, indent: usize) {
+fn write_entries(out: &mut YamlOutput, mapping: &Mapping, indent: usize) {
     for (i, (key, value)) in mapping.iter().enumerate() {
         if i > 0 {
-            pad(out, indent);
+            write_indent(out, indent);
         }
-        entry_key(out, key, indent);
+        write_key(out, key, indent);
         if is_nested(value) {
             out.push('\n');
-            pad(out, indent + 2);
-            block(out, value, indent + 2);
+            write_indent(out, indent + 2);
+            write_block(out, value, indent + 2);
         } else {
             out.push(' ');
-            inline(out, value, indent + 2);
+            write_inline(out, value, indent + 2);
             out.push('\n');
         }
     }
 }
 
 /// Writes `key:`, or `? key` and `:` where the key is long.
-fn entry_key(out: &mut Out, key: &Scalar, indent: usize) {
-    let text = format!("{}{}", tag(key), one_line(key));
+fn write_key(out: &mut YamlOutput, key: &Scalar, indent: usize) {
+    let text = format!("{}{}", tag_prefix(key), one_line(key));
     if text.chars().count() > MAX_SIMPLE_KEY {
         out.push_str("? ");
         out.push_str(&text);
         out.push('\n');
-        pad(out, indent);
+        write_indent(out, indent);
     } else {
         out.push_str(&text);
     }
@@ -109,21 +109,21 @@ fn entry_key(out: &mut Out, key: &Scalar, indent: usize) {
 
 fn is_nested(node: &Node) -> bool {
     match node.content() {
-        Content::Scalar(_) => false,
-        Content::Sequence(items) => !items.is_empty(),
-        Content::Mapping(mapping) => !mapping.is_empty(),
+        NodeContent::Scalar(_) => false,
+        NodeContent::Sequence(items) => !items.is_empty(),
+        NodeContent::Mapping(mapping) => !mapping.is_empty(),
     }
 }
 
 /// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
-fn inline(out: &mut Out, node: &Node, indent: usize) {
+fn write_inline(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
-        Content::Sequence(_) => out.push_str("[]"),
-        Content::Mapping(_) => out.push_str("{}"),
-        Content::Scalar(scalar) => {
-            out.push_str(&tag(scalar));
+        NodeContent::Sequence(_) => out.push_str("[]"),
+        NodeContent::Mapping(_) => out.push_str("{}"),
+        NodeContent::Scalar(scalar) => {
+            out.push_str(&tag_prefix(scalar));
             if out.literals && scalar.meaning() != Meaning::Open && reads_as_literal(scalar.text()) {
-                literal(out, scalar.text(), indent);
+                write_literal(out, scalar.text(), indent);
             } else {
                 out.push_str(&one_line(scalar));
             }
@@ -131,7 +131,7 @@ fn inline(out: &mut Out, node: &Node, indent: usize) {
     }
 }
 
-fn tag(scalar: &Scalar) -> String {
+fn tag_prefix(scalar: &Scalar) -> String {
     match scalar.meaning() {
         Meaning::Tagged(tag) => format!("{tag} "),
         Meaning::Open | Meaning::String => String::new(),
@@ -167,7 +167,7 @@ fn reads_as_literal(text: &str) -> bool {
         && !has_mime_marker(text)
 }
 
-fn literal(out: &mut String, text: &str, indent: usize) {
+fn write_literal(out: &mut String, text: &str, indent: usize) {
     let body = text.trim_end_matches('\n');
     let breaks = text.len() - body.len();
     out.push_str(match breaks {
@@ -178,7 +178,7 @@ fn literal(out: &mut String, text: &str, indent: usize) {
     for line in body.split('\n') {
         out.push('\n');
         if !line.is_empty() {
-            pad(out, indent);
+            write_indent(out, indent);
             out.push_str(line);
         }
     }
@@ -197,7 +197,7 @@ fn double_quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '-' if marked => out.push_str("\\x2d"),
-            c if needs_escape(c) => out.push_str(&escape(c)),
+            c if needs_escape(c) => out.push_str(&escape_character(c)),
             c => out.push(c),
         }
     }
@@ -206,7 +206,7 @@ fn double_quoted(text: &str) -> String {
 }
 
 /// The escapes that YAML 1.1 and 1.2 share.
-fn escape(c: char) -> String {
+fn escape_character(c: char) -> String {
     match u32::from(c) {
         code @ 0..=0xff => format!("\\x{code:02x}"),
         code @ 0x100..=0xffff => format!("\\u{code:04x}"),
@@ -227,6 +227,6 @@ fn has_mime_marker(text: &str) -> bool {
     text.to_ascii_lowercase().contains("mime-version")
 }
 
-fn pad(out: &mut String, indent: usize) {
+fn write_indent(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
 }

@@ -9,22 +9,22 @@
 //! There is one [tree](node). In it each node knows its place, for messages, and each scalar is still what
 //! its author wrote: what it means is asked later, by those who differ about it (see `scalar`).
 
-mod broken;
 mod builder;
 mod documents;
 mod emit;
-mod fault;
+mod field_error;
 pub mod node;
-mod portable;
 mod reader;
+mod rules;
 mod scalar;
+mod yaml11;
 
-pub use fault::Position;
+pub use field_error::Position;
 
-pub(crate) use broken::BrokenRule;
 pub use documents::read_manifests;
-pub use fault::{Fault, Step, did_you_mean, outlined, printable, shortened};
+pub use field_error::{FieldError, PathStep, did_you_mean, escape_unseen, shorten, shorten_key};
 pub use reader::read;
+pub(crate) use rules::BrokenRule;
 
 use serde::Serialize;
 

@@ -6,11 +6,11 @@
 
 use std::rc::Rc;
 
-pub use super::broken::{MAX_DEPTH, ReadError};
 pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
 pub use super::documents::read_documents;
-use super::fault::{Position, Step};
-use super::scalar::Plain;
+use super::field_error::{PathStep, Position};
+pub use super::rules::{MAX_DEPTH, ReadError};
+use super::scalar::PlainValue;
 pub use super::scalar::Scalar;
 
 /// One node of a YAML document, merge keys (`<<`) applied. A clone is the same node once more and costs
@@ -19,21 +19,21 @@ pub use super::scalar::Scalar;
 /// Nodes are equal if every reader takes them for the same value: places, quoting and the order of a
 /// mapping's keys do not matter.
 #[derive(Debug, Clone)]
-pub struct Node(Rc<Parts>);
+pub struct Node(Rc<NodeData>);
 
 #[derive(Debug)]
-struct Parts {
+struct NodeData {
     /// Where it begins, if it was read.
     at: Option<Position>,
     /// The tag of a list or mapping; a scalar has its own.
     tag: Option<String>,
-    content: Content,
-    extent: Extent,
+    content: NodeContent,
+    extent: NodeSize,
 }
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub enum NodeContent {
     /// A leaf.
     Scalar(Scalar),
     /// A list.
@@ -44,7 +44,7 @@ pub enum Content {
 
 /// How much a node is once its aliases are expanded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
+pub(super) struct NodeSize {
     /// How many levels of lists and mappings, itself included.
     pub(super) levels: usize,
     /// How many nodes, keys and itself included.
@@ -56,12 +56,12 @@ pub(super) struct Extent {
 /// Keys and values in the order in which they were written; no key comes twice.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
-    entries: Vec<Entry>,
+    entries: Vec<MappingEntry>,
 }
 
 /// One entry of a mapping.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct MappingEntry {
     /// Where the key begins, if it was read.
     pub at: Option<Position>,
     /// The key.
@@ -72,54 +72,54 @@ pub struct Entry {
 
 impl Node {
     /// A string, whatever its text looks like.
-    pub fn string(text: impl Into<String>) -> Self {
-        Content::Scalar(Scalar::string(text)).into()
+    pub fn from_string(text: impl Into<String>) -> Self {
+        NodeContent::Scalar(Scalar::from_string(text)).into()
     }
 
     /// `true` or `false`.
-    pub fn boolean(value: bool) -> Self {
-        Content::Scalar(Scalar::plain(value.to_string())).into()
+    pub fn from_bool(value: bool) -> Self {
+        NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
     /// A whole number.
-    pub fn integer(value: u64) -> Self {
-        Content::Scalar(Scalar::plain(value.to_string())).into()
+    pub fn from_u64(value: u64) -> Self {
+        NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
     /// A list.
-    pub fn sequence(items: Vec<Self>) -> Self {
-        Content::Sequence(items).into()
+    pub fn from_nodes(items: Vec<Self>) -> Self {
+        NodeContent::Sequence(items).into()
     }
 
     /// A node that was read.
-    pub(super) fn read_at(at: Position, tag: Option<String>, content: Content) -> Self {
+    pub(super) fn read_at(at: Position, tag: Option<String>, content: NodeContent) -> Self {
         Self::new(Some(at), tag, content)
     }
 
-    fn new(at: Option<Position>, tag: Option<String>, content: Content) -> Self {
-        let extent = content.extent();
-        Self(Rc::new(Parts { at, tag, content, extent }))
+    fn new(at: Option<Position>, tag: Option<String>, content: NodeContent) -> Self {
+        let extent = content.measure();
+        Self(Rc::new(NodeData { at, tag, content, extent }))
     }
 
     /// A copy without the field that the steps lead to; `None` where they lead to none.
-    pub fn without(&self, steps: &[&Step]) -> Option<Self> {
+    pub fn without_field(&self, steps: &[&PathStep]) -> Option<Self> {
         let (first, rest) = steps.split_first()?;
         let content = match (self.content(), first) {
-            (Content::Sequence(items), Step::Index(index)) => {
+            (NodeContent::Sequence(items), PathStep::Index(index)) => {
                 let mut items = items.clone();
                 let item = items.get_mut(*index)?;
-                *item = item.without(rest)?;
-                Content::Sequence(items)
+                *item = item.without_field(rest)?;
+                NodeContent::Sequence(items)
             }
-            (Content::Mapping(mapping), Step::Key(name)) => {
+            (NodeContent::Mapping(mapping), PathStep::Key(name)) => {
                 let mut entries = mapping.entries.clone();
                 let place = entries.iter().position(|entry| entry.key.text() == name)?;
                 if rest.is_empty() {
                     entries.remove(place);
                 } else {
-                    entries[place].value = entries[place].value.without(rest)?;
+                    entries[place].value = entries[place].value.without_field(rest)?;
                 }
-                Content::Mapping(Mapping { entries })
+                NodeContent::Mapping(Mapping { entries })
             }
             _ => return None,
         };
@@ -127,29 +127,29 @@ impl Node {
     }
 
     /// The same place and tag with another content.
-    pub fn with_content(&self, content: Content) -> Self {
+    pub fn with_content(&self, content: NodeContent) -> Self {
         Self::new(self.0.at, self.0.tag.clone(), content)
     }
 
     /// What it holds.
-    pub fn content(&self) -> &Content {
+    pub fn content(&self) -> &NodeContent {
         &self.0.content
     }
 
     /// Where it begins, if it was read; an alias stands where its anchor does.
-    pub fn at(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<Position> {
         self.0.at
     }
 
     /// Its tag, if it has one that is not `!!str`.
     pub(super) fn tag(&self) -> Option<&str> {
         match self.content() {
-            Content::Scalar(scalar) => scalar.tag(),
-            Content::Sequence(_) | Content::Mapping(_) => self.0.tag.as_deref(),
+            NodeContent::Scalar(scalar) => scalar.tag(),
+            NodeContent::Sequence(_) | NodeContent::Mapping(_) => self.0.tag.as_deref(),
         }
     }
 
-    pub(super) fn extent(&self) -> Extent {
+    pub(super) fn size(&self) -> NodeSize {
         self.0.extent
     }
 
@@ -161,39 +161,39 @@ impl Node {
     /// The mapping, if it is one.
     pub fn as_mapping(&self) -> Option<&Mapping> {
         match self.content() {
-            Content::Mapping(mapping) => Some(mapping),
-            Content::Scalar(_) | Content::Sequence(_) => None,
+            NodeContent::Mapping(mapping) => Some(mapping),
+            NodeContent::Scalar(_) | NodeContent::Sequence(_) => None,
         }
     }
 
     /// The list, if it is one.
     pub fn as_sequence(&self) -> Option<&[Self]> {
         match self.content() {
-            Content::Sequence(items) => Some(items),
-            Content::Scalar(_) | Content::Mapping(_) => None,
+            NodeContent::Sequence(items) => Some(items),
+            NodeContent::Scalar(_) | NodeContent::Mapping(_) => None,
         }
     }
 
     /// The text of a leaf as it was written (after unfolding and escapes), whatever it means.
     pub fn as_text(&self) -> Option<&str> {
         match self.content() {
-            Content::Scalar(scalar) => Some(scalar.text()),
-            Content::Sequence(_) | Content::Mapping(_) => None,
+            NodeContent::Scalar(scalar) => Some(scalar.text()),
+            NodeContent::Sequence(_) | NodeContent::Mapping(_) => None,
         }
     }
 
     /// Whether it is a leaf that says "nothing": empty, `~` or `null`, not quoted.
     pub fn is_null(&self) -> bool {
-        matches!(self.content(), Content::Scalar(scalar) if scalar.to_foundry() == Plain::Null)
+        matches!(self.content(), NodeContent::Scalar(scalar) if scalar.to_foundry() == PlainValue::Null)
     }
 
     /// What it is, for a message.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind_text(&self) -> &'static str {
         match self.content() {
-            Content::Scalar(_) if self.is_null() => "nothing",
-            Content::Scalar(_) => "a single value",
-            Content::Sequence(_) => "a list",
-            Content::Mapping(_) => "a mapping",
+            NodeContent::Scalar(_) if self.is_null() => "nothing",
+            NodeContent::Scalar(_) => "a single value",
+            NodeContent::Sequence(_) => "a list",
+            NodeContent::Mapping(_) => "a mapping",
         }
     }
 }
@@ -204,36 +204,36 @@ impl PartialEq for Node {
     }
 }
 
-impl From<Content> for Node {
-    fn from(content: Content) -> Self {
+impl From<NodeContent> for Node {
+    fn from(content: NodeContent) -> Self {
         Self::new(None, None, content)
     }
 }
 
 impl From<Mapping> for Node {
     fn from(mapping: Mapping) -> Self {
-        Content::Mapping(mapping).into()
+        NodeContent::Mapping(mapping).into()
     }
 }
 
-impl Content {
-    fn extent(&self) -> Extent {
+impl NodeContent {
+    fn measure(&self) -> NodeSize {
         match self {
-            Self::Scalar(scalar) => Extent { levels: 0, nodes: 1, bytes: scalar.text().len() },
-            Self::Sequence(items) => items.iter().fold(Extent::COLLECTION, Extent::with),
-            Self::Mapping(mapping) => mapping.entries.iter().fold(Extent::COLLECTION, |extent, entry| {
+            Self::Scalar(scalar) => NodeSize { levels: 0, nodes: 1, bytes: scalar.text().len() },
+            Self::Sequence(items) => items.iter().fold(NodeSize::COLLECTION, NodeSize::add_child),
+            Self::Mapping(mapping) => mapping.entries.iter().fold(NodeSize::COLLECTION, |extent, entry| {
                 let bytes = extent.bytes.saturating_add(entry.key.text().len());
-                Extent { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.with(&entry.value)
+                NodeSize { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.add_child(&entry.value)
             }),
         }
     }
 }
 
-impl Extent {
+impl NodeSize {
     const COLLECTION: Self = Self { levels: 1, nodes: 1, bytes: 0 };
 
-    fn with(self, child: &Node) -> Self {
-        let Self { levels, nodes, bytes } = child.extent();
+    fn add_child(self, child: &Node) -> Self {
+        let Self { levels, nodes, bytes } = child.size();
         Self {
             levels: self.levels.max(levels + 1),
             nodes: self.nodes.saturating_add(nodes),
@@ -250,8 +250,8 @@ impl Mapping {
 
     /// The same with one more entry, or with another value for a key that is there.
     #[must_use]
-    pub fn with(mut self, key: &str, value: Node) -> Self {
-        self.set(Scalar::string(key), value);
+    pub fn with_entry(mut self, key: &str, value: Node) -> Self {
+        self.insert(Scalar::from_string(key), value);
         self
     }
 
@@ -266,7 +266,7 @@ impl Mapping {
     }
 
     /// The entries in order, with their places.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[MappingEntry] {
         &self.entries
     }
 
@@ -281,27 +281,27 @@ impl Mapping {
     }
 
     /// The value of a key that every reader takes for this one.
-    pub fn value(&self, key: &Scalar) -> Option<&Node> {
+    pub fn value_of_key(&self, key: &Scalar) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
     }
 
     /// Sets the value of a key, in its place if it has one, else at the end.
-    pub fn set(&mut self, key: Scalar, value: Node) {
+    pub fn insert(&mut self, key: Scalar, value: Node) {
         match self.entries.iter_mut().find(|entry| entry.key == key) {
             Some(entry) => entry.value = value,
-            None => self.entries.push(Entry { at: None, key, value }),
+            None => self.entries.push(MappingEntry { at: None, key, value }),
         }
     }
 
     /// Takes entries whose keys are known to differ.
-    pub(super) fn from_distinct(entries: Vec<Entry>) -> Self {
+    pub(super) fn from_distinct(entries: Vec<MappingEntry>) -> Self {
         Self { entries }
     }
 }
 
 impl PartialEq for Mapping {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(key, value)| other.value(key) == Some(value))
+        self.len() == other.len() && self.iter().all(|(key, value)| other.value_of_key(key) == Some(value))
     }
 }
 
@@ -311,27 +311,27 @@ mod tests {
 
     #[test]
     fn quoting_tells_a_string_from_what_a_reader_may_take_it_for() {
-        let plain = |t: &str| Node::from(Content::Scalar(Scalar::plain(t)));
-        assert_eq!(plain("web"), Node::string("web"));
+        let plain = |t: &str| Node::from(NodeContent::Scalar(Scalar::from_plain(t)));
+        assert_eq!(plain("web"), Node::from_string("web"));
         for open in ["on", "0755", "1:30", "2024-01-01", "~", ""] {
-            assert_ne!(plain(open), Node::string(open), "{open}");
+            assert_ne!(plain(open), Node::from_string(open), "{open}");
         }
     }
 
     #[test]
     fn mappings_are_equal_in_any_order() {
-        let a = Mapping::new().with("x", Node::integer(1)).with("y", Node::boolean(true));
-        let b = Mapping::new().with("y", Node::boolean(true)).with("x", Node::integer(1));
+        let a = Mapping::new().with_entry("x", Node::from_u64(1)).with_entry("y", Node::from_bool(true));
+        let b = Mapping::new().with_entry("y", Node::from_bool(true)).with_entry("x", Node::from_u64(1));
         assert_eq!(a, b);
-        assert_ne!(a, b.with("z", Node::integer(1)));
+        assert_ne!(a, b.with_entry("z", Node::from_u64(1)));
     }
 
     #[test]
     fn only_an_unquoted_nothing_is_null() {
         for null in ["", "~", "null", "Null", "NULL"] {
-            assert!(Node::from(Content::Scalar(Scalar::plain(null))).is_null());
-            assert!(!Node::string(null).is_null());
+            assert!(Node::from(NodeContent::Scalar(Scalar::from_plain(null))).is_null());
+            assert!(!Node::from_string(null).is_null());
         }
-        assert!(!Node::from(Content::Scalar(Scalar::plain("nil"))).is_null());
+        assert!(!Node::from(NodeContent::Scalar(Scalar::from_plain("nil"))).is_null());
     }
 }

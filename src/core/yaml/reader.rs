@@ -11,17 +11,17 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{Fault, Step};
-use super::node::{Content, Entry, Node};
-use super::scalar::Plain;
+use super::field_error::{FieldError, PathStep};
+use super::node::{MappingEntry, Node, NodeContent};
+use super::scalar::PlainValue;
 
 /// Reads a value from a tree.
 ///
 /// # Errors
 /// The first wrong type or unknown field.
-pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
+pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, FieldError> {
     T::deserialize(Reader(node)).map_err(|mut fault| {
-        fault.at = fault.at.or(node.at());
+        fault.at = fault.at.or(node.position());
         fault
     })
 }
@@ -33,44 +33,44 @@ const TAG: &str =
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
-    fn found(&self) -> Unexpected<'_> {
+    fn found_type(&self) -> Unexpected<'_> {
         match self.0.content() {
-            Content::Sequence(_) => Unexpected::Seq,
-            Content::Mapping(_) => Unexpected::Map,
-            Content::Scalar(scalar) => match scalar.to_foundry() {
-                Plain::Null => Unexpected::Unit,
-                Plain::Bool(value) => Unexpected::Bool(value),
-                Plain::Whole(value) => Unexpected::Signed(value),
-                Plain::Real(value) => Unexpected::Float(value),
-                Plain::Text => Unexpected::Str(scalar.text()),
+            NodeContent::Sequence(_) => Unexpected::Seq,
+            NodeContent::Mapping(_) => Unexpected::Map,
+            NodeContent::Scalar(scalar) => match scalar.to_foundry() {
+                PlainValue::Null => Unexpected::Unit,
+                PlainValue::Bool(value) => Unexpected::Bool(value),
+                PlainValue::Whole(value) => Unexpected::Signed(value),
+                PlainValue::Real(value) => Unexpected::Float(value),
+                PlainValue::Text => Unexpected::Str(scalar.text()),
             },
         }
     }
 
-    fn refuse<T>(&self, wanted: &str) -> Result<T, Fault> {
-        Err(de::Error::invalid_type(self.found(), &wanted))
+    fn refuse_type<T>(&self, wanted: &str) -> Result<T, FieldError> {
+        Err(de::Error::invalid_type(self.found_type(), &wanted))
     }
 
-    fn refuse_tag(&self) -> Result<(), Fault> {
+    fn refuse_tag(&self) -> Result<(), FieldError> {
         match self.0.tag() {
             // Not named: a password may begin with `!`.
-            Some(_) => Err(Fault::at(self.0.at(), TAG)),
+            Some(_) => Err(FieldError::new(self.0.position(), TAG)),
             None => Ok(()),
         }
     }
 
-    fn entries(&self) -> Result<&[Entry], Fault> {
+    fn mapping_entries(&self) -> Result<&[MappingEntry], FieldError> {
         self.refuse_tag()?;
-        self.0.as_mapping().map_or_else(|| self.refuse("a mapping"), |mapping| Ok(mapping.entries()))
+        self.0.as_mapping().map_or_else(|| self.refuse_type("a mapping"), |mapping| Ok(mapping.entries()))
     }
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'_> {
-    type Error = Fault;
+    type Error = FieldError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
-        match self.found() {
+        match self.found_type() {
             Unexpected::Unit => visitor.visit_unit(),
             Unexpected::Bool(value) => visitor.visit_bool(value),
             Unexpected::Signed(value) => visitor.visit_i64(value),
@@ -81,41 +81,41 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
-        match self.found() {
+        match self.found_type() {
             Unexpected::Bool(value) => visitor.visit_bool(value),
-            _ => self.refuse("true or false"),
+            _ => self.refuse_type("true or false"),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.0.as_text() {
             Some(text) if !self.0.is_null() => visitor.visit_str(text),
-            _ => self.refuse("text"),
+            _ => self.refuse_type("text"),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.0.as_sequence() {
-            Some(items) => visitor.visit_seq(Items(items.iter().enumerate())),
-            None => self.refuse("a list"),
+            Some(items) => visitor.visit_seq(SequenceReader(items.iter().enumerate())),
+            None => self.refuse_type("a list"),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Fields::new(self.entries()?.iter().collect()))
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        visitor.visit_map(MappingReader::new(self.mapping_entries()?.iter().collect()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -123,25 +123,25 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         _name: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let entries = self.entries()?;
+    ) -> Result<V::Value, FieldError> {
+        let entries = self.mapping_entries()?;
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
-            return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
+            return Err(FieldError::unknown_field(stray.at, stray.key.text(), known));
         }
         // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
-        let given = |e: &&Entry| !e.value.is_null() || e.value.tag().is_some();
-        visitor.visit_map(Fields::new(entries.iter().filter(given).collect()))
+        let given = |e: &&MappingEntry| !e.value.is_null() || e.value.tag().is_some();
+        visitor.visit_map(MappingReader::new(entries.iter().filter(given).collect()))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, FieldError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         visitor.visit_unit()
     }
 
@@ -151,46 +151,51 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
-struct Items<I>(I);
+struct SequenceReader<I>(I);
 
-impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Items<I> {
-    type Error = Fault;
+impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for SequenceReader<I> {
+    type Error = FieldError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, FieldError> {
         let Some((index, node)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at()))
+        seed.deserialize(Reader(node))
+            .map(Some)
+            .map_err(|f| f.add_step(PathStep::Index(index), node.position()))
     }
 }
 
-struct Fields<'a> {
-    rest: std::vec::IntoIter<&'a Entry>,
-    current: Option<&'a Entry>,
+struct MappingReader<'a> {
+    rest: std::vec::IntoIter<&'a MappingEntry>,
+    current: Option<&'a MappingEntry>,
 }
 
-impl<'a> Fields<'a> {
-    fn new(entries: Vec<&'a Entry>) -> Self {
+impl<'a> MappingReader<'a> {
+    fn new(entries: Vec<&'a MappingEntry>) -> Self {
         Self { rest: entries.into_iter(), current: None }
     }
 }
 
-impl<'de> de::MapAccess<'de> for Fields<'_> {
-    type Error = Fault;
+impl<'de> de::MapAccess<'de> for MappingReader<'_> {
+    type Error = FieldError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, FieldError> {
         self.current = self.rest.next();
         let Some(entry) = self.current else { return Ok(None) };
-        let key: StrDeserializer<'_, Fault> = entry.key.text().into_deserializer();
+        let key: StrDeserializer<'_, FieldError> = entry.key.text().into_deserializer();
         seed.deserialize(key)
             .map(Some)
-            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.at))
+            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.at))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, FieldError> {
         let Some(entry) = self.current else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Reader(&entry.value))
-            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.value.at()))
+            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position()))
     }
 }
 
@@ -200,7 +205,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, Fault> {
+    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, FieldError> {
         read(&super::super::read_manifests(text).unwrap().nodes[0])
     }
 
@@ -216,13 +221,16 @@ mod tests {
         struct Names(Vec<String>);
         assert_eq!(read_text("[1.10, x]"), Ok(Names(vec!["1.10".into(), "x".into()])));
         let fault = read_text::<Names>("[x, [y]]").unwrap_err();
-        assert_eq!((fault.path().as_str(), fault.to_string().as_str()), ("[1]", "wants text, got a list"));
+        assert_eq!(
+            (fault.path_text().as_str(), fault.to_string().as_str()),
+            ("[1]", "wants text, got a list")
+        );
     }
 
     #[test]
     fn a_fault_of_the_root_stands_at_the_root() {
         let fault = read_text::<bool>("\n  1.5").unwrap_err();
         assert_eq!(fault.to_string(), "wants true or false, got the number 1.5");
-        assert_eq!((fault.at.unwrap().line, fault.path().as_str()), (2, ""));
+        assert_eq!((fault.at.unwrap().line, fault.path_text().as_str()), (2, ""));
     }
 }

@@ -1,6 +1,6 @@
 //! Scalars as they were written, and what an unquoted one means: two questions that have different answers.
 //!
-//! * What does *foundry* take it for, in a manifest? [`Plain::of`] gives the one answer.
+//! * What does *foundry* take it for, in a manifest? [`PlainValue::of`] gives the one answer.
 //! * May *some* reader take it for more than a string? [`is_open`] errs on the side of yes, and so of
 //!   quotes: PyYAML, which is cloud-init's reader, follows YAML 1.1, where `on` is a boolean, `1:30` is
 //!   ninety and `2024-01-01` is a date (its `resolver.py`). Others follow YAML 1.2, where `0o17` and `1e3`
@@ -31,17 +31,17 @@ pub(super) enum Meaning<'s> {
 
 impl Scalar {
     /// A scalar that was written plain.
-    pub(super) fn plain(text: impl Into<String>) -> Self {
-        Self::written(text, true, None)
+    pub(super) fn from_plain(text: impl Into<String>) -> Self {
+        Self::from_source(text, true, None)
     }
 
     /// A string.
-    pub fn string(text: impl Into<String>) -> Self {
-        Self::written(text, false, None)
+    pub fn from_string(text: impl Into<String>) -> Self {
+        Self::from_source(text, false, None)
     }
 
     /// A scalar as it was written, with its tag unless that is `!!str`.
-    pub(super) fn written(text: impl Into<String>, plain: bool, tag: Option<String>) -> Self {
+    pub(super) fn from_source(text: impl Into<String>, plain: bool, tag: Option<String>) -> Self {
         Self { text: text.into(), plain, tag }
     }
 
@@ -56,8 +56,8 @@ impl Scalar {
     }
 
     /// What foundry takes it for, whatever its tag.
-    pub(super) fn to_foundry(&self) -> Plain {
-        if self.plain { Plain::of(&self.text) } else { Plain::Text }
+    pub(super) fn to_foundry(&self) -> PlainValue {
+        if self.plain { PlainValue::interpret(&self.text) } else { PlainValue::Text }
     }
 
     /// Whether it is, as a key, the one that merges: plain and untagged.
@@ -87,7 +87,7 @@ impl PartialEq for Scalar {
 /// Two things are stricter, because other readers of the same file (PyYAML, Go's yaml) take them
 /// differently: only `true` and `false` are booleans, and digits after a leading 0 are not a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Plain {
+pub(super) enum PlainValue {
     /// Nothing, `~` or `null`.
     Null,
     /// `true` or `false`.
@@ -100,14 +100,14 @@ pub(super) enum Plain {
     Text,
 }
 
-impl Plain {
+impl PlainValue {
     /// Decides what `text` means where it is not quoted.
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn interpret(text: &str) -> Self {
         match text {
             null if is_null(null) => Self::Null,
             "true" => Self::Bool(true),
             "false" => Self::Bool(false),
-            _ => whole(text).or_else(|| real(text)).unwrap_or(Self::Text),
+            _ => parse_whole(text).or_else(|| parse_real(text)).unwrap_or(Self::Text),
         }
     }
 
@@ -118,32 +118,32 @@ impl Plain {
 }
 
 /// Whole numbers, decimal, `0x` and `0o`; one beyond 64 bits is left to [`real`] where it is decimal.
-fn whole(text: &str) -> Option<Plain> {
-    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(Plain::Whole);
+fn parse_whole(text: &str) -> Option<PlainValue> {
+    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(PlainValue::Whole);
     let unsigned = |digits: &str| digits.bytes().all(|b| b.is_ascii_alphanumeric());
     match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
         (Some(digits), _) if unsigned(digits) => radix(digits, 16),
         (_, Some(digits)) if unsigned(digits) => radix(digits, 8),
         _ if has_leading_zero(text) => None,
-        _ => text.parse().ok().map(Plain::Whole),
+        _ => text.parse().ok().map(PlainValue::Whole),
     }
 }
 
 /// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, infinity and not-a-number.
-fn real(text: &str) -> Option<Plain> {
+fn parse_real(text: &str) -> Option<PlainValue> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
         ".inf" | ".Inf" | ".INF" => {
             let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
-            return Some(Plain::Real(f64::INFINITY * sign));
+            return Some(PlainValue::Real(f64::INFINITY * sign));
         }
-        ".nan" | ".NaN" | ".NAN" => return Some(Plain::Real(f64::NAN)),
+        ".nan" | ".NaN" | ".NAN" => return Some(PlainValue::Real(f64::NAN)),
         _ => {}
     }
     // Rust's own parser takes the same numbers and the words "inf" and "nan", which YAML does not.
     let numeric = unsigned.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     let begun = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    (numeric && begun && !has_leading_zero(text)).then(|| text.parse().ok().map(Plain::Real)).flatten()
+    (numeric && begun && !has_leading_zero(text)).then(|| text.parse().ok().map(PlainValue::Real)).flatten()
 }
 
 fn has_leading_zero(text: &str) -> bool {
@@ -185,35 +185,35 @@ mod tests {
     #[test]
     fn numbers_of_the_core_schema() {
         for (text, value) in [("0", 0), ("-7", -7), ("+7", 7), ("0x1F", 31), ("0o17", 15)] {
-            assert_eq!(Plain::of(text), Plain::Whole(value), "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Whole(value), "{text}");
         }
         for (text, value) in [("0.5", 0.5), (".5", 0.5), ("1.", 1.0), ("1e3", 1e3), ("-1.5E-1", -0.15)] {
-            assert_eq!(Plain::of(text), Plain::Real(value), "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Real(value), "{text}");
         }
-        assert_eq!(Plain::of("99999999999999999999"), Plain::Real(1e20));
-        assert_eq!(Plain::of("-.inf"), Plain::Real(f64::NEG_INFINITY));
-        assert!(matches!(Plain::of(".nan"), Plain::Real(n) if n.is_nan()));
-        assert_eq!(Plain::of("1e999"), Plain::Real(f64::INFINITY));
+        assert_eq!(PlainValue::interpret("99999999999999999999"), PlainValue::Real(1e20));
+        assert_eq!(PlainValue::interpret("-.inf"), PlainValue::Real(f64::NEG_INFINITY));
+        assert!(matches!(PlainValue::interpret(".nan"), PlainValue::Real(n) if n.is_nan()));
+        assert_eq!(PlainValue::interpret("1e999"), PlainValue::Real(f64::INFINITY));
     }
 
     #[test]
     fn what_readers_disagree_on_is_text() {
         for text in ["yes", "no", "on", "off", "True", "0755", "1_000", "12:30:45", "inf", "nan", "0x", "1e"]
         {
-            assert_eq!(Plain::of(text), Plain::Text, "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Text, "{text}");
         }
         for text in ["e5", ".", "+", "-", "1.2.3", "0x-1", "0xg", "--1"] {
-            assert_eq!(Plain::of(text), Plain::Text, "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Text, "{text}");
         }
     }
 
     #[test]
     fn nothing_is_null_and_only_two_words_are_booleans() {
         for text in ["", "~", "null", "Null", "NULL"] {
-            assert_eq!(Plain::of(text), Plain::Null);
+            assert_eq!(PlainValue::interpret(text), PlainValue::Null);
         }
-        assert_eq!(Plain::of("true"), Plain::Bool(true));
-        assert_eq!(Plain::of("false"), Plain::Bool(false));
+        assert_eq!(PlainValue::interpret("true"), PlainValue::Bool(true));
+        assert_eq!(PlainValue::interpret("false"), PlainValue::Bool(false));
     }
 
     #[test]

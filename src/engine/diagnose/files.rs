@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::following;
 use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_along};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_host::diagnosis::{Barrier, Holder};
 
 /// How many entries of /proc are looked at: a busy host has some ten thousand open files.
@@ -104,7 +104,7 @@ fn is_writable(descriptor: &Path) -> bool {
 /// What a process calls itself.
 pub(crate) fn name_of(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    Some(printable(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
+    Some(escape_unseen(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }
 
 /// Whether libvirt itself says that it started a domain's QEMU with that process. A command line is anybody's.
@@ -119,7 +119,7 @@ fn vm_of(process: &Path) -> Option<String> {
     let line = fs::read_to_string(process.join("cmdline")).ok()?;
     let mut words = line.split('\0').skip_while(|word| *word != "-name").skip(1);
     let options = words.next()?.strip_prefix("guest=")?.replace(",,", "\0");
-    Some(printable(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
+    Some(escape_unseen(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
 }
 
 /// The MTU of each of these bridges.

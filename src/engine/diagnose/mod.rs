@@ -17,7 +17,7 @@ use crate::Context;
 use crate::context::is_session;
 use crate::unix_permissions::User;
 use foundry_core::error::Error;
-use foundry_core::text::{printable, shell_word};
+use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
 use foundry_host::libvirt_xml::selinux_label;
 use foundry_host::{HostError, View};
@@ -157,7 +157,7 @@ fn qemu_messages(written: &str) -> String {
         let is_command = goes_on || line.contains(": starting up libvirt") || line.starts_with("LC_ALL=");
         goes_on = line.ends_with(" \\");
         if !is_command && !goes_on && !is_libvirt_line(line) && !line.trim().is_empty() {
-            said.push(printable(line).chars().take(1000).collect());
+            said.push(escape_unseen(line).chars().take(1000).collect());
         }
     }
     said.join("\n")
@@ -183,7 +183,7 @@ pub(super) fn with_bridges<'a>(
     let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
     let is_down = |name: &&str| bridges.iter().any(|bridge| bridge.name == *name && !bridge.is_up);
     let Some(bridge) = { names }.find(is_down) else { return error };
-    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
+    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", quote_for_shell(bridge)))
 }
 
 #[cfg(test)]

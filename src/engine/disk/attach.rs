@@ -11,7 +11,7 @@ use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Event};
 use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::plan::DataDisk;
+use foundry_core::plan::DataDiskPlan;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::Asked;
@@ -24,7 +24,7 @@ pub struct Attached {
     /// The VM.
     pub vm: String,
     /// The disk.
-    pub disk: DataDisk,
+    pub disk: DataDiskPlan,
     /// Its volume.
     pub volume: RecordedVolume,
     /// Whether a running guest has it already.
@@ -107,7 +107,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
     context.report_done(format!("Volume '{}' made", plan.volume.name));
     context.cancel.check()?;
     if let Some(reach) = plan.affect {
-        let xml = domain_xml::data_disk(&plan.disk, &plan.source)?;
+        let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
         made.plugged = true;
         let domain = &plan.handle.domain;
         let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
@@ -171,7 +171,7 @@ fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan,
 fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
-            if noted.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead) {
+            if noted.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead) {
                 noted.clone_from(volume);
             }
         }

@@ -8,11 +8,11 @@ use crate::preflight::storage::{self, EMPTY_QCOW2, ReadyPool};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
 use crate::vm::plan_destroy::differs_from_plan;
-use foundry_core::domain_xml::DiskSource;
+use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
-use foundry_core::plan::{DataDisk, DiskFormat};
-use foundry_core::record::{Liveness, Maker, RecordedVolume, Role};
+use foundry_core::plan::{DataDiskPlan, DiskFormat};
+use foundry_core::record::{Liveness, Maker, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::{Affect, Pool, Volume};
@@ -37,11 +37,11 @@ pub struct AttachRequest<'a> {
 /// Everything that is decided before the first change.
 pub(super) struct AttachPlan {
     pub(super) handle: VmHandle,
-    pub(super) disk: DataDisk,
+    pub(super) disk: DataDiskPlan,
     pub(super) volume: RecordedVolume,
     pub(super) pool: ReadyPool,
     /// How the domain's XML refers to the volume.
-    pub(super) source: DiskSource,
+    pub(super) source: DiskLocation,
     /// What the volume takes at once.
     pub(super) allocation: Bytes,
     /// Whether an earlier run, which was broken off, made the volume.
@@ -53,10 +53,10 @@ pub(super) struct AttachPlan {
 
 impl AttachPlan {
     /// The disk, as the volume that is there says.
-    pub(super) fn disk_as(&self, volume: &Volume) -> DataDisk {
+    pub(super) fn disk_as(&self, volume: &Volume) -> DataDiskPlan {
         let known = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format);
         let format = known.unwrap_or(self.disk.format);
-        DataDisk { size: volume.capacity, format, ..self.disk.clone() }
+        DataDiskPlan { size: volume.capacity, format, ..self.disk.clone() }
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Res
     if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
         check_room(context, &found, backend, request.size)?;
     }
-    let disk = DataDisk {
+    let disk = DataDiskPlan {
         volume: volume
             .name
             .parse()
@@ -107,7 +107,7 @@ fn definitions_to_change(handle: &VmHandle, target: &str, at_next_start: bool) -
 /// The pool of the VM's other disks.
 fn ready_pool(context: &Context, handle: &VmHandle) -> Result<(ReadyPool, PoolBackend, Option<Pool>), Error> {
     let volumes = &handle.record.volumes;
-    let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
+    let boot = volumes.iter().find(|v| v.role == VolumeRole::Boot).or(volumes.first());
     let name = match boot {
         Some(volume) => volume
             .pool
@@ -136,7 +136,7 @@ fn earlier_attempt(
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
-        if is_meant && is_same && maker.liveness() == Liveness::Dead {
+        if is_meant && is_same && maker.check_liveness() == Liveness::Dead {
             let found = context.host.volume(&volume.pool, &volume.name)?;
             let is_other = |v: &Volume| {
                 differs_from_plan(volume, v).or_else(|| handle.ownership().reason_to_doubt(volume, v))
@@ -144,10 +144,10 @@ fn earlier_attempt(
             if let Some(other) = found.as_ref().and_then(is_other) {
                 return Err(volume_exists(&volume.pool, &volume.name).because(other));
             }
-            let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };
+            let ours = RecordedVolume { attaching: Some(Maker::this_process()), ..volume.clone() };
             return Ok(Some((target, ours, found.is_some())));
         }
-        if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
+        if request.device.as_ref() == Some(&target) && maker.check_liveness() != Liveness::Dead {
             let (vm, pid) = (handle.name(), maker.pid);
             return Err(refused_unchanged(
                 Code::DiskBusy,
@@ -199,7 +199,7 @@ fn volume_exists(pool: &str, volume: &str) -> Error {
 /// were kept keep their names.
 fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = handle.taken_targets();
-    for target in DiskTarget::all().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
+    for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
         if context.host.volume(&pool.name, &volume_name(handle, &target)?)?.is_none() {
             return Ok(target);
         }
@@ -233,14 +233,14 @@ fn planned_volume(
 ) -> Result<RecordedVolume, Error> {
     let name = volume_name(handle, target)?;
     Ok(RecordedVolume {
-        role: Role::Data,
+        role: VolumeRole::Data,
         pool: pool.name.clone(),
         path: storage::volume_path(&pool.target, &name),
         name,
         format: format.as_str().to_owned(),
         capacity: backend.capacity(size),
         backing: None,
-        attaching: Some(Maker::current()),
+        attaching: Some(Maker::this_process()),
     })
 }
 

@@ -20,8 +20,8 @@ use crate::vm::lookup::or_removed_meanwhile;
 use crate::vm::plan_destroy::differs_from_plan;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
-use foundry_core::text::shell_word;
+use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::{Affect, View, Volume};
 
@@ -88,8 +88,8 @@ fn check_detachable(
 ) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
     let what = match found.recorded.as_ref().map(|r| r.role) {
-        Some(Role::Boot) => Some("its boot disk"),
-        Some(Role::Seed) => Some("its cloud-init seed"),
+        Some(VolumeRole::Boot) => Some("its boot disk"),
+        Some(VolumeRole::Seed) => Some("its cloud-init seed"),
         _ if found.description().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
         _ => None,
     };
@@ -119,7 +119,7 @@ fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Res
             format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid),
         )
     };
-    match maker.liveness() {
+    match maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(
@@ -153,7 +153,7 @@ fn check_mounted(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Re
         Code::DiskBusy,
         format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
     )
-    .hint(format!("in the guest: umount {}", shell_word(first))))
+    .hint(format!("in the guest: umount {}", quote_for_shell(first))))
 }
 
 /// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
@@ -258,7 +258,7 @@ fn volume_to_delete(volume: Volume) -> VolumeToDelete {
         name: volume.name,
         path: volume.path,
         capacity: volume.capacity,
-        role: Some(Role::Data),
+        role: Some(VolumeRole::Data),
     }
 }
 
@@ -311,7 +311,7 @@ fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
     let Some(recorded) = plan.found.recorded.clone().filter(|_| plan.keep) else { return error };
     let put_back = |record: &mut Record| {
         if !record.volumes.iter().any(|v| v.pool == recorded.pool && v.name == recorded.name) {
-            let at = record.volumes.iter().position(|v| v.role == Role::Seed);
+            let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed);
             record.volumes.insert(at.unwrap_or(record.volumes.len()), recorded.clone());
         }
     };
@@ -382,7 +382,7 @@ fn forget_disk(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
         if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
             remove_volume(record, pool, name);
         }
-        let made_for = found.recorded.as_ref().and_then(RecordedVolume::target);
+        let made_for = found.recorded.as_ref().and_then(RecordedVolume::disk_target);
         remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
     })
     .map(drop)

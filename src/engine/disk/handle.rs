@@ -9,9 +9,9 @@ use crate::storage::file_locks;
 use crate::vm::lookup::{find_vm, vm_not_found};
 use crate::vm::record_pair::RecordPair;
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::names::nearest;
-use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, State};
-use foundry_core::text::shell_word;
+use foundry_core::names::find_nearest;
+use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 use foundry_host::{Domain, DomainState, View};
 
@@ -98,10 +98,10 @@ impl VmHandle {
             return Ok(self.disk_handle(described.target.clone(), self.recorded_of(described)));
         }
         // The name of a volume; or the target that a disk was made for, and that it need not have any more.
-        let is_meant = |v: &&RecordedVolume| v.name == word || v.target().as_deref() == Some(named);
+        let is_meant = |v: &&RecordedVolume| v.name == word || v.disk_target().as_deref() == Some(named);
         if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
             let on_it = self.described_disks().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
-            let target = on_it.or_else(|| recorded.target()).unwrap_or_else(|| word.to_owned());
+            let target = on_it.or_else(|| recorded.disk_target()).unwrap_or_else(|| word.to_owned());
             return Ok(self.disk_handle(target, Some(recorded)));
         }
         let targets = self.taken_targets();
@@ -110,7 +110,7 @@ impl VmHandle {
         }
         let error =
             refused_unchanged(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
-        let hint = match nearest(word, targets.iter().map(String::as_str)) {
+        let hint = match find_nearest(word, targets.iter().map(String::as_str)) {
             Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
             None => format!("it has {}", targets.join(", ")),
         };
@@ -147,7 +147,7 @@ impl VmHandle {
     /// All targets that are taken, in the domain or in the record, sorted.
     pub(super) fn taken_targets(&self) -> Vec<String> {
         let mut all: Vec<String> = self.described_disks().map(|d| d.target.clone()).collect();
-        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::disk_target));
         all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
         all.sort();
         all.dedup();
@@ -194,7 +194,7 @@ impl DiskHandle {
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is not on its own volume"),
         );
-        let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
+        let (vm, word) = (of.domain.shell_name(), quote_for_shell(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || backing_chain::lies_on(context, place, recorded)?;
         Ok(match is_snapshot {
@@ -202,7 +202,7 @@ impl DiskHandle {
             true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
                 "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
                  without --base it would go into the image below",
-                shell_word(recorded.path.as_str())
+                quote_for_shell(recorded.path.as_str())
             )),
             false => error
                 .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
@@ -227,17 +227,16 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     match domain.owner() {
         Owner::Foundry(record) => match record.state {
-            State::Created => Ok(*record),
-            State::Destroying => {
+            RecordState::Created => Ok(*record),
+            RecordState::Destroying => {
                 Err(refused_unchanged(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
                     .hint(Advice::from(destroy_command(domain, false)).text(" finishes it")))
             }
-            State::Creating if record.maker.liveness() == Liveness::Dead => Err(refused_unchanged(
-                Code::HalfCreated,
-                format!("the creation of VM '{name}' was interrupted"),
-            )
-            .hint(interrupted_creation(domain))),
-            State::Creating => {
+            RecordState::Creating if record.maker.check_liveness() == Liveness::Dead => Err(
+                refused_unchanged(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
+                    .hint(interrupted_creation(domain)),
+            ),
+            RecordState::Creating => {
                 Err(refused_unchanged(Code::BeingCreated, format!("VM '{name}' is being created"))
                     .hint("wait for it"))
             }

@@ -12,7 +12,7 @@ use crate::Context;
 use crate::vm::destroy::VolumeToDelete;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
-use foundry_core::plan::{DataDisk, DiskFormat};
+use foundry_core::plan::{DataDiskPlan, DiskFormat};
 use foundry_core::record::{Liveness, RecordedVolume};
 use foundry_host::{Domain, Volume};
 
@@ -37,7 +37,7 @@ enum AttachFound {
 #[derive(Debug)]
 struct PluggedDisk {
     domain: Domain,
-    disk: DataDisk,
+    disk: DataDiskPlan,
     volume: RecordedVolume,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn find_interrupted_attach(
     let vm = handle.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
         is_same_attempt(v, noted)
-            && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
+            && v.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead)
     };
     if handle.domain.uuid != domain.uuid || !handle.record.volumes.iter().any(is_dead) {
         return Err(refused_unchanged(
@@ -77,7 +77,7 @@ pub(crate) fn find_interrupted_attach(
             format!("VM '{vm}' has changed since it was looked at"),
         ));
     }
-    let target = noted.target().ok_or_else(|| {
+    let target = noted.disk_target().ok_or_else(|| {
         refused_unchanged(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name))
     })?;
     let found = handle.find_disk(&target)?;
@@ -117,11 +117,11 @@ fn plan_recording(
 }
 
 /// The disk as its user would have written it.
-fn data_disk_of(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk, String> {
+fn data_disk_of(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDiskPlan, String> {
     let unfit = |e: foundry_core::names::NameError| format!("has a name that foundry would not give: it {e}");
     let target: DiskTarget = target.parse().map_err(unfit)?;
     let serial = serial.filter(|serial| *serial != target.as_str());
-    Ok(DataDisk {
+    Ok(DataDiskPlan {
         volume: volume.name.parse().map_err(unfit)?,
         size: volume.capacity,
         format: DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format).unwrap_or(DiskFormat::Raw),

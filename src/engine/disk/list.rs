@@ -8,7 +8,7 @@ use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::storage::usage;
 use crate::vm::lookup::{find_vm_to_show, vm_not_found};
 use foundry_core::error::Error;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
@@ -23,7 +23,7 @@ pub struct DiskView {
     pub device: String,
     /// What it is for, as foundry's record has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
     /// When the guest has it.
     pub presence: Presence,
     /// The pool of its volume, where it is in one that is started.
@@ -116,7 +116,7 @@ fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<DiskView>, Error> 
         disks.push(view_disk(context, domain, recorded_of(volumes, &views, disk), disk, presence)?);
     }
     for volume in volumes {
-        let has_its_place = |d: &DiskView| volume.target().as_ref() == Some(&d.device);
+        let has_its_place = |d: &DiskView| volume.disk_target().as_ref() == Some(&d.device);
         let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
         if !is_used && !disks.iter().any(has_its_place) {
             disks.push(view_unfinished(context, domain, volume)?);
@@ -174,7 +174,7 @@ fn view_disk(
 
 fn view_unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<DiskView, Error> {
     let volume = context.host.volume(&recorded.pool, &recorded.name)?;
-    let target = recorded.target().unwrap_or_else(|| "-".into());
+    let target = recorded.disk_target().unwrap_or_else(|| "-".into());
     Ok(DiskView::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn recorded_of<'r>(
 ) -> Option<&'r RecordedVolume> {
     let lies_below = |volume: &&RecordedVolume| disk.backing_chain.contains(&volume.path);
     let is_replaced = |volume: &&RecordedVolume| {
-        volume.target().as_ref() == Some(&disk.target)
+        volume.disk_target().as_ref() == Some(&disk.target)
             && !views.iter().any(|described| disk_on(described, volume).is_some())
     };
     let of = volumes.iter();

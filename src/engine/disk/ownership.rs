@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use foundry_core::names::VolumeOf;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::names::VolumeNameParts;
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, Volume};
 
@@ -44,10 +44,10 @@ impl<'a> Ownership<'a> {
 
     /// Why a volume that was found for what the record names is not surely the VM's.
     pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
-        let Some(of) = VolumeOf::read(&found.name) else {
+        let Some(of) = VolumeNameParts::parse(&found.name) else {
             return Some("it is not named as foundry names a VM's disks, though the record names it".into());
         };
-        if Role::of_volume(&found.name) != Some(recorded.role) || recorded.name != found.name {
+        if VolumeRole::of_volume(&found.name) != Some(recorded.role) || recorded.name != found.name {
             return Some("the record says that it is something else than its name does".into());
         }
         let is_shown = || {
@@ -71,7 +71,7 @@ mod tests {
     use foundry_core::units::Bytes;
     use foundry_host::DomainState;
 
-    fn doubt_about(role: Role, name: &str, disk: &str) -> Option<String> {
+    fn doubt_about(role: VolumeRole, name: &str, disk: &str) -> Option<String> {
         let domain = Domain {
             uuid: Uuid::nil(),
             name: "web".into(),
@@ -115,27 +115,27 @@ mod tests {
     #[test]
     fn a_volume_is_a_vms_by_its_name_or_as_a_disk_with_such_a_name() {
         for (role, name) in [
-            (Role::Boot, "web_boot"),
-            (Role::Boot, "web_boot.qcow2"),
-            (Role::Data, "web_data-vdc"),
-            (Role::Seed, "web_cloudinit"),
+            (VolumeRole::Boot, "web_boot"),
+            (VolumeRole::Boot, "web_boot.qcow2"),
+            (VolumeRole::Data, "web_data-vdc"),
+            (VolumeRole::Seed, "web_cloudinit"),
         ] {
             assert_eq!(doubt_about(role, name, "/elsewhere"), None, "{name}");
         }
-        assert_eq!(doubt_about(Role::Boot, "old_boot", "/p/old_boot"), None, "it was renamed");
+        assert_eq!(doubt_about(VolumeRole::Boot, "old_boot", "/p/old_boot"), None, "it was renamed");
     }
 
     #[test]
     fn a_record_alone_makes_no_volume_a_vms() {
         for (role, name, disk) in [
-            (Role::Boot, "old_boot", "/elsewhere"),
-            (Role::Boot, "precious.qcow2", "/elsewhere"),
-            (Role::Boot, "precious.qcow2", "/p/precious.qcow2"),
-            (Role::Data, "debian-13.qcow2", "/p/debian-13.qcow2"),
-            (Role::Data, "web_1_data-vdb", "/elsewhere"),
-            (Role::Seed, "web_boot", "/p/web_boot"),
-            (Role::Data, "web_boot", "/p/web_boot"),
-            (Role::Data, "web_data-vda", "/p/web_data-vda"),
+            (VolumeRole::Boot, "old_boot", "/elsewhere"),
+            (VolumeRole::Boot, "precious.qcow2", "/elsewhere"),
+            (VolumeRole::Boot, "precious.qcow2", "/p/precious.qcow2"),
+            (VolumeRole::Data, "debian-13.qcow2", "/p/debian-13.qcow2"),
+            (VolumeRole::Data, "web_1_data-vdb", "/elsewhere"),
+            (VolumeRole::Seed, "web_boot", "/p/web_boot"),
+            (VolumeRole::Data, "web_boot", "/p/web_boot"),
+            (VolumeRole::Data, "web_data-vda", "/p/web_data-vda"),
         ] {
             assert!(doubt_about(role, name, disk).is_some(), "{name}");
         }

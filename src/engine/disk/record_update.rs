@@ -6,7 +6,7 @@ use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
-use foundry_core::record::{Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{Domain, HostError};
 
@@ -83,7 +83,7 @@ fn find_current(context: &Context, domain: &Domain) -> Result<(Domain, Record), 
         .filter(|d| d.uuid == domain.uuid)
         .ok_or_else(|| removed_meanwhile(name))?;
     match now.owner() {
-        Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
+        Owner::Foundry(record) if record.state == RecordState::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(
             Code::ChangedMeanwhile,
@@ -116,7 +116,7 @@ pub(super) fn remove_disk(spec: &mut Spec, target: &str) {
 }
 
 /// Puts a data disk into the manifest, in the order of the devices.
-pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
+pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
     if spec.data_disks.iter().any(|d| d.device.as_deref() == Some(disk.target.as_str())) {
         return;
     }
@@ -137,13 +137,15 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
 pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
     let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
     volume.into_iter().for_each(|v| v.capacity = size);
-    let target = disk.target();
+    let target = disk.disk_target();
     let target = target.as_deref();
     let spec = &mut record.manifest.spec;
     let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
     let sizes = match data {
         Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
-        None if disk.role == Role::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None if disk.role == VolumeRole::Boot => {
+            spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib))
+        }
         None => None,
     };
     let Some((size_gb, size_gib)) = sizes else { return };
@@ -162,6 +164,6 @@ fn gib_number(size: Bytes) -> Number {
 
 /// Puts a volume before the seed, as a creation has it.
 pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
-    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed).unwrap_or(record.volumes.len());
     record.volumes.insert(at, volume);
 }

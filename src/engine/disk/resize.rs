@@ -14,9 +14,9 @@ use crate::storage::usage::Usage;
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Event, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{RecordedVolume, Role};
-use foundry_core::text::shell_word;
-use foundry_core::units::{Bytes, GIB, SizeWish};
+use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
+use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
 use foundry_host::{Domain, Pool, View, Volume};
 
@@ -36,7 +36,7 @@ pub struct Resized {
     /// The serial number that the guest reads.
     pub serial: Option<String>,
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// What it had; the same as `to` where there was nothing to do.
     pub from: Bytes,
     /// What it has.
@@ -52,7 +52,7 @@ pub struct Resized {
 /// # Errors
 /// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
 /// in the way, before anything is changed; else the host's, with what became of the disk.
-pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
+pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeRequest) -> Result<Resized, Error> {
     let handle = VmHandle::find(context, vm)?;
     let found = handle.find_disk(disk)?;
     resize_found(context, &handle, found, wish).map_err(|e| or_removed_meanwhile(context, &handle.domain, e))
@@ -62,7 +62,7 @@ fn resize_found(
     context: &Context,
     handle: &VmHandle,
     found: DiskHandle,
-    wish: SizeWish,
+    wish: SizeRequest,
 ) -> Result<Resized, Error> {
     let volume = growable_volume(context, handle, &found)?;
     let size = size_to_reach(handle, &found, &volume, wish)?;
@@ -90,7 +90,7 @@ fn resize_found(
     Ok(Resized {
         vm: handle.name().to_owned(),
         serial: found.description().and_then(|d| d.serial.clone()),
-        role: found.recorded.map_or(Role::Data, |r| r.role),
+        role: found.recorded.map_or(VolumeRole::Data, |r| r.role),
         target: found.target,
         from: volume.capacity,
         to: size,
@@ -112,7 +112,7 @@ fn growable_volume(context: &Context, handle: &VmHandle, found: &DiskHandle) -> 
     let vm = handle.name();
     let target = &found.target;
     let is_cdrom = found.description().is_some_and(|d| d.device != DiskDevice::Disk);
-    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == Role::Seed) {
+    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == VolumeRole::Seed) {
         return Err(refused_unchanged(
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
@@ -168,21 +168,21 @@ fn size_to_reach(
     handle: &VmHandle,
     found: &DiskHandle,
     volume: &Volume,
-    wish: SizeWish,
+    wish: SizeRequest,
 ) -> Result<Bytes, Error> {
     let has = volume.capacity;
     let wrong = |code, message: String| Error::new(code, message).unchanged();
     let name = format!("disk '{}' of VM '{}'", found.target, handle.name());
     let size = match wish {
-        SizeWish::To(size) => size,
-        SizeWish::By(more) if !has.0.is_multiple_of(GIB) => {
+        SizeRequest::To(size) => size,
+        SizeRequest::By(more) if !has.0.is_multiple_of(GIB) => {
             return Err(wrong(
                 Code::NumberUnfit,
                 format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
             )
             .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
         }
-        SizeWish::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
+        SizeRequest::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
             .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
     };
     if size < has {
@@ -225,7 +225,7 @@ pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -
         .hint(format!(
             "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
             handle.domain.shell_name(),
-            shell_word(first)
+            quote_for_shell(first)
         )))
 }
 
@@ -240,7 +240,7 @@ pub(super) fn check_block_job(context: &Context, handle: &VmHandle, found: &Disk
         format!(
             "virsh blockjob {} {} shows it; wait for its end",
             handle.domain.shell_name(),
-            shell_word(target)
+            quote_for_shell(target)
         ),
     ))
 }
@@ -258,11 +258,15 @@ fn has_block_job(context: &Context, handle: &VmHandle, target: &str) -> Result<b
 
 /// Neither LVM's volumes nor ZFS's are grown by libvirt.
 fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
-    let path = shell_word(&volume.path);
+    let path = quote_for_shell(&volume.path);
     let by_hand = match PoolBackend::of(&pool.kind) {
         Some(PoolBackend::Lvm) => format!("lvextend --size {}b {path}", size.0),
         Some(PoolBackend::Zfs) => {
-            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+            format!(
+                "zfs set volsize={} {}",
+                size.0,
+                quote_for_shell(volume.path.trim_start_matches("/dev/zvol/"))
+            )
         }
         Some(PoolBackend::Files | PoolBackend::Ceph) | None => return Ok(()),
     };

@@ -4,7 +4,7 @@ use super::HostCheck;
 use super::facts::HostFacts;
 use super::local::{LocalFacts, Virtlogd};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::GROUP_OF_ROOTS;
 
 const NAME: &str = "connection";
@@ -28,7 +28,7 @@ fn check_user(facts: &HostFacts, local: &LocalFacts) -> HostCheck {
         return HostCheck::ok(NAME, format!("{name}, whose own VMs these are; bridges are out of their reach"))
             .add_advice(format!(
                 "for VMs on bridges: sudo usermod -aG libvirt {}, log in anew, --connect qemu:///system ({GROUP_OF_ROOTS})",
-                shell_word(&name)
+                quote_for_shell(&name)
             ));
     }
     let by = if local.user.uid == 0 { "" } else { ", whom a group or polkit lets use the system's libvirt" };
@@ -87,13 +87,13 @@ pub(super) fn check_socket(uri: &str, local: &LocalFacts) -> Vec<HostCheck> {
     vec![if !opens_to_group || group == "root" {
         let join = format!(
             "then sudo usermod -aG libvirt {}, and log in anew ({GROUP_OF_ROOTS})",
-            shell_word(&user)
+            quote_for_shell(&user)
         );
         check("; no group can be joined for that").add_advice(SOCKET_FOR_GROUP).add_advice(join)
     } else if local.accounts.is_member(rights.gid, &user) {
         check(&format!("; {user} is in it since after logging in")).add_advice("log out and in again")
     } else if LIBVIRTS_GROUPS.contains(&group.as_str()) {
-        let (group, user) = (shell_word(&group), shell_word(&user));
+        let (group, user) = (quote_for_shell(&group), quote_for_shell(&user));
         check("").add_advice(format!("sudo usermod -aG {group} {user}, and log in anew ({GROUP_OF_ROOTS})"))
     } else {
         // Whatever else that group may do, its members would get with it.

@@ -3,7 +3,7 @@
 use super::HostCheck;
 use super::facts::HostFacts;
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::{LABELLED_MOUNT, label_pattern};
 
 const NAME: &str = "confinement";
@@ -86,8 +86,8 @@ fn check_selinux(facts: &HostFacts) -> Vec<HostCheck> {
         } else {
             check.add_advice(format!(
                 "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
-                shell_word(&format!("{}(/.*)?", label_pattern(path))),
-                shell_word(path)
+                quote_for_shell(&format!("{}(/.*)?", label_pattern(path))),
+                quote_for_shell(path)
             ))
         });
     }

@@ -52,7 +52,7 @@ fn guest_machine(
     let Some(virt_type) = virt_type_of(&context.settings, capabilities) else {
         return Ok(Err(format!("the host cannot run {} guests", arch.as_str())));
     };
-    answer_of(context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
+    answer_of(context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str()))
 }
 
 fn gather_networks(context: &Context) -> Result<HostAnswer<Vec<Network>>, Error> {

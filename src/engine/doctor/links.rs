@@ -5,7 +5,7 @@ use super::facts::HostFacts;
 use super::local::{LinkFacts, LocalFacts};
 use foundry_core::error::Code;
 use foundry_core::manifest::NetworkInterface;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Domain, Network};
 
@@ -66,7 +66,7 @@ impl BridgeUse {
             .about(&self.bridge)
             .add_advice(format!(
                 "ip link add {0} type bridge && ip link set {0} up",
-                shell_word(&self.bridge)
+                quote_for_shell(&self.bridge)
             ))
     }
 }
@@ -74,7 +74,7 @@ impl BridgeUse {
 fn check_bridge(local: &LocalFacts, bridge: &Bridge, uses: &[BridgeUse]) -> HostCheck {
     const NAME: &str = "bridge";
     let uses: Vec<&BridgeUse> = uses.iter().filter(|u| u.bridge == bridge.name).collect();
-    let word = shell_word(&bridge.name);
+    let word = quote_for_shell(&bridge.name);
     let link = local.links.get(&bridge.name).cloned().unwrap_or_default();
     let check = if let Some(tagged) = uses.iter().find(|u| u.has_vlan && !bridge.filters_vlans) {
         HostCheck::problem(NAME, format!("does not tell VLANs apart, and VM '{}' has one", tagged.vm))
@@ -126,7 +126,7 @@ fn check_network(network: &Network) -> HostCheck {
         HostCheck::ok(NAME, "started")
     } else {
         HostCheck::warning(NAME, "not started")
-            .add_advice(format!("virsh net-start {}", shell_word(&network.name)))
+            .add_advice(format!("virsh net-start {}", quote_for_shell(&network.name)))
     };
     check.about(&network.name)
 }

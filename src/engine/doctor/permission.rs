@@ -5,7 +5,7 @@ use super::facts::HostFacts;
 use super::local::{LocalFacts, PoolDirectory};
 use crate::unix_permissions::{UnixPermissions, User};
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::let_pass;
 
 const NAME: &str = "pool-path";
@@ -49,7 +49,7 @@ fn check_directory(local: &LocalFacts, user: &User, directory: &PoolDirectory) -
         None => HostCheck::ok(NAME, format!("{name}, as whom guests run, reaches {}", directory.real)),
         Some((step, UnixPermissions { has_acl: true, .. })) => {
             HostCheck::unknown(NAME, format!("whether {name} may pass {step} is said by its access list"))
-                .add_advice(format!("getfacl {}", shell_word(step)))
+                .add_advice(format!("getfacl {}", quote_for_shell(step)))
         }
         Some((step, rights)) => HostCheck::problem(
             NAME,

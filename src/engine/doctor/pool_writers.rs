@@ -4,7 +4,7 @@ use super::HostCheck;
 use super::facts::HostFacts;
 use super::permission::qemu_user;
 use crate::unix_permissions::UnixPermissions;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// As for who reaches the directory: it is said only where something is wrong with it.
 const NAME: &str = "pool-path";
@@ -31,7 +31,7 @@ fn find_other_writer(
     found: &UnixPermissions,
     trusted: &[u32],
 ) -> Option<(String, String, String)> {
-    let word = shell_word(step);
+    let word = quote_for_shell(step);
     let told = |why: String, cure: String| Some((step.to_owned(), why, cure));
     if !trusted.contains(&found.uid) {
         return told(

@@ -70,7 +70,7 @@ fn probe_xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
          <devices><memballoon model='none'/></devices></domain>",
         virt_type.as_str(),
         arch.as_str(),
-        arch.machine(),
+        arch.machine_type(),
         loader.unwrap_or_default()
     )
 }

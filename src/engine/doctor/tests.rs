@@ -21,7 +21,7 @@ const GIB: u64 = 1 << 30;
 
 /// What a check advises, a line each.
 fn advice_lines(check: &HostCheck) -> Vec<String> {
-    check.advice.iter().map(Advice::outline).collect()
+    check.advice.iter().map(Advice::to_log_line).collect()
 }
 
 fn rights(uid: u32, gid: u32, mode: u32) -> UnixPermissions {

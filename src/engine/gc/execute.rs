@@ -5,8 +5,8 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
 use crate::{Context, disk, image};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
-use foundry_core::record::State;
-use foundry_core::text::io_cause;
+use foundry_core::record::RecordState;
+use foundry_core::text::describe_io_error;
 use foundry_host::{Domain, Volume};
 
 /// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
@@ -65,7 +65,7 @@ fn destroy_half(context: &Context, plan: &DestroyPlan) -> StepResult {
     };
     let was_started = now.state.is_active() && !state.is_active();
     let busy = vms::reason_if_vm_busy(&record)
-        .or((record.state == State::Created).then(|| "it is whole now".into()))
+        .or((record.state == RecordState::Created).then(|| "it is whole now".into()))
         .or(was_started.then(|| "it runs now".into()));
     if let Some(cause) = busy {
         return Err(Error::new(
@@ -138,8 +138,9 @@ fn delete_nvram(
         return Err(leftover_changed(leftover, "it is gone, or another one, or a domain's"));
     }
     // unlink(2) does not follow a link.
-    std::fs::remove_file(&file.path)
-        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {leftover}")).because(io_cause(&e)))?;
+    std::fs::remove_file(&file.path).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot remove {leftover}")).because(describe_io_error(&e))
+    })?;
     Ok(Some(format!("{} removed", file.path.display())))
 }
 

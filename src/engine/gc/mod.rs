@@ -242,7 +242,7 @@ fn modification_time(file: &Metadata) -> Option<String> {
 
 /// Why a maker's work is left alone, if it is.
 fn reason_if_busy(maker: &Maker, does: &str) -> Option<String> {
-    match maker.liveness() {
+    match maker.check_liveness() {
         Liveness::Dead => None,
         Liveness::Alive => Some(format!("process {} {does}", maker.pid)),
         Liveness::Elsewhere => Some(format!("a process of another machine {does}, or did before it ended")),

@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyOptions};
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
-use foundry_core::record::{Record, RecordedVolume, Role, State};
+use foundry_core::record::{Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::Domain;
 
 use std::time::Duration;
@@ -19,8 +19,10 @@ pub(super) fn find_vms(context: &Context, domains: &[Domain], usage: &Usage) -> 
     for domain in domains {
         let Some(record) = domain.own_record() else { continue };
         match record.state {
-            State::Created => found.extend(half_disks(context, domain, &record, usage)?),
-            State::Creating | State::Destroying => found.push(half_made_vm(context, domain, &record)?),
+            RecordState::Created => found.extend(half_disks(context, domain, &record, usage)?),
+            RecordState::Creating | RecordState::Destroying => {
+                found.push(half_made_vm(context, domain, &record)?)
+            }
         }
     }
     Ok(found)
@@ -28,16 +30,19 @@ pub(super) fn find_vms(context: &Context, domains: &[Domain], usage: &Usage) -> 
 
 /// Why only its maker may touch a half-made VM.
 pub(super) fn reason_if_vm_busy(record: &Record) -> Option<String> {
-    reason_if_busy(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
+    reason_if_busy(
+        &record.maker,
+        if record.state == RecordState::Creating { "creates it" } else { "destroys it" },
+    )
 }
 
 fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Leftover, Error> {
-    let what = if record.state == State::Creating { "creation" } else { "destruction" };
+    let what = if record.state == RecordState::Creating { "creation" } else { "destruction" };
     let leftover = |reason: String| {
         Leftover::new(LeftoverKind::Vm, domain.name.clone(), reason)
             .with_time(Some(record.changed_at.clone()))
     };
-    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == State::Creating };
+    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == RecordState::Creating };
     if let Some(busy) = reason_if_vm_busy(record) {
         return Ok(leftover(busy).with_advice(by_hand));
     }
@@ -117,13 +122,13 @@ fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Leftover {
 }
 
 fn disk_leftover(domain: &Domain, volume: &RecordedVolume, reason: String) -> Leftover {
-    let target = volume.target().unwrap_or_else(|| volume.name.clone());
+    let target = volume.disk_target().unwrap_or_else(|| volume.name.clone());
     let leftover = Leftover::new(LeftoverKind::Disk, format!("{}/{target}", domain.name), reason);
     let vm = domain.command_name();
     let remove = match volume.role {
-        Role::Boot => return leftover,
-        Role::Seed => Verb::SeedEject { vm, force: false },
-        Role::Data => Verb::DiskDetach { vm, target, keep: false },
+        VolumeRole::Boot => return leftover,
+        VolumeRole::Seed => Verb::SeedEject { vm, force: false },
+        VolumeRole::Data => Verb::DiskDetach { vm, target, keep: false },
     };
     leftover.with_advice(Advice::from(remove).text(" removes it"))
 }

@@ -8,7 +8,7 @@ use crate::storage::usage::{Usage, VolumeUse};
 use crate::storage::{file_locks, usage};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::names::VolumeOf;
+use foundry_core::names::VolumeNameParts;
 use foundry_core::record::Maker;
 use foundry_host::{Domain, Pool, Volume};
 
@@ -57,7 +57,7 @@ pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<
         return lonely_note(context, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let partial = if VolumeOf::read(&volume.name).is_none() {
+    let partial = if VolumeNameParts::parse(&volume.name).is_none() {
         image::read_partial_image(context, volume)?
     } else {
         None

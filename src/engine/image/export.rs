@@ -53,8 +53,8 @@ impl Write for ExportSink<'_> {
 }
 
 impl Sink for ExportSink<'_> {
-    fn skip(&mut self, length: u64) -> IoResult<()> {
-        self.into.skip(length)?;
+    fn write_hole(&mut self, length: u64) -> IoResult<()> {
+        self.into.write_hole(length)?;
         self.count_bytes(length)
     }
 }

@@ -10,14 +10,14 @@ use super::import::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
-use foundry_fetch::convert::{Conversion, ImageFormat, convert};
+use foundry_fetch::convert::{Conversion, ImageFormat, convert_file};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::{
-    self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
-    SparseWriter, TransferError, Transferred, expected_digest,
+    self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
+    SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
 };
 
 /// An image that is to be fetched.
@@ -40,8 +40,8 @@ pub struct Fetch<'a> {
 /// Lets a transfer be stopped and wait as the session does.
 pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
-impl Pace for ContextPace<'_> {
-    fn stopped(&self) -> bool {
+impl RetryControl for ContextPace<'_> {
+    fn should_stop(&self) -> bool {
         self.0.cancel.is_requested()
     }
 
@@ -49,7 +49,7 @@ impl Pace for ContextPace<'_> {
         self.0.clock.sleep(time);
     }
 
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         self.0.warn(what);
     }
 }
@@ -87,36 +87,48 @@ impl Fetch<'_> {
         }
     }
 
-    fn open_location<'a>(&self, context: &Context, options: Options<'a>) -> Result<IncomingImage<'a>, Error> {
-        let opened = transfer::open(self.location, options)?;
+    fn open_location<'a>(
+        &self,
+        context: &Context,
+        options: TransferOptions<'a>,
+    ) -> Result<IncomingImage<'a>, Error> {
+        let opened = transfer::open_location(self.location, options)?;
         let mut draft = self.draft_origin(context);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        let noted = *options.check != Check::Nothing;
+        let noted = *options.check != DigestCheck::Nothing;
         Ok(IncomingImage::new(self.location.to_string(), opened, draft, noted))
     }
 
-    fn transfer_options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
-        Options { check, client: self.client, pace, cache: self.cache }
+    fn transfer_options<'a>(
+        &'a self,
+        check: &'a DigestCheck,
+        pace: &'a dyn RetryControl,
+    ) -> TransferOptions<'a> {
+        TransferOptions { check, client: self.client, control: pace, cache: self.cache }
     }
 
     /// The digest that it must have, looked up if need be.
-    pub(super) fn expected_digest_of(&self, pace: &dyn Pace) -> Result<Option<Digest>, TransferError> {
-        let look_up = |by| expected_digest(by, self.location, self.transfer_options(&Check::Nothing, pace));
+    pub(super) fn expected_digest_of(
+        &self,
+        pace: &dyn RetryControl,
+    ) -> Result<Option<Digest>, TransferError> {
+        let look_up =
+            |by| expected_digest(by, self.location, self.transfer_options(&DigestCheck::Nothing, pace));
         self.expected.map(look_up).transpose()
     }
 
     /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
-    fn digest_check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
+    fn digest_check(&self, pace: &dyn RetryControl) -> Result<DigestCheck, TransferError> {
         Ok(match (self.expected_digest_of(pace)?, self.location) {
-            (Some(digest), _) => Check::Expect(digest),
-            (None, Location::Url(_)) => Check::Note(Algorithm::Sha256),
-            (None, _) => Check::Nothing,
+            (Some(digest), _) => DigestCheck::Expect(digest),
+            (None, Location::Url(_)) => DigestCheck::Note(Algorithm::Sha256),
+            (None, _) => DigestCheck::Nothing,
         })
     }
 
     /// What is known of its origin before it is read.
-    fn draft_origin(&self, context: &Context) -> Origin {
-        Origin {
+    fn draft_origin(&self, context: &Context) -> ImageOrigin {
+        ImageOrigin {
             source: source_of(self.location),
             source_id: location_identity(self.location),
             alias: self.alias.map(str::to_owned),
@@ -180,7 +192,7 @@ fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     let mut chunk = vec![0; 1 << 20];
     loop {
         let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable_source(from, e))?;
-        spool.hole(hole).map_err(unwritable)?;
+        spool.skip_hole(hole).map_err(unwritable)?;
         match content.read(&mut chunk) {
             Ok(0) => return spool.finish().map_err(unwritable),
             Ok(read) => spool.write_all(&chunk[..read]).map_err(unwritable)?,
@@ -193,7 +205,7 @@ fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
 /// qemu-img reads here and there in an image, so that it needs a file of it.
 fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
     context.report_working(format!("Converting {from} to {}", to.as_str()));
-    convert(Conversion {
+    convert_file(Conversion {
         from,
         image,
         to,
@@ -207,7 +219,7 @@ fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -
 pub(super) struct SpooledImage {
     file: File,
     from: String,
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 impl SpooledImage {
@@ -250,7 +262,7 @@ pub(super) fn source_of(location: &Location) -> String {
 
 /// By which two places are told apart that look alike without their secrets.
 pub(super) fn location_identity(location: &Location) -> Option<String> {
-    location.identity().filter(|_| matches!(location, Location::Url(_)))
+    location.identity_digest().filter(|_| matches!(location, Location::Url(_)))
 }
 
 /// By which a local file is recognized that did not change since, in the place of a server's word.
@@ -265,7 +277,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     use std::os::unix::fs::FileExt;
     let mut head = vec![0; usize::try_from(disk_image::HEADER_LENGTH).unwrap_or(0)];
     let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
-    let probed = disk_image::probe(&head[..read]);
+    let probed = disk_image::detect_format(&head[..read]);
     let unfit = |e: disk_image::HeaderError| {
         Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(e.to_string()).unchanged()
     };
@@ -273,7 +285,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
 }
 
 /// Adds what is known after the end.
-fn complete_origin(origin: &mut Origin, transferred: Option<Transferred>) {
+fn complete_origin(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
     if let Some(found) = transferred.found {
@@ -290,7 +302,7 @@ struct IncomingImage<'a> {
     length: Option<u64>,
     data: Option<u64>,
     body: IncomingBody<'a>,
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 enum IncomingBody<'a> {
@@ -301,9 +313,9 @@ enum IncomingBody<'a> {
 }
 
 impl<'a> IncomingImage<'a> {
-    fn new(from: String, opened: Opened<'a>, draft: Origin, noted: bool) -> Self {
+    fn new(from: String, opened: Opened<'a>, draft: ImageOrigin, noted: bool) -> Self {
         let length = opened.length.filter(|_| opened.compressed.is_none());
-        let transferred = opened.transferred();
+        let transferred = opened.byte_counter();
         Self {
             from,
             noted,
@@ -317,13 +329,13 @@ impl<'a> IncomingImage<'a> {
     /// Says after its end how many bytes behind the compressed data were passed over.
     fn trailing_bytes(&self) -> Box<dyn Fn() -> u64> {
         match &self.body {
-            IncomingBody::Opened(opened, _) => Box::new(opened.passed_over()),
+            IncomingBody::Opened(opened, _) => Box::new(opened.skipped_counter()),
             _ => Box::new(|| 0),
         }
     }
 
     /// What is known of its origin after its end.
-    fn finish_origin(&mut self) -> Origin {
+    fn finish_origin(&mut self) -> ImageOrigin {
         let mut origin = self.origin.clone();
         if let IncomingBody::Opened(opened, _) =
             std::mem::replace(&mut self.body, IncomingBody::Done(std::io::empty()))
@@ -336,7 +348,7 @@ impl<'a> IncomingImage<'a> {
 }
 
 impl IncomingImage<'static> {
-    fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
+    fn of_file(file: File, from: String, origin: ImageOrigin) -> Result<Self, Error> {
         let file = SparseFile::new(file, from.clone())?;
         let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
         let noted = is_worth_a_note(&origin);
@@ -383,13 +395,13 @@ impl ImageSource for IncomingImage<'_> {
         self.noted
     }
 
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         let origin = self.finish_origin();
         is_worth_a_note(&origin).then_some(origin)
     }
 }
 
 /// That somebody had it in a file is nothing worth a note.
-fn is_worth_a_note(origin: &Origin) -> bool {
+fn is_worth_a_note(origin: &ImageOrigin) -> bool {
     origin.digest.is_some() || origin.converted_from.is_some()
 }

@@ -9,11 +9,11 @@ use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::content::Content;
-use foundry_fetch::disk_image::{self, DiskImage, Reach};
+use foundry_fetch::disk_image::{self, DiskImage, ImageExtent};
 use foundry_fetch::transfer::TransferError;
 use foundry_host::{HostError, Stopped, Volume, Zeros};
 
@@ -54,7 +54,7 @@ pub trait ImageSource {
         false
     }
     /// What is to be remembered of where it came from. Asked once, after the end.
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         None
     }
 }
@@ -97,7 +97,7 @@ pub fn import_image(
     let _leaves = context.cancel.announce_leftovers([volume.into(), import.removal_advice().into()]);
     import.make_volume()?;
     let mut begun = false;
-    let reach = Reach::of(&image, &head);
+    let reach = ImageExtent::from_header(&image, &head);
     if let Err(failed) = import.fill_volume((&head, reach), source, &mut begun) {
         return Err(import.roll_back(failed, begun));
     }
@@ -161,7 +161,7 @@ pub fn image_extension(name: &str) -> Option<&str> {
 
 /// What it is, if a VM may be given it.
 fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
-    let image = disk_image::probe(head).map_err(|e| not_an_image(from, e.to_string()))?;
+    let image = disk_image::detect_format(head).map_err(|e| not_an_image(from, e.to_string()))?;
     match image.refusal() {
         Some(reason) if image.driver().is_some() => {
             let convert = Verb::ImageImport { file: Some("FILE".into()), name: None, convert: true };
@@ -225,7 +225,7 @@ impl ImportJob<'_> {
             allocation: Bytes(allocation),
             backing: None,
         };
-        let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+        let xml = storage_xml::render_volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
         self.context
             .host
             .create_volume(self.pool, &xml)
@@ -237,7 +237,7 @@ impl ImportJob<'_> {
     /// the image under its name; without a beginning nobody takes that for an image.
     fn fill_volume(
         &self,
-        (head, reach): (&[u8], Reach),
+        (head, reach): (&[u8], ImageExtent),
         source: &mut dyn ImageSource,
         begun: &mut bool,
     ) -> Result<(), Error> {
@@ -291,8 +291,8 @@ impl ImportJob<'_> {
 
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
     /// read from the volume, whose beginning is not in it yet.
-    fn check_reach(&self, mut reach: Reach, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
-        reach.complete(length, |at, table| {
+    fn check_reach(&self, mut reach: ImageExtent, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
+        reach.read_missing_tables(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
             self.context.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
@@ -422,7 +422,7 @@ pub(super) struct ImportReader<'a> {
     /// Why the transfer failed, in its own words.
     failure: Option<TransferError>,
     /// What of the image's tables passed by.
-    reach: Option<Reach>,
+    reach: Option<ImageExtent>,
     context: &'a Context,
 }
 
@@ -431,12 +431,12 @@ impl<'a> ImportReader<'a> {
         Self { source, done, ended: false, failure: None, reach: None, context }
     }
 
-    fn with_reach(self, reach: Reach) -> Self {
+    fn with_reach(self, reach: ImageExtent) -> Self {
         Self { reach: Some(reach), ..self }
     }
 
     fn keep_failure(&mut self, error: std::io::Error) -> std::io::Error {
-        self.failure = TransferError::in_io(&error).cloned();
+        self.failure = TransferError::find_in(&error).cloned();
         error
     }
 
@@ -452,7 +452,7 @@ impl Read for ImportReader<'_> {
         let read = self.source.content().read(buffer).map_err(|e| self.keep_failure(e))?;
         self.ended |= read == 0 && !buffer.is_empty();
         if let Some(reach) = &mut self.reach {
-            reach.see(self.done, &buffer[..read]);
+            reach.feed_bytes(self.done, &buffer[..read]);
         }
         self.count_bytes(read as u64);
         Ok(read)
@@ -463,7 +463,7 @@ impl Content for ImportReader<'_> {
     fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
         let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep_failure(e))?;
         if let Some(reach) = &mut self.reach {
-            reach.see_hole(self.done, skipped);
+            reach.feed_hole(self.done, skipped);
         }
         self.count_bytes(skipped);
         Ok(skipped)

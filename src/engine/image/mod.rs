@@ -35,7 +35,7 @@ use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
@@ -119,7 +119,7 @@ pub struct ImageUse {
     /// The image.
     pub volume: Volume,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
     /// Names of the VMs whose disks are or lie on it.
     pub vms: Vec<String>,
     /// Volumes that lie on it, as `pool/name`.
@@ -146,7 +146,7 @@ pub fn image_info(context: &Context, pool: &str, name: &str) -> Result<ImageUse,
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn image_origin(context: &Context, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+pub fn image_origin(context: &Context, pool: &str, name: &str) -> Result<Option<ImageOrigin>, Error> {
     notes::read_origin(context, pool, name)
 }
 
@@ -178,5 +178,5 @@ fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
     }
     let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
     let bring = image::fetch_command(context, name, other);
-    Ok(error.hint(Advice::from(near).then("; ", bring).text(" brings it")))
+    Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" brings it")))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Context;
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::disk_image::HEADER_LENGTH;
@@ -27,7 +27,7 @@ struct OriginNote {
     /// The digest of the image's first bytes: what was noted of another image of that name is none of this one's.
     head: String,
     #[serde(flatten)]
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 /// The longest name of an image beside which there is room for a note: a file's name has 255 bytes at most
@@ -89,7 +89,7 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.
-pub(super) fn read_origin(context: &Context, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
+pub(super) fn read_origin(context: &Context, pool: &str, image: &str) -> Result<Option<ImageOrigin>, Error> {
     read_beside(context, pool, image, || {
         let mut head = Vec::new();
         context.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
@@ -105,7 +105,7 @@ pub(crate) fn read_beside(
     pool: &str,
     image: &str,
     head: impl FnOnce() -> Result<Vec<u8>, HostError>,
-) -> Result<Option<Origin>, Error> {
+) -> Result<Option<ImageOrigin>, Error> {
     let Some(volume) = context.host.volume(pool, &note_name(image))? else { return Ok(None) };
     let noted = read_content(context, &volume).and_then(|bytes| match parse_note(&bytes, image) {
         Some(note) => Ok((note.head == digest_head(&head()?)).then_some(note.origin)),
@@ -144,7 +144,7 @@ pub(crate) fn note_content(context: &Context, volume: &Volume, image: &str) -> R
 }
 
 fn digest_head(head: &[u8]) -> String {
-    Digest::of(Algorithm::Sha256, head).to_string()
+    Digest::of_bytes(Algorithm::Sha256, head).to_string()
 }
 
 fn read_content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
@@ -163,7 +163,7 @@ pub(super) fn write_note(
     context: &Context,
     pool: &str,
     image: &str,
-    origin: &Origin,
+    origin: &ImageOrigin,
     head: &[u8],
 ) -> Result<(), Error> {
     delete_note(context, pool, image)?;
@@ -183,7 +183,7 @@ pub(super) fn write_note(
         allocation: Bytes(length),
         backing: None,
     };
-    let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
+    let xml = storage_xml::render_volume(&spec).map_err(|e| failed(e.to_string()))?;
     context.host.create_volume(pool, &xml)?;
     Ok(context.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
 }

@@ -5,8 +5,8 @@ use super::{Fetch, list_images, notes};
 use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
-use foundry_core::origin::Origin;
-use foundry_fetch::origin::checksum_list;
+use foundry_core::origin::ImageOrigin;
+use foundry_fetch::origin::find_checksum_list;
 use foundry_fetch::transfer::{Client, Expected, Location};
 use foundry_host::Volume;
 
@@ -27,7 +27,7 @@ pub struct Freshness {
     /// The image.
     pub image: Volume,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
     /// How it compares.
     pub age: Age,
     /// Names of the VMs whose disks are or lie on it.
@@ -63,7 +63,7 @@ pub fn find_outdated(
 fn age_of(
     context: &Context,
     client: &Client,
-    origin: Option<&Origin>,
+    origin: Option<&ImageOrigin>,
     lists: &[Expected],
 ) -> Result<Age, Error> {
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
@@ -81,11 +81,11 @@ fn age_of(
 fn ask_server(
     context: &Context,
     client: &Client,
-    origin: &Origin,
+    origin: &ImageOrigin,
     lists: &[Expected],
 ) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
-    let expected = checksum_list(origin);
+    let expected = find_checksum_list(origin);
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
         return Err(Error::new(
             Kind::Storage,

@@ -5,7 +5,7 @@ use crate::Context;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use foundry_core::error::Error;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_host::Volume;
 
 /// An image that is unused.
@@ -14,7 +14,7 @@ pub struct UnusedImage {
     /// The image.
     pub image: Volume,
     /// Where it can be had again.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
 }
 
 /// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
@@ -35,7 +35,7 @@ pub fn find_unused(context: &Context, pool: &str, all: bool) -> Result<Vec<Unuse
             continue;
         }
         let origin = notes::read_origin(context, pool, &image.name)?;
-        if all || origin.as_ref().is_some_and(Origin::can_be_had_again) {
+        if all || origin.as_ref().is_some_and(ImageOrigin::can_be_had_again) {
             found.push(UnusedImage { image, origin });
         }
     }

@@ -6,9 +6,9 @@ use super::{Fetch, ImageSource, delete, image_info, import_image, is_unfinished,
 use crate::Context;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
-use foundry_fetch::origin::{checksum_list, pinned_digest};
-use foundry_fetch::transfer::{Fresh, Location, Validators, look};
+use foundry_core::origin::ImageOrigin;
+use foundry_fetch::origin::{find_checksum_list, find_pinned_digest};
+use foundry_fetch::transfer::{FileFreshness, Location, Validators, check_freshness};
 use foundry_host::Volume;
 
 /// What is to be pulled, and into what.
@@ -56,13 +56,13 @@ pub fn pull_image(context: &Context, request: &PullRequest<'_>) -> Result<Pulled
         return check_there(context, request, &origin).map(|()| Pulled::There(image));
     }
     // What was verified once is not replaced by something that is not.
-    let listed = checksum_list(&origin);
+    let listed = find_checksum_list(&origin);
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
     let request = &PullRequest { fetch, ..*request };
     if is_current(context, &fetch, &origin)? {
         return Ok(Pulled::Current(image));
     }
-    if let Some(pinned) = pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
+    if let Some(pinned) = find_pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
         return Err(Error::new(
             Code::ImageDiffers,
             format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
@@ -85,7 +85,7 @@ fn warn_of_plain_http(context: &Context, fetch: &Fetch<'_>) {
 }
 
 /// That an image is there already says nothing about what was asked of it.
-fn check_there(context: &Context, request: &PullRequest<'_>, origin: &Origin) -> Result<(), Error> {
+fn check_there(context: &Context, request: &PullRequest<'_>, origin: &ImageOrigin) -> Result<(), Error> {
     if !request.insist {
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn existing_image(context: &Context, request: &PullRequest<'_>) -> Result<Option
 }
 
 /// The origin of an image that is there, if it is the one that is asked for.
-fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<Origin, Error> {
+fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<ImageOrigin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = location_identity(request.fetch.location);
     let refused = |code, message: String| Error::new(code, message).unchanged();
@@ -146,14 +146,14 @@ fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> 
                 format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
             )
             .because(format!("its origin is {from}"))
-            .hint(Advice::from("pull it under another name with --name").then("; ", delete(false))))
+            .hint(Advice::from("pull it under another name with --name").and_then("; ", delete(false))))
         }
     }
 }
 
 /// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
 /// with; else by what the server says of the file. In neither case does the image travel.
-pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOrigin) -> Result<bool, Error> {
     let pace = ContextPace(context);
     if let Some(digest) = &origin.digest
         && let Some(wanted) = fetch.expected_digest_of(&pace)?
@@ -165,7 +165,7 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) 
         return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
     };
     let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
-    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == Fresh::Unchanged)
+    Ok(!known.is_empty() && check_freshness(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Maker, proof};
+use foundry_core::record::{Maker, prove};
 use foundry_core::units::Bytes;
-use foundry_fetch::disk_image::{ON_ITS_WAY, is_torso};
+use foundry_fetch::disk_image::{PARTIAL_IMAGE_MARK, is_partial_image};
 use foundry_host::{HostError, Volume};
 
 /// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
@@ -40,8 +40,8 @@ impl UploadMarker {
     /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
     pub(super) fn new(pool: &str, volume: &str, room: u64) -> Self {
         let id = Uuid::new_v4();
-        let mark = |rest: &str| [ON_ITS_WAY.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
-        let maker = serde_json::to_string(&Maker::current()).unwrap_or_default();
+        let mark = |rest: &str| [PARTIAL_IMAGE_MARK.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
+        let maker = serde_json::to_string(&Maker::this_process()).unwrap_or_default();
         let proof =
             proof_of(pool, volume, &id.to_string()).map(|proof| format!(" {proof}")).unwrap_or_default();
         let whole = mark(&format!("{proof}\n{maker}"));
@@ -63,7 +63,7 @@ impl UploadMarker {
 
 /// A mark is bytes at the beginning of a volume, and of a disk a guest writes these.
 fn proof_of(pool: &str, volume: &str, id: &str) -> Option<String> {
-    proof(&format!("import {id} into volume {volume} of pool {pool}"))
+    prove(&format!("import {id} into volume {volume} of pool {pool}"))
 }
 
 /// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
@@ -84,15 +84,17 @@ pub(crate) fn read_partial_image(context: &Context, volume: &Volume) -> Result<O
 }
 
 fn parse_head(pool: &str, volume: &str, head: &[u8]) -> Option<PartialImage> {
-    if !is_torso(head) {
+    if !is_partial_image(head) {
         return None;
     }
-    let Some(rest) = head.strip_prefix(ON_ITS_WAY.as_slice()) else { return Some(PartialImage::Blank) };
+    let Some(rest) = head.strip_prefix(PARTIAL_IMAGE_MARK.as_slice()) else {
+        return Some(PartialImage::Blank);
+    };
     // Behind the mark are zeros, or bytes of the image.
     let mut lines = rest.splitn(3, |byte| *byte == b'\n');
     let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let maker = serde_json::from_slice(maker).ok();
-    let mark = [ON_ITS_WAY.as_slice(), id].concat();
+    let mark = [PARTIAL_IMAGE_MARK.as_slice(), id].concat();
     let said = std::str::from_utf8(id).ok().and_then(|id| id.split_once(' '));
     let proven = said.is_some_and(|(id, said)| proof_of(pool, volume, id).is_some_and(|proof| proof == said));
     Some(PartialImage::Marked { mark, maker, proven })
@@ -112,8 +114,8 @@ mod tests {
         else {
             panic!("{head:?}")
         };
-        assert!(marker.0.starts_with(&mark) && mark.len() > ON_ITS_WAY.len() + 30);
-        assert_eq!(maker.liveness(), Liveness::Alive);
+        assert!(marker.0.starts_with(&mark) && mark.len() > PARTIAL_IMAGE_MARK.len() + 30);
+        assert_eq!(maker.check_liveness(), Liveness::Alive);
     }
 
     /// Who reads all of a mark, or makes one up, has no proof for another volume.

@@ -79,7 +79,10 @@ mod tests {
         let found = || helper_issue(root.path(), "br0");
         let issue = found().unwrap();
         assert_eq!(issue.code, Code::TapRefused);
-        assert!(issue.advice[0].outline().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{issue:?}");
+        assert!(
+            issue.advice[0].to_log_line().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"),
+            "{issue:?}"
+        );
         for (rules, refused) in [
             ("", true),
             ("allow br1\n", true),
@@ -100,8 +103,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let issue = found().unwrap();
         assert!(
-            issue.advice[0].outline().contains("dpkg-statoverride")
-                && !issue.advice[0].outline().contains("u+s"),
+            issue.advice[0].to_log_line().contains("dpkg-statoverride")
+                && !issue.advice[0].to_log_line().contains("u+s"),
             "{issue:?}"
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();

@@ -7,7 +7,7 @@ use crate::preflight::issues::PreflightReport;
 use foundry_core::error::{Code, Error, Issue};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{MacAddress, VmName};
-use foundry_core::plan::{Interface, VmPlan, mac_address};
+use foundry_core::plan::{InterfacePlan, VmPlan, mac_address};
 use foundry_host::libvirt_xml::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
 };
@@ -82,7 +82,7 @@ pub(crate) fn find_conflicts<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&
 }
 
 /// Which addresses of an interface another VM has, a sentence each.
-fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+fn shared_addresses(interface: &InterfacePlan, theirs: &[IpAddr], vm: &str) -> Vec<String> {
     let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
     let tap = interface.tap.as_deref().unwrap_or("-");
     let first = ip.map(|ip| {
@@ -126,7 +126,7 @@ fn check_foreign(
     Ok(Some(described))
 }
 
-fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, String)> {
+fn in_common(ours: &InterfacePlan, theirs: &InterfaceDescription) -> Option<(Code, String)> {
     let mac = ours.mac.to_string();
     if theirs.mac.as_ref() == Some(&mac) {
         return Some((Code::MacTaken, format!("the MAC {mac} too")));
@@ -137,7 +137,7 @@ fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, S
 
 /// A VM's MAC addresses, those that follow from its name or addresses among them.
 pub(crate) fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
-    let Ok(name) = VmName::normalized(name) else { return Vec::new() };
+    let Ok(name) = VmName::parse_normalized(name) else { return Vec::new() };
     let interfaces = manifest.spec.network_interfaces.iter().enumerate();
     interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
 }

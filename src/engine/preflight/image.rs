@@ -9,9 +9,9 @@ use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership::{self, Trusted};
@@ -31,7 +31,7 @@ pub struct ReadyImage {
     /// What a guest would see.
     pub virtual_size: Bytes,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
 }
 
 impl ReadyImage {
@@ -149,7 +149,7 @@ fn find_writer(
 fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
         ImageHead::Read(head) => {
-            (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head))
+            (disk_image::detect_format(head).map_err(|e| e.to_string()), disk_image::is_partial_image(head))
         }
         ImageHead::AtCeph => (Ok(DiskImage::Raw), false),
     };
@@ -213,7 +213,7 @@ pub(crate) fn image_state(context: &Context, volume: &Volume) -> Result<ImageSta
         return Ok(ImageState::Complete);
     }
     match read_head(context, volume.clone()).map(|found| found.head) {
-        Ok(ImageHead::Read(head)) if disk_image::is_torso(&head) => Ok(ImageState::Incomplete),
+        Ok(ImageHead::Read(head)) if disk_image::is_partial_image(&head) => Ok(ImageState::Incomplete),
         Ok(_) => Ok(ImageState::Complete),
         Err(e) if e.kind() == Kind::Storage => Ok(ImageState::Unknown),
         Err(e) => Err(e),
@@ -306,7 +306,7 @@ fn not_a_file(context: &Context, volume: &Volume) -> Result<Option<&'static str>
     if !context.host.is_local() {
         return Ok(None);
     }
-    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::non_file_kind(&found));
     // Those of LVM and ZFS are devices.
     let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
@@ -364,7 +364,7 @@ pub(crate) fn fetch_command(context: &Context, name: &str, pool: Option<&str>) -
         false => Verb::ImageImport { file: Some("FILE".into()), name: Some(name.into()), convert: false },
     };
     match pool {
-        Some(pool) => Advice::from(command).text(format!(" --pool {}", shell_word(pool))),
+        Some(pool) => Advice::from(command).text(format!(" --pool {}", quote_for_shell(pool))),
         None => command.into(),
     }
 }
@@ -404,7 +404,7 @@ fn image_at_path(
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             report.push(Issue::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
             Ok(None)
         }
@@ -424,9 +424,9 @@ fn read_local_head(context: &Context, path: &str) -> std::io::Result<LocalImage>
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt has its files belong to the user that runs QEMU.
     let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
-    let trusted = Trusted::caller();
-    let owner = match trusted.stranger(&whole, &found)? {
-        Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,
+    let trusted = Trusted::root_and_caller();
+    let owner = match trusted.find_untrusted(&whole, &found)? {
+        Some(_) => trusted.with_file_owner(qemu()).find_untrusted(&whole, &found)?,
         None => None,
     };
     if let Some(who) = owner {

@@ -10,8 +10,8 @@ use super::{bridge_helper, suggest_names};
 use crate::Context;
 use crate::preflight::issues::PreflightReport;
 use foundry_core::error::{Advice, Code, Error, Issue};
-use foundry_core::plan::{Interface, Link, VmPlan};
-use foundry_core::text::{printable, shell_word};
+use foundry_core::plan::{InterfacePlan, Link, VmPlan};
+use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Neighbourhood, Network};
 
@@ -27,14 +27,14 @@ pub(crate) fn check_links(
     plan: &VmPlan,
     libvirt: u32,
     report: &mut PreflightReport,
-) -> Result<Vec<Interface>, Error> {
+) -> Result<Vec<InterfacePlan>, Error> {
     let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
     let bridges = if needs_bridges { context.host.bridges()? } else { None };
     if needs_bridges && bridges.is_none() {
         context.warn("bridges of a remote host cannot be checked before the VM starts");
     }
     let fixed: Vec<IpAddr> =
-        plan.interfaces.iter().flat_map(Interface::fixed).map(|net| net.addr()).collect();
+        plan.interfaces.iter().flat_map(InterfacePlan::fixed_addresses).map(|net| net.addr()).collect();
     let wants_neighbours = context.host.is_local() && !fixed.is_empty();
     let neighbourhood = if wants_neighbours { context.host.neighbourhood(&fixed)? } else { None };
     let mut interfaces = Vec::new();
@@ -53,7 +53,7 @@ pub(crate) fn check_links(
         }
         let mtu = bridge.map(|bridge| bridge.mtu).filter(|mtu| *mtu != USUAL_MTU);
         let link_mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
-        interfaces.push(Interface { on_open_vswitch, link_mtu, ..interface.clone() });
+        interfaces.push(InterfacePlan { on_open_vswitch, link_mtu, ..interface.clone() });
     }
     Ok(interfaces)
 }
@@ -70,7 +70,7 @@ fn ok_text_for(link: &Link, are_bridges_known: bool) -> String {
 struct InterfaceChecker<'a> {
     context: &'a Context,
     at: String,
-    interface: &'a Interface,
+    interface: &'a InterfacePlan,
     report: &'a mut PreflightReport,
 }
 
@@ -86,7 +86,7 @@ impl InterfaceChecker<'_> {
     /// The bridge of that name, as far as bridges are known.
     fn check_bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
         let bridges = bridges?;
-        let word = shell_word(name);
+        let word = quote_for_shell(name);
         let Some(bridge) = bridges.iter().find(|b| b.name == name) else {
             // One of Open vSwitch's outside of the kernel cannot be seen.
             if !self.interface.on_open_vswitch {
@@ -146,7 +146,7 @@ impl InterfaceChecker<'_> {
                     self.add_issue(
                         Code::NetworkInactive,
                         message,
-                        format!("virsh net-start {}", shell_word(name)),
+                        format!("virsh net-start {}", quote_for_shell(name)),
                     );
                 }
                 self.check_network_addresses(&network);
@@ -173,7 +173,7 @@ impl InterfaceChecker<'_> {
                 ": network '{name}' gives no addresses by DHCP: unless another machine on it does, the guest has none; give the interface an ip"
             ));
         }
-        for ip in self.interface.fixed().map(|net| net.addr()) {
+        for ip in self.interface.fixed_addresses().map(|net| net.addr()) {
             let of_kind = || network.subnets.iter().filter(|s| s.host.addr().is_ipv4() == ip.is_ipv4());
             if of_kind().any(|s| s.host.addr() == ip) {
                 let message = format!(": {ip} is the address of network '{name}' itself");
@@ -194,7 +194,7 @@ impl InterfaceChecker<'_> {
 
     /// The VM's addresses beside those of this machine and of its neighbours.
     fn check_addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
-        for net in self.interface.fixed() {
+        for net in self.interface.fixed_addresses() {
             let ip = net.addr();
             if let Some(own) = around.addresses.iter().find(|own| own.net.addr() == ip) {
                 let message = format!(": {ip} is this host's own address, on {}", own.link);
@@ -214,8 +214,8 @@ impl InterfaceChecker<'_> {
             {
                 self.warn(format!(
                     ": another machine has {ip}, or had it just now: {} behind {}, and the VM will be {mac}",
-                    printable(&other.mac),
-                    printable(&other.link)
+                    escape_unseen(&other.mac),
+                    escape_unseen(&other.link)
                 ));
             }
             if let Some(bridge) = bridge {

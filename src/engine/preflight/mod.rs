@@ -11,13 +11,13 @@ mod stale_variables;
 pub(crate) mod storage;
 
 use crate::{Context, kvm_device};
-use foundry_core::cloud_init::without_effect;
+use foundry_core::cloud_init::find_ineffective_keys;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Issue;
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::names::{DiskTarget, nearest};
-use foundry_core::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
-use foundry_core::record::{Liveness, Owner, State};
+use foundry_core::names::{DiskTarget, find_nearest};
+use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
+use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::{Capabilities, Domain};
 use issues::PreflightReport;
@@ -129,28 +129,30 @@ fn recheck_name(
 fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
-        Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
-            Liveness::Dead => Issue::new(
-                Code::HalfCreated,
-                format!(
-                    "VM '{}' {}, though its creation was interrupted",
-                    plan.name,
-                    if taken.saved { "was started and is saved" } else { "runs" }
+        Owner::Foundry(record) if record.state == RecordState::Creating => {
+            match record.maker.check_liveness() {
+                Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
+                Liveness::Dead => Issue::new(
+                    Code::HalfCreated,
+                    format!(
+                        "VM '{}' {}, though its creation was interrupted",
+                        plan.name,
+                        if taken.saved { "was started and is saved" } else { "runs" }
+                    ),
+                )
+                .hint(Advice::from(destroy(false)).text(" removes it")),
+                Liveness::Alive => Issue::new(
+                    Code::BeingCreated,
+                    format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
                 ),
-            )
-            .hint(Advice::from(destroy(false)).text(" removes it")),
-            Liveness::Alive => Issue::new(
-                Code::BeingCreated,
-                format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
-            ),
-            Liveness::Elsewhere => Issue::new(
-                Code::BeingCreated,
-                format!("VM '{}' is being created from another machine", plan.name),
-            )
-            .hint(Advice::from("if that was given up: ").run(destroy(true))),
-        },
-        Owner::Foundry(record) if record.state == State::Destroying => {
+                Liveness::Elsewhere => Issue::new(
+                    Code::BeingCreated,
+                    format!("VM '{}' is being created from another machine", plan.name),
+                )
+                .hint(Advice::from("if that was given up: ").run(destroy(true))),
+            }
+        }
+        Owner::Foundry(record) if record.state == RecordState::Destroying => {
             Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(Advice::from(destroy(false)).text(" finishes it"))
         }
@@ -200,7 +202,7 @@ fn choose_machine(
         };
         report.push(Issue::new(code, message).hint(hint));
     }
-    if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
+    if arch == Arch::Aarch64 && plan.firmware == FirmwarePlan::Bios {
         report.push(
             Issue::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
                 .hint("leave it out, or say efi"),
@@ -224,7 +226,7 @@ fn check_size(
         report.push(Issue::new(Code::OutOfMemory, message).hint("give the VM less"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
-    let asked = context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
+    let asked = context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str());
     let most = match asked {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         // What a host does not say is no reason against it.
@@ -232,8 +234,11 @@ fn check_size(
     };
     let issue = |message| Issue::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
     if let Some(most) = most.filter(|most| plan.vcpus > *most) {
-        let message =
-            format!("a {} machine of this host has at most {most} CPUs, not {}", arch.machine(), plan.vcpus);
+        let message = format!(
+            "a {} machine of this host has at most {most} CPUs, not {}",
+            arch.machine_type(),
+            plan.vcpus
+        );
         report.push(issue(message));
     } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
         let message =
@@ -247,7 +252,9 @@ fn check_size(
 fn warn_of_names(context: &Context, plan: &VmPlan) {
     let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
     targets.sort();
-    if let Some((target, name)) = targets.into_iter().zip(DiskTarget::all()).find(|(t, name)| *t != name) {
+    if let Some((target, name)) =
+        targets.into_iter().zip(DiskTarget::all_targets()).find(|(t, name)| *t != name)
+    {
         context.warn(format!(
             "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
         ));
@@ -256,7 +263,7 @@ fn warn_of_names(context: &Context, plan: &VmPlan) {
 
 fn warn_of_user_data(context: &Context, plan: &VmPlan) {
     let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
-    for key in without_effect(text) {
+    for key in find_ineffective_keys(text) {
         context.warn(format!(
             "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
         ));
@@ -300,7 +307,7 @@ fn warn_of_cpu(context: &Context, plan: &VmPlan, virt_type: VirtType) {
 
 /// Names what is there, the most likely one first.
 pub(super) fn suggest_names(word: &str, known: &[&str]) -> String {
-    match (nearest(word, known.iter().copied()), known) {
+    match (find_nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),
         (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),

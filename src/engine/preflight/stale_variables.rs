@@ -9,8 +9,8 @@ use crate::gc::{LibvirtPaths, nvram::ENDS};
 use crate::preflight::issues::PreflightReport;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
-use foundry_core::plan::{Firmware, VmPlan};
-use foundry_core::text::shell_word;
+use foundry_core::plan::{FirmwarePlan, VmPlan};
+use foundry_core::text::quote_for_shell;
 
 /// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
 pub(crate) fn check_stale_files(
@@ -22,13 +22,13 @@ pub(crate) fn check_stale_files(
     let paths = LibvirtPaths::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
     let Some(paths) = paths else { return Ok(()) };
     let name = plan.name.as_str();
-    if plan.firmware != Firmware::Bios
+    if plan.firmware != FirmwarePlan::Bios
         && let Some(path) = find_variables(&paths, name)
     {
         report.push(variables_issue(context, &path.display().to_string())?);
     }
     if let Some(path) = find_saved_memory(&paths, name) {
-        let word = shell_word(&path.display().to_string()).into_owned();
+        let word = quote_for_shell(&path.display().to_string()).into_owned();
         let message =
             format!("libvirt has saved memory of another domain '{name}', and would not start this one");
         report.push(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(

@@ -11,7 +11,7 @@ use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::names::{PoolName, VolumeName};
 use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
 
@@ -203,7 +203,7 @@ fn check_free(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVolume {
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// Its name.
     pub name: VolumeName,
     /// Its format.
@@ -221,9 +221,9 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
         capacity,
     };
     let boot = &plan.boot_disk;
-    let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
-    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
-    list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
+    let mut list = vec![volume(VolumeRole::Boot, &boot.volume, boot.format, boot.size)];
+    list.extend(plan.data_disks.iter().map(|d| volume(VolumeRole::Data, &d.volume, d.format, d.size)));
+    list.extend(plan.seed.iter().map(|s| volume(VolumeRole::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
 
@@ -235,8 +235,8 @@ fn recorded_volumes(
     image: Option<&ReadyImage>,
 ) -> Vec<RecordedVolume> {
     let recorded = |planned: PlannedVolume| {
-        let (pool, backend) = if planned.role == Role::Seed { seed.unwrap_or(own) } else { own };
-        let lies_on_image = planned.role == Role::Boot
+        let (pool, backend) = if planned.role == VolumeRole::Seed { seed.unwrap_or(own) } else { own };
+        let lies_on_image = planned.role == VolumeRole::Boot
             && (backend == PoolBackend::Ceph || (backend == PoolBackend::Files && planned.is_overlay()));
         RecordedVolume {
             pool: pool.name.clone(),
@@ -260,7 +260,7 @@ pub(crate) fn volume_path(target: &str, name: &str) -> String {
 impl PlannedVolume {
     /// Whether it lies on the image, where there is one; a raw boot disk is a copy.
     pub fn is_overlay(&self) -> bool {
-        self.role == Role::Boot && self.format == DiskFormat::Qcow2
+        self.role == VolumeRole::Boot && self.format == DiskFormat::Qcow2
     }
 }
 

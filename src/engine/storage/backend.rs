@@ -9,7 +9,7 @@
 //! | other size (`resizeVol`) | yes | no | no | yes |
 //! | takes room at once | no | yes | no | no |
 
-use foundry_core::domain_xml::DiskSource;
+use foundry_core::domain_xml::DiskLocation;
 use foundry_core::plan::DiskFormat;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, PoolSource};
@@ -70,13 +70,13 @@ impl PoolBackend {
     }
 
     /// How a domain's XML refers to a volume.
-    pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskSource {
+    pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskLocation {
         let path = path.to_owned();
         match self {
-            Self::Files => DiskSource::File(path),
-            Self::Lvm | Self::Zfs => DiskSource::Block(path),
+            Self::Files => DiskLocation::File(path),
+            Self::Lvm | Self::Zfs => DiskLocation::Block(path),
             Self::Ceph => {
-                DiskSource::Rbd { image: path, monitors: pool.servers.clone(), auth: pool.auth.clone() }
+                DiskLocation::Rbd { image: path, monitors: pool.servers.clone(), auth: pool.auth.clone() }
             }
         }
     }

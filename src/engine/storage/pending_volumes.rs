@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::usage::{is_directory_away, refresh_pool};
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Record, State};
+use foundry_core::record::{Record, RecordState};
 
 /// How long it may take. Another program may make something large in the same pool.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// The host's, and a user's wish to stop.
 pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(), Error> {
-    let begun = record.volumes.iter().filter(|v| record.state == State::Creating || v.attaching.is_some());
+    let begun =
+        record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
     let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {

@@ -9,8 +9,8 @@ use crate::image::no_pool;
 use crate::{Context, Settings};
 use foundry_core::error::{Advice, Code, Error, Outcome, Remainder, Verb};
 use foundry_core::names::PoolName;
-use foundry_core::pool::Source;
-use foundry_core::text::shell_word;
+use foundry_core::pool::PoolSourceSpec;
+use foundry_core::text::quote_for_shell;
 use foundry_core::units::Bytes;
 use foundry_fetch::ownership::Trusted;
 use foundry_host::{HostError, Pool, Volume};
@@ -67,11 +67,11 @@ fn refused_unchanged(code: Code, message: String) -> Error {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken.
-pub fn plan_pool(context: &Context, name: &PoolName, source: &Source) -> Result<String, Error> {
+pub fn plan_pool(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Result<String, Error> {
     if context.host.pool(name.as_str())?.is_some() {
         return Err(refused_unchanged(Code::PoolTaken, format!("pool '{name}' exists")));
     }
-    if let Some(path) = source.directory()
+    if let Some(path) = source.local_directory()
         && let Some(other) = context.host.pools()?.into_iter().find(|p| is_at(context, p, path))
     {
         let place = other.target.unwrap_or_default();
@@ -89,7 +89,12 @@ pub fn plan_pool(context: &Context, name: &PoolName, source: &Source) -> Result<
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add_pool(context: &Context, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+pub fn add_pool(
+    context: &Context,
+    name: &PoolName,
+    source: &PoolSourceSpec,
+    autostart: bool,
+) -> Result<(), Error> {
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
@@ -115,9 +120,11 @@ pub fn add_pool(context: &Context, name: &PoolName, source: &Source, autostart: 
 }
 
 /// libvirtd writes to a pool's volumes as root, by their names.
-fn warn_of_other_writers(context: &Context, source: &Source) {
-    let directory = source.directory().filter(|_| context.host.is_local());
-    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+fn warn_of_other_writers(context: &Context, source: &PoolSourceSpec) {
+    let directory = source.local_directory().filter(|_| context.host.is_local());
+    if let Some(who) =
+        directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
+    {
         context.warn(format!(
             "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
         ));
@@ -127,13 +134,12 @@ fn warn_of_other_writers(context: &Context, source: &Source) {
 const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
 
 /// Whether a pool in a directory is what an addition of it left that was broken off.
-fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
-    let is_same =
-        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
+    let is_same = matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 
-fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
@@ -142,7 +148,7 @@ fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) ->
         }
         Err(_) => {
             context.host.build_pool(name)?;
-            let path = source.directory().unwrap_or_default();
+            let path = source.local_directory().unwrap_or_default();
             let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
             context.host.start_pool(name).map_err(stays)?;
         }
@@ -161,8 +167,8 @@ fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) ->
 
 /// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
 /// look at the pool with success whatever came of it).
-fn check_zfs_found(context: &Context, name: &str, source: &Source) -> Result<(), Error> {
-    let Source::Zfs { dataset } = source else { return Ok(()) };
+fn check_zfs_found(context: &Context, name: &str, source: &PoolSourceSpec) -> Result<(), Error> {
+    let PoolSourceSpec::Zfs { dataset } = source else { return Ok(()) };
     if context.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
         return Ok(());
     }
@@ -174,40 +180,43 @@ fn check_zfs_found(context: &Context, name: &str, source: &Source) -> Result<(),
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.
-fn may_be_missing(context: &Context, source: &Source) -> bool {
+fn may_be_missing(context: &Context, source: &PoolSourceSpec) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-    source.directory().is_some_and(|path| !(context.host.is_local() && there(path)))
+    source.local_directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
 /// What must be there before such a pool starts, where foundry does not make it.
-fn add_hint(source: &Source, error: Error) -> Error {
+fn add_hint(source: &PoolSourceSpec, error: Error) -> Error {
     let hint = match source {
-        Source::Dir { .. } => return error,
-        Source::Fs { device, .. } => {
-            format!("is there a file system on it? lsblk -f {} shows", shell_word(device))
+        PoolSourceSpec::Dir { .. } => return error,
+        PoolSourceSpec::Fs { device, .. } => {
+            format!("is there a file system on it? lsblk -f {} shows", quote_for_shell(device))
         }
-        Source::NetFs { server, .. } => {
+        PoolSourceSpec::NetFs { server, .. } => {
             format!("does {server} serve it to this host, and is mount's helper there?")
         }
-        Source::Logical { group } => {
+        PoolSourceSpec::Logical { group } => {
             format!(
                 "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
-                shell_word(group)
+                quote_for_shell(group)
             )
         }
-        Source::Zfs { dataset } => {
+        PoolSourceSpec::Zfs { dataset } => {
             format!(
                 "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
-                shell_word(dataset)
+                quote_for_shell(dataset)
             )
         }
-        Source::Rbd { pool, .. } => {
-            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", shell_word(pool))
+        PoolSourceSpec::Rbd { pool, .. } => {
+            format!(
+                "ceph osd pool ls shows the pools, rbd pool init {} makes one ready",
+                quote_for_shell(pool)
+            )
         }
-        Source::Iscsi { portal, .. } => {
+        PoolSourceSpec::Iscsi { portal, .. } => {
             format!(
                 "iscsiadm -m discovery -t st -p {} on the host shows its targets",
-                shell_word(&portal.to_string())
+                quote_for_shell(&portal.to_string())
             )
         }
     };

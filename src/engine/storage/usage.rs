@@ -475,7 +475,7 @@ fn backing_of(path: &Path) -> Option<PathBuf> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).ok()?;
-    let Ok(DiskImage::Qcow2(header)) = disk_image::probe(&head) else { return None };
+    let Ok(DiskImage::Qcow2(header)) = disk_image::detect_format(&head) else { return None };
     Some(path.parent()?.join(header.backing_file?))
 }
 

@@ -8,7 +8,7 @@ use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
@@ -21,7 +21,7 @@ pub(crate) fn make_disk(
 ) -> Result<(), Error> {
     context.report_working(format!("Making volume {}", planned.name));
     let backend = ready.storage.backend;
-    let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
+    let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
     // What Ceph clones lies on the image, and libvirt is not to be told of it.
     let overlaid = planned.backing.clone().filter(|_| backend == PoolBackend::Files);
     let xml = volume_xml(
@@ -48,7 +48,7 @@ pub(crate) fn volume_xml(
     allocation: Bytes,
     backing: Option<(String, String)>,
 ) -> Result<String, Error> {
-    Ok(storage_xml::volume(&VolumeSpec {
+    Ok(storage_xml::render_volume(&VolumeSpec {
         name: planned.name.clone(),
         format: planned.format.clone(),
         capacity: planned.capacity,

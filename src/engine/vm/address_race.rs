@@ -16,7 +16,7 @@ use crate::Context;
 use crate::preflight::conflicts;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
-use foundry_core::record::{Liveness, Owner, State};
+use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
 
 /// Time between two looks at one that makes up its mind.
@@ -58,10 +58,10 @@ fn has_address(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> R
     let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
     };
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return Ok(true);
     }
-    Ok(match record.maker.liveness() {
+    Ok(match record.maker.check_liveness() {
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
         // One that gave way has ended, too, and its domain went before it did: since we looked.

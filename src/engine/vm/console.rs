@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::context::is_session;
 use crate::diagnose::following::read_tail_if;
 use foundry_core::error::{Error, Kind};
-use foundry_core::text::{io_cause, without_sequences};
+use foundry_core::text::{describe_io_error, strip_terminal_sequences};
 use foundry_host::Host;
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
@@ -31,7 +31,7 @@ pub(crate) fn make_log_directory(host: &dyn Host, path: &str) -> Result<(), Erro
     }
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(io_cause(&e))
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(describe_io_error(&e))
     })
 }
 
@@ -44,7 +44,7 @@ pub fn last_lines(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -
     let text = read_log(host, vm, path).unwrap_or_default();
     let mut last: Vec<String> = text
         .lines()
-        .map(without_sequences)
+        .map(strip_terminal_sequences)
         .filter(|line| !line.trim().is_empty())
         .rev()
         .take(lines)

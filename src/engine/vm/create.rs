@@ -16,11 +16,11 @@ use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use crate::{Context, Event, lock};
 use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskSource, Placement};
+use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
-use foundry_core::plan::{Firmware, Link, VmPlan};
-use foundry_core::pool::Source;
-use foundry_core::record::{self, Maker, Record, RecordedVolume, Role, Salt, State};
+use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
+use foundry_core::pool::PoolSourceSpec;
+use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::Asked;
@@ -90,7 +90,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     context.report_done("VM started");
     Ok(CreatedVm {
         uuid: blueprint.uuid,
-        record: blueprint.record.turned(State::Created, &context.clock.timestamp()),
+        record: blueprint.record.with_state(RecordState::Created, &context.clock.timestamp()),
     })
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Err
 
 fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
-        let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
+        let xml = PoolSourceSpec::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
         if let Err(refused) = context.host.define_pool(&xml)
             && context.host.pool(&pool.name)?.is_none()
@@ -219,7 +219,7 @@ fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
-    let salt = Salt::fresh();
+    let salt = Salt::generate();
     let iso = seed_iso(plan, &instance_id, &salt)?;
     let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
     let text = record.to_text()?;
@@ -232,14 +232,14 @@ fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
-    let domain_xml = domain_xml::render(plan, &placement)?;
+    let domain_xml = domain_xml::render_domain(plan, &placement)?;
     Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 
 /// How the domain's XML refers to a volume, which may not exist yet.
-fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
+fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation {
     match &storage.seed {
-        Some((_, backend)) if volume.role == Role::Seed => {
+        Some((_, backend)) if volume.role == VolumeRole::Seed => {
             backend.disk_source(&volume.path, &PoolSource::default())
         }
         _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
@@ -247,12 +247,12 @@ fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
 }
 
 /// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
-fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
+fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskLocation) -> DiskLocation {
     let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
     match (image, &volume.backing) {
-        (Some(image), Some(path)) => DiskSource::Overlay {
+        (Some(image), Some(path)) => DiskLocation::Overlay {
             own: Box::new(own),
-            image: Box::new(DiskSource::File(path.clone())),
+            image: Box::new(DiskLocation::File(path.clone())),
             format: image.format.clone(),
         },
         _ => own,
@@ -266,9 +266,10 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
             .because(cause)
             .unchanged()
     };
-    let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
-    documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);
-    cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+    let mut documents =
+        cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
+    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
 }
 
 fn new_record(
@@ -279,22 +280,22 @@ fn new_record(
     instance_id: String,
     salt: &Salt,
 ) -> Record {
-    let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
-    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
+    let (manifest, secrets) = record::split_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest_secret(&secret))).collect();
     let now = context.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
     let backend = ready.storage.seed.as_ref().map_or(ready.storage.backend, |(_, backend)| *backend);
-    for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
+    for seed in volumes.iter_mut().filter(|v| v.role == VolumeRole::Seed) {
         seed.capacity = backend.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
     }
     Record {
         version: record::VERSION,
         domain: uuid,
-        state: State::Creating,
+        state: RecordState::Creating,
         manifest,
         secrets,
         volumes,
-        maker: Maker::current(),
+        maker: Maker::this_process(),
         created_at: now.clone(),
         changed_at: now,
         generation: 1,
@@ -328,7 +329,7 @@ fn execute_creation(
     context.report_done("Domain defined");
     for planned in &blueprint.record.volumes {
         context.cancel.check()?;
-        if planned.role == Role::Seed {
+        if planned.role == VolumeRole::Seed {
             context.report_done(storage_sentence(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
             context.report_done("Cloud-init ISO generated");
@@ -359,7 +360,7 @@ fn execute_creation(
 ///
 /// The VM runs: that nobody can be asked is no reason to take it away again.
 fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
-    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == Role::Boot && v.backing.is_some());
+    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == VolumeRole::Boot && v.backing.is_some());
     let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
     let Some((pool, name)) = &image.volume else { return Ok(()) };
     let is_there = match context.host.volume(pool, name) {
@@ -404,14 +405,14 @@ fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureConte
     let asked = Asked {
         vm: plan.name.to_string(),
         uuid: uuid.to_string(),
-        secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
+        secure_boot: matches!(plan.firmware, FirmwarePlan::Efi { secure_boot: true }),
         bridges: bridges.collect(),
     };
     FailureContext::new(context, asked)
 }
 
 fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
-    let marked = record.turned(State::Created, &context.clock.timestamp()).to_text()?;
+    let marked = record.with_state(RecordState::Created, &context.clock.timestamp()).to_text()?;
     creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
     Ok(context.host.set_record(uuid, &marked)?)
 }

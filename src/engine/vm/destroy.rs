@@ -17,7 +17,7 @@ use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
@@ -92,7 +92,7 @@ pub struct VolumeToDelete {
     /// What the guest sees of it.
     pub capacity: Bytes,
     /// What it is for; `None` for an overlay that a snapshot made.
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
 }
 
 /// The mark that a VM is being destroyed.
@@ -148,7 +148,7 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
     }
     delete_volumes(context, plan).map_err(unfinished)?;
     if !plan.volumes.is_empty() {
-        let only_seed = plan.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
+        let only_seed = plan.volumes.iter().all(|volume| volume.role == Some(VolumeRole::Seed));
         context.report_done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
@@ -210,9 +210,9 @@ fn write_mark(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Erro
     let Some(record) = &plan.record else { return Ok(MarkOutcome::Written(None)) };
     let Domain { uuid, .. } = &plan.domain;
     let before = check_nothing_came(context, plan, record)?;
-    let mut marked = record.turned(State::Destroying, &context.clock.timestamp());
+    let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
-    marked.maker = Maker::current();
+    marked.maker = Maker::this_process();
     marked.volumes.retain(|v| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
@@ -302,7 +302,7 @@ fn explain_failed_stop(
     }
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &plan.record {
-        Some(record) if record.state != State::Created => {
+        Some(record) if record.state != RecordState::Created => {
             error.outcome(Advice::from(advice::destroy_command(&plan.domain, false)).text(" finishes it"))
         }
         _ => error,
@@ -313,7 +313,7 @@ fn explain_failed_stop(
 fn restore_record(context: &Context, domain: &Domain, mark: &DestroyMark) -> bool {
     let Ok(_lock) = lock::lock_for_rollback(context, domain.uuid) else { return false };
     let now = context.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
-    let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
+    let is_ours = |record: Record| record.state == RecordState::Destroying && record.maker == mark.maker;
     now.and_then(|d| d.own_record()).is_some_and(is_ours)
         && context.host.set_record(domain.uuid, &mark.before).is_ok()
 }

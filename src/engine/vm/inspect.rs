@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use foundry_core::cloud_init::{self, Documents};
+use foundry_core::cloud_init::{self, SeedFiles};
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
-    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+    API_VERSION, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine, VmAddress,
 };
-use foundry_core::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
+use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
@@ -82,7 +82,7 @@ fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, E
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
-        Owner::FirstFoundry(manifest) => without_secrets(manifest),
+        Owner::FirstFoundry(manifest) => split_secrets(manifest),
         Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => {
             (manifest_of_foreign(&domain), BTreeMap::new())
         }
@@ -130,13 +130,13 @@ fn list_addresses(
     domain: &Domain,
     vm: &VirtualMachine,
     closely: bool,
-) -> Result<Vec<Address>, Error> {
+) -> Result<Vec<VmAddress>, Error> {
     let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
     let interfaces = &vm.spec.network_interfaces;
-    let mut found: Vec<Address> = interfaces
+    let mut found: Vec<VmAddress> = interfaces
         .iter()
         .flat_map(|i| i.ip.iter().chain(&i.addresses))
-        .map(|ip| Address { address: plain(ip), source: "manifest".into() })
+        .map(|ip| VmAddress { address: plain(ip), source: "manifest".into() })
         .collect();
     if domain.state == DomainState::Running && (found.is_empty() || closely) {
         for address in guest_addresses(context, domain)? {
@@ -149,15 +149,15 @@ fn list_addresses(
 }
 
 /// What the first source that knows anything says of a running guest's addresses.
-pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<Address>, Error> {
+pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<VmAddress>, Error> {
     let sources =
         [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
         let list = context.host.addresses(domain.uuid, source)?;
         // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
         let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
-        let found: Vec<Address> =
-            useful.map(|ip| Address { address: ip.to_string(), source: name.into() }).collect();
+        let found: Vec<VmAddress> =
+            useful.map(|ip| VmAddress { address: ip.to_string(), source: name.into() }).collect();
         if !found.is_empty() {
             return Ok(found);
         }
@@ -175,7 +175,7 @@ fn is_link_local(ip: std::net::IpAddr) -> bool {
 fn status_of(
     domain: &Domain,
     owner: &Owner,
-    addresses: Vec<Address>,
+    addresses: Vec<VmAddress>,
     secrets_left_out: Vec<String>,
 ) -> Status {
     let (phase, reason, message) = judge_phase(domain, owner);
@@ -224,10 +224,10 @@ fn unreadable_condition(owner: &Owner) -> Option<Condition> {
 /// Phase, a word for programs, a sentence for people.
 fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
-        if record.state == State::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid);
+        if record.state == RecordState::Creating {
+            return judge_creating(&record.maker.check_liveness(), record.maker.pid);
         }
-        if record.state == State::Destroying {
+        if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
         }
     }
@@ -314,16 +314,17 @@ pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
 
 /// The paths of those that did not come back.
 fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
+    let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
-    let salt = cloud_init::salt_of(&meta_data);
+    let salt = cloud_init::read_salt(&meta_data);
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
         let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // User-data of the user's own may have another one, or none.
-                cloud_init.password_hash = cloud_init::recover(&user_data).password_hash.filter(same);
+                cloud_init.password_hash =
+                    cloud_init::read_seed_secrets(&user_data).password_hash.filter(same);
                 &cloud_init.password_hash
             }
             "spec.cloudInit.userData" => {
@@ -346,14 +347,14 @@ fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Resul
     Ok(missing)
 }
 
-fn read_seed(context: &Context, record: &Record, name: &str) -> Result<Documents, Error> {
+fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
     let seed = record
         .volumes
         .iter()
-        .find(|v| v.role == Role::Seed)
+        .find(|v| v.role == VolumeRole::Seed)
         .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = context
         .host

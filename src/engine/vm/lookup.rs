@@ -24,7 +24,7 @@ pub(crate) fn find_vm_to_show(context: &Context, name: &str) -> Result<Option<Do
     if let Some(found) = find_vm(context, name)? {
         return Ok(Some(found));
     }
-    match VmName::normalized(name) {
+    match VmName::parse_normalized(name) {
         Ok(normalized) if normalized.as_str() != name => find_vm(context, normalized.as_str()),
         _ => Ok(None),
     }
@@ -52,7 +52,7 @@ pub(crate) fn vm_not_found(context: &Context, name: &str) -> Result<Error, Error
     let names: Vec<String> = context.host.domains(false)?.into_iter().map(|d| d.name).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
-    Ok(match foundry_core::names::nearest(name, known.iter().copied()) {
+    Ok(match foundry_core::names::find_nearest(name, known.iter().copied()) {
         Some(near) => error.hint(suggest_names(name, &[near])),
         None => error.hint(Advice::from(Verb::ListAll).text(" shows all VMs")),
     })

@@ -16,7 +16,7 @@ use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
-use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
@@ -93,7 +93,7 @@ fn overlays_on(
         return Ok(Vec::new());
     }
     refresh_pools(context, &record.volumes)?;
-    let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
+    let has_its_name = |v: &&RecordedVolume| VolumeRole::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     backing_chain::snapshot_overlays(context, described, &bases)
 }
@@ -110,7 +110,7 @@ fn own_log(
     let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
     let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
     // The record is data; a name in it that is none may lead anywhere.
-    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_name = VmName::parse_normalized(before).is_ok_and(|name| name.as_str() == before);
     let is_its_own =
         is_name && described.console_log == record.console_log && path(before) == record.console_log;
     let is_free = is_its_own && context.host.domain(before)?.is_none();
@@ -128,10 +128,10 @@ fn describe_domain(context: &Context, domain: &Domain, view: View) -> Result<Dom
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
 fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
-    match record.maker.liveness() {
+    match record.maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
@@ -151,7 +151,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> 
 /// A disk that is just being made would be left.
 fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    let works = |maker: &&Maker| match maker.liveness() {
+    let works = |maker: &&Maker| match maker.check_liveness() {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
         Liveness::Alive => true,
@@ -161,7 +161,7 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
     let error = Error::new(Code::DiskBusy, busy).unchanged();
-    Err(match maker.liveness() {
+    Err(match maker.check_liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
             .hint(Advice::from("if that was given up: ").run(destroy_command(domain, true))),
@@ -209,7 +209,7 @@ fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> 
             continue;
         };
         if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
-            let role = Role::of_volume(&volume.name);
+            let role = VolumeRole::of_volume(&volume.name);
             plan.add_volume(volume_to_delete(volume, role));
         } else {
             plan.kept_back.push((
@@ -221,7 +221,7 @@ fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> 
     plan.finish_plan(context)
 }
 
-fn volume_to_delete(volume: Volume, role: Option<Role>) -> VolumeToDelete {
+fn volume_to_delete(volume: Volume, role: Option<VolumeRole>) -> VolumeToDelete {
     VolumeToDelete {
         pool: volume.pool,
         name: volume.name,
@@ -312,7 +312,7 @@ impl DestroyPlan {
     }
 
     fn add_volume(&mut self, volume: VolumeToDelete) {
-        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
+        let keep = self.options.keep_disks && volume.role != Some(VolumeRole::Seed);
         if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
     }
 
@@ -322,7 +322,7 @@ impl DestroyPlan {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let Some(found) = context.host.volume(&recorded.pool, &recorded.name)? else {
@@ -342,10 +342,10 @@ impl DestroyPlan {
         &mut self,
         recorded: &RecordedVolume,
         found: Volume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) {
-        let is_planned = state == State::Creating || recorded.attaching.is_some();
+        let is_planned = state == RecordState::Creating || recorded.attaching.is_some();
         let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
         match own.reason_to_doubt(recorded, &found).or_else(differs) {
             Some(reason) => self.kept_back.push((describe_volume(&found.pool, &found.name), reason)),
@@ -359,7 +359,7 @@ impl DestroyPlan {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let pool = context.host.pool(&recorded.pool)?;
@@ -383,12 +383,12 @@ impl DestroyPlan {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
     ) -> Result<(), Error> {
         self.add_hidden(context, &recorded.pool, &recorded.name)?;
         let Some(pool) = context.host.pool(&recorded.pool)? else { return Ok(()) };
         let is_away = usage::is_directory_away(context, &pool);
-        if is_away || (state == State::Created && recorded.attaching.is_none()) {
+        if is_away || (state == RecordState::Created && recorded.attaching.is_none()) {
             let volume = describe_volume(&recorded.pool, &recorded.name);
             self.missing.push(match pool.target.filter(|_| is_away) {
                 Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),

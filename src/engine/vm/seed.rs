@@ -17,7 +17,7 @@ use crate::disk::{VmHandle, refused_unchanged};
 use crate::storage::usage::Usage;
 use crate::{Context, Event, disk};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
@@ -48,7 +48,7 @@ pub struct EjectPlan {
 pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<EjectPlan>, Error> {
     let handle = VmHandle::find(context, vm)?;
     let vm = handle.domain.name.clone();
-    let Some(seed) = handle.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
+    let Some(seed) = handle.record.volumes.iter().find(|v| v.role == VolumeRole::Seed).cloned() else {
         return match handle.record.instance_id {
             Some(_) => Ok(None),
             None => Err(refused_unchanged(
@@ -74,7 +74,7 @@ pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<Eje
 
 /// The CD-ROM drive with the seed, or the empty one that it was in.
 fn find_drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
-    let target = seed.target()?;
+    let target = seed.disk_target()?;
     let has_it = |d: &&DiskDescription| {
         let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;
         is_empty || is_on(d, seed)
@@ -96,7 +96,7 @@ fn check_done(context: &Context, handle: &VmHandle) -> Result<(), Error> {
     }
     Err(refused_unchanged(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
         .because("neither its guest agent nor its console says so")
-        .hint(Advice::from("wait for it").then("; if you know that it is done: ", by_force)))
+        .hint(Advice::from("wait for it").and_then("; if you know that it is done: ", by_force)))
 }
 
 impl EjectPlan {
@@ -135,7 +135,7 @@ impl EjectPlan {
 
 fn volume_to_delete(volume: Volume) -> VolumeToDelete {
     let Volume { pool, name, path, capacity, .. } = volume;
-    VolumeToDelete { pool, name, path, capacity, role: Some(Role::Seed) }
+    VolumeToDelete { pool, name, path, capacity, role: Some(VolumeRole::Seed) }
 }
 
 /// Does what a survey said.

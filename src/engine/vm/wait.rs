@@ -18,7 +18,7 @@ use crate::preflight::conflicts;
 use crate::{Context, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
-use foundry_core::text::without_sequences;
+use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, Why};
 
 /// What to wait for.
@@ -344,7 +344,7 @@ impl GuestWatch<'_> {
     }
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
+        let told: Vec<String> = errors.iter().map(|e| strip_terminal_sequences(e.as_ref())).collect();
         Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
@@ -402,7 +402,7 @@ impl GuestWatch<'_> {
         if lines.is_empty() {
             error
         } else {
-            error.outcome(Outcome::excerpt("the console's last lines:", &lines))
+            error.outcome(Outcome::from_lines("the console's last lines:", &lines))
         }
     }
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alias, Entry};
+use super::{Alias, CatalogEntry};
+use crate::atomic_write::replace_text;
 use crate::ownership;
-use crate::replace::replace;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
-use foundry_core::yaml::{self, Fault, Position, printable, shortened};
+use foundry_core::text::describe_io_error;
+use foundry_core::yaml::{self, FieldError, Position, escape_unseen, shorten};
 
 /// The largest catalogue that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -21,12 +21,12 @@ const MAX_BYTES: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default)]
-    images: BTreeMap<String, Entry>,
+    images: BTreeMap<String, CatalogEntry>,
 }
 
 /// What became of a user's catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct CatalogUpdate {
     /// An entry of that name was there before.
     pub replaced: bool,
     /// The file had comments, which are gone.
@@ -34,15 +34,16 @@ pub struct Written {
 }
 
 /// Reads a user's catalogue; one that is not there is empty.
-pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
-    read(&text(path)?, &path.display().to_string())
+pub(super) fn load_file(path: &Path) -> Result<BTreeMap<Alias, CatalogEntry>, Error> {
+    parse_catalog(&read_text(path)?, &path.display().to_string())
 }
 
-fn text(path: &Path) -> Result<String, Error> {
+fn read_text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(io_cause(&e))
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display()))
+            .because(describe_io_error(&e))
     };
-    let read = ownership::open_obeyed(path).and_then(|file| {
+    let read = ownership::open_trusted(path).and_then(|file| {
         let mut text = String::new();
         file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
         match text.len() as u64 {
@@ -54,25 +55,25 @@ fn text(path: &Path) -> Result<String, Error> {
 }
 
 /// Reads a catalogue; `file` is its name in messages.
-pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Error> {
+pub(super) fn parse_catalog(text: &str, file: &str) -> Result<BTreeMap<Alias, CatalogEntry>, Error> {
     let told = |code: Code, at: Option<Position>, path: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        Error::new(code, format!("{file}{at}: {path}{}", printable(message)))
+        Error::new(code, format!("{file}{at}: {path}{}", escape_unseen(message)))
     };
-    let fault = |fault: Fault| told(fault.code, fault.at, &fault.path(), &fault.message);
-    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
+    let fault = |fault: FieldError| told(fault.code, fault.at, &fault.path_text(), &fault.message);
+    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule_text()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(BTreeMap::new()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.at(), "", "a catalogue is one document"));
+        return Err(told(Code::WrongType, second.position(), "", "a catalogue is one document"));
     }
     let document: Document = yaml::read(node).map_err(fault)?;
     let checked = document.images.into_iter().map(|(name, entry)| {
-        let path = format!("images.{}", printable(&shortened(&name)));
-        let at = node.get("images").and_then(|images| images.get(&name)).and_then(|entry| entry.at());
+        let path = format!("images.{}", escape_unseen(&shorten(&name)));
+        let at = node.get("images").and_then(|images| images.get(&name)).and_then(|entry| entry.position());
         let alias: Alias = name.parse().map_err(|e| told(Code::WrongType, at, &path, &format!("{e}")))?;
-        match entry.fault() {
+        match entry.find_problem() {
             Some((field, message)) => Err(told(Code::WrongType, at, &format!("{path}.{field}"), &message)),
             None => Ok((alias, entry)),
         }
@@ -86,31 +87,34 @@ pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Err
 /// # Errors
 /// [`foundry_core::error::Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
 /// written; [`foundry_core::error::Kind::Validation`] where the entry is wrong. Then nothing was changed.
-pub fn add(path: &Path, alias: &Alias, entry: Entry) -> Result<Written, Error> {
-    if let Some((field, message)) = entry.fault() {
+pub fn add_entry(path: &Path, alias: &Alias, entry: CatalogEntry) -> Result<CatalogUpdate, Error> {
+    if let Some((field, message)) = entry.find_problem() {
         return Err(Error::new(Code::CatalogueEntryUnfit, format!("{alias}.{field}: {message}")));
     }
-    change(path, |images| images.insert(alias.clone(), entry).is_some())
+    update_file(path, |images| images.insert(alias.clone(), entry).is_some())
 }
 
 /// Takes an image out of a user's catalogue.
 ///
 /// # Errors
 /// As [`add`]; [`foundry_core::error::Kind::Validation`] where it is not in there, as all of the built-in ones.
-pub fn remove(path: &Path, alias: &Alias) -> Result<Written, Error> {
-    if !load(path)?.contains_key(alias) {
+pub fn remove_entry(path: &Path, alias: &Alias) -> Result<CatalogUpdate, Error> {
+    if !load_file(path)?.contains_key(alias) {
         return Err(Error::new(
             Code::CatalogueImageMissing,
             format!("{} has no image {alias}", path.display()),
         )
         .hint("only your own images can be removed; one of the same name goes before a built-in one"));
     }
-    change(path, |images| images.remove(alias).is_some())
+    update_file(path, |images| images.remove(alias).is_some())
 }
 
-fn change(path: &Path, change: impl FnOnce(&mut BTreeMap<Alias, Entry>) -> bool) -> Result<Written, Error> {
-    let before = text(path)?;
-    let mut images = read(&before, &path.display().to_string())?;
+fn update_file(
+    path: &Path,
+    change: impl FnOnce(&mut BTreeMap<Alias, CatalogEntry>) -> bool,
+) -> Result<CatalogUpdate, Error> {
+    let before = read_text(path)?;
+    let mut images = parse_catalog(&before, &path.display().to_string())?;
     let replaced = change(&mut images);
     let unwritable = |cause: String| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
@@ -119,8 +123,8 @@ fn change(path: &Path, change: impl FnOnce(&mut BTreeMap<Alias, Entry>) -> bool)
     };
     let images = images.into_iter().map(|(alias, entry)| (alias.into(), entry)).collect();
     let after = yaml::write(&Document { images }).map_err(unwritable)?;
-    replace(path, &after).map_err(|e| unwritable(e.to_string()))?;
+    replace_text(path, &after).map_err(|e| unwritable(e.to_string()))?;
     // A '#' within a text is no comment, but that is worth no more than a word too many.
     let comments_lost = before.lines().any(|line| line.trim_start().starts_with('#') || line.contains(" #"));
-    Ok(Written { replaced, comments_lost })
+    Ok(CatalogUpdate { replaced, comments_lost })
 }

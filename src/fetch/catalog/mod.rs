@@ -12,10 +12,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::file::{Written, add, remove};
+pub use self::file::{CatalogUpdate, add_entry, remove_entry};
 use crate::transfer::{Expected, Location};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::names::{NameError, nearest};
+use foundry_core::names::{NameError, find_nearest};
 use foundry_core::plan::Arch;
 
 /// The short name of an image: 1–63 characters of `a-z0-9._-`, beginning with a letter or digit. So it is never an
@@ -71,7 +71,7 @@ impl fmt::Display for Alias {
 /// An image of a catalogue, as it is written there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -104,7 +104,7 @@ pub struct CatalogImage {
 #[derive(Debug, Clone)]
 pub struct Catalog {
     /// Each with whether it is the user's own.
-    entries: BTreeMap<Alias, (Entry, bool)>,
+    entries: BTreeMap<Alias, (CatalogEntry, bool)>,
 }
 
 impl Catalog {
@@ -113,16 +113,17 @@ impl Catalog {
     /// # Errors
     /// [`foundry_core::error::Kind::Configuration`] where the user's cannot be read or says what no catalogue does, with line and column.
     pub fn load(own: Option<&Path>) -> Result<Self, Error> {
-        let built_in = file::read(include_str!("builtin.yaml"), "the built-in catalogue")?;
-        let own = own.map(file::load).transpose()?.unwrap_or_default();
-        let marked =
-            |entries: BTreeMap<Alias, Entry>, own| entries.into_iter().map(move |(a, e)| (a, (e, own)));
+        let built_in = file::parse_catalog(include_str!("builtin.yaml"), "the built-in catalogue")?;
+        let own = own.map(file::load_file).transpose()?.unwrap_or_default();
+        let marked = |entries: BTreeMap<Alias, CatalogEntry>, own| {
+            entries.into_iter().map(move |(a, e)| (a, (e, own)))
+        };
         Ok(Self { entries: marked(built_in, false).chain(marked(own, true)).collect() })
     }
 
     /// Whether it has that name.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.entries.keys().any(|alias| alias.as_str() == name)
     }
 
@@ -130,17 +131,17 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`find`](Self::find).
-    pub fn list(&self, arch: Arch) -> Result<Vec<CatalogImage>, Error> {
+    pub fn list_images(&self, arch: Arch) -> Result<Vec<CatalogImage>, Error> {
         let fitting = self.entries.iter().filter(|(_, (entry, _))| entry.is_for(arch));
-        fitting.map(|(alias, (entry, own))| entry.resolve(alias, arch, *own)).collect()
+        fitting.map(|(alias, (entry, own))| entry.resolve_for(alias, arch, *own)).collect()
     }
 
     /// By what its images are verified, those of all architectures.
     ///
     /// # Errors
     /// As [`find`](Self::find).
-    pub fn checksums(&self) -> Result<Vec<Expected>, Error> {
-        let images = Arch::ALL.iter().map(|arch| self.list(*arch)).collect::<Result<Vec<_>, _>>()?;
+    pub fn list_checksums(&self) -> Result<Vec<Expected>, Error> {
+        let images = Arch::ALL.iter().map(|arch| self.list_images(*arch)).collect::<Result<Vec<_>, _>>()?;
         Ok(images.into_iter().flatten().filter_map(|image| image.checksum).collect())
     }
 
@@ -148,18 +149,18 @@ impl Catalog {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Validation`] where there is none, with the name that was probably meant, or none for that architecture.
-    pub fn find(&self, name: &str, arch: Arch) -> Result<CatalogImage, Error> {
+    pub fn find_image(&self, name: &str, arch: Arch) -> Result<CatalogImage, Error> {
         let known = name.parse::<Alias>().ok().and_then(|alias| self.entries.get_key_value(&alias));
-        let Some((alias, (entry, own))) = known else { return Err(self.unknown(name)) };
+        let Some((alias, (entry, own))) = known else { return Err(self.unknown_image(name)) };
         if !entry.is_for(arch) {
             let message = format!("the catalogue has {alias} not for {}", arch.as_str());
             return Err(Error::new(Code::CatalogueImageMissing, message));
         }
-        entry.resolve(alias, arch, *own)
+        entry.resolve_for(alias, arch, *own)
     }
 
-    fn unknown(&self, name: &str) -> Error {
-        let hint = match nearest(name, self.entries.keys().map(Alias::as_str)) {
+    fn unknown_image(&self, name: &str) -> Error {
+        let hint = match find_nearest(name, self.entries.keys().map(Alias::as_str)) {
             Some(near) => Advice::from(format!("did you mean {near}?")),
             None => Advice::from(Verb::CatalogList)
                 .text(" lists all; anything else is given by its address, https://..."),
@@ -168,13 +169,13 @@ impl Catalog {
     }
 }
 
-impl Entry {
+impl CatalogEntry {
     fn is_for(&self, arch: Arch) -> bool {
         self.arch.as_ref().is_none_or(|all| all.iter().any(|one| one == arch.as_str()))
     }
 
     /// With the architecture put in.
-    fn resolve(&self, alias: &Alias, arch: Arch, own: bool) -> Result<CatalogImage, Error> {
+    fn resolve_for(&self, alias: &Alias, arch: Arch, own: bool) -> Result<CatalogImage, Error> {
         let debian = match arch {
             Arch::X86_64 => "amd64",
             Arch::Aarch64 => "arm64",
@@ -190,12 +191,12 @@ impl Entry {
     }
 
     /// Why it cannot be in a catalogue, with the field.
-    fn fault(&self) -> Option<(&'static str, String)> {
+    fn find_problem(&self) -> Option<(&'static str, String)> {
         let known = |arch: &String| Arch::ALL.iter().any(|known| known.as_str() == arch);
         if let Some(stray) = self.arch.iter().flatten().find(|arch| !known(arch)) {
             return Some(("arch", format!("{stray:?} is none of x86_64 and aarch64")));
         }
-        let image = match self.resolve(&Alias(String::new()), Arch::X86_64, true) {
+        let image = match self.resolve_for(&Alias(String::new()), Arch::X86_64, true) {
             Ok(image) => image,
             Err(e) => {
                 let field = if self.url.parse::<Location>().is_err() { "url" } else { "checksum" };

@@ -20,10 +20,10 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use sandbox::Sandbox;
-use source::{SourceImage, Unfit};
+use source::{SourceImage, UnfitImage};
 
 /// What images are converted to: the two formats that VMs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,19 +73,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Kind::Storage`] where it is no image or needs other files, where there is no room, and where qemu-img is
 /// missing or fails; [`Kind::Interrupted`] where it was stopped. Nothing is left behind.
-pub fn convert(conversion: Conversion<'_>) -> Result<File, Error> {
-    let image = source::judge(conversion.image).map_err(|unfit| conversion.unfit(unfit))?;
-    let source = described(&image);
+pub fn convert_file(conversion: Conversion<'_>) -> Result<File, Error> {
+    let image = source::check_source(conversion.image).map_err(|unfit| conversion.unfit_error(unfit))?;
+    let source = source_argument(&image);
     conversion.check_room(image.driver, &source)?;
-    let result = conversion.nameless()?;
+    let result = conversion.create_temporary()?;
     let arguments = ["convert", "-O", conversion.to.as_str(), &source, STANDARD_OUTPUT];
-    conversion.run(&arguments, &result)?;
-    conversion.check(&result, &image)?;
+    conversion.run_qemu_img(&arguments, &result)?;
+    conversion.check_result(&result, &image)?;
     Ok(result)
 }
 
 /// The image, as qemu-img gets it.
-fn described(image: &SourceImage) -> String {
+fn source_argument(image: &SourceImage) -> String {
     // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
     let mut source = serde_json::json!({
         "driver": image.driver,
@@ -100,75 +100,75 @@ fn described(image: &SourceImage) -> String {
 }
 
 impl Conversion<'_> {
-    fn unfit(&self, unfit: Unfit) -> Error {
+    fn unfit_error(&self, unfit: UnfitImage) -> Error {
         match unfit {
-            Unfit::Kind(why) => self.failed(why),
-            Unfit::CutOff(why) => self.refused(Code::ContentDamaged, why),
-            Unfit::Unreadable(error) => self.failed(error),
+            UnfitImage::Kind(why) => self.conversion_error(why),
+            UnfitImage::CutOff(why) => self.error_with_code(Code::ContentDamaged, why),
+            UnfitImage::Unreadable(error) => self.conversion_error(error),
         }
     }
 
     /// As a qcow2 image, it would take its data and what says where they are; a raw one leaves the latter out.
     fn check_room(&self, driver: &str, source: &str) -> Result<(), Error> {
-        let mut measured = self.nameless()?;
-        self.run(&["measure", "--output=json", "-O", "qcow2", source], &measured)?;
+        let mut measured = self.create_temporary()?;
+        self.run_qemu_img(&["measure", "--output=json", "-O", "qcow2", source], &measured)?;
         let text = measured.rewind().and_then(|()| std::io::read_to_string(measured));
-        let said: serde_json::Value =
-            serde_json::from_str(&text.map_err(|e| self.failed(e))?).map_err(|e| self.failed(e))?;
+        let said: serde_json::Value = serde_json::from_str(&text.map_err(|e| self.conversion_error(e))?)
+            .map_err(|e| self.conversion_error(e))?;
         let mut need = said["required"].as_u64().unwrap_or(0);
         // Not each driver knows what was never written. What is not compressed is no more than its file.
         if !matches!(driver, "vmdk" | "qcow" | "qcow2") {
-            need = need.min(self.image.metadata().map_err(|e| self.failed(e))?.len());
+            need = need.min(self.image.metadata().map_err(|e| self.conversion_error(e))?.len());
         }
-        let room = rustix::fs::statvfs(self.directory).map_err(|e| self.failed(e))?;
+        let room = rustix::fs::statvfs(self.directory).map_err(|e| self.conversion_error(e))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free >= need {
             return Ok(());
         }
         let (place, need, free) = (self.directory.display(), Bytes(need), Bytes(free));
         let why = format!("it needs up to {need} in {place} for the time being, and {free} are free");
-        Err(self.refused(Code::LocalFile, why).hint("TMPDIR names another directory"))
+        Err(self.error_with_code(Code::LocalFile, why).hint("TMPDIR names another directory"))
     }
 
     /// The result must be what it was to become, and all of it. A disk that holds an image is none.
-    fn check(&self, result: &File, source: &SourceImage) -> Result<(), Error> {
-        let (image, _) = source::look(result).map_err(|unfit| self.unfit(unfit))?;
+    fn check_result(&self, result: &File, source: &SourceImage) -> Result<(), Error> {
+        let (image, _) = source::detect_image(result).map_err(|unfit| self.unfit_error(unfit))?;
         if image.format() != Some(self.to.as_str()) || image.refusal().is_some() {
             let reason = image.refusal().unwrap_or_else(|| format!("it is {image} itself"));
-            return Err(self.failed(format!("of the disk inside: {reason}")));
+            return Err(self.conversion_error(format!("of the disk inside: {reason}")));
         }
-        source::check_whole(result, &image, source.disk)
-            .map_err(|why| self.refused(Code::ContentDamaged, why))
+        source::check_result_size(result, &image, source.disk)
+            .map_err(|why| self.error_with_code(Code::ContentDamaged, why))
     }
 
-    fn nameless(&self) -> Result<File, Error> {
+    fn create_temporary(&self) -> Result<File, Error> {
         tempfile::tempfile_in(self.directory).map_err(|e| {
             let why = format!("no file can be made in {}: {e}", self.directory.display());
-            self.refused(Code::LocalFile, why).hint("TMPDIR names another directory")
+            self.error_with_code(Code::LocalFile, why).hint("TMPDIR names another directory")
         })
     }
 
     /// Runs qemu-img between the image and a file, to its end or until it is to stop.
-    fn run(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
-        let errors = self.nameless()?;
-        let duplicate = |file: &File| file.try_clone().map_err(|e| self.failed(e));
+    fn run_qemu_img(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
+        let errors = self.create_temporary()?;
+        let duplicate = |file: &File| file.try_clone().map_err(|e| self.conversion_error(e));
         let streams = [duplicate(self.image)?, duplicate(output)?, duplicate(&errors)?];
         let child = Sandbox { input: self.image, output }
             .spawn("qemu-img", |command| {
                 let [input, output, errors] = streams.map(Stdio::from);
                 command.args(arguments).env("LC_ALL", "C").stdin(input).stdout(output).stderr(errors);
             })
-            .map_err(|e| self.not_started(&e))?;
-        match self.wait(child, output)? {
+            .map_err(|e| self.start_error(&e))?;
+        match self.wait_for_child(child, output)? {
             true => Ok(()),
             // A terminal's Ctrl-C ends the child, too.
-            false if (self.stop)() => Err(self.stopped()),
-            false => Err(self.failed(Self::words(errors))),
+            false if (self.stop)() => Err(self.interrupted_error()),
+            false => Err(self.conversion_error(Self::read_error_text(errors))),
         }
     }
 
     /// Whether the child succeeds.
-    fn wait(&self, mut child: Child, output: &File) -> Result<bool, Error> {
+    fn wait_for_child(&self, mut child: Child, output: &File) -> Result<bool, Error> {
         loop {
             match child.try_wait() {
                 Ok(Some(status)) => return Ok(status.success()),
@@ -176,10 +176,10 @@ impl Conversion<'_> {
                     // Where it has ended meanwhile, there is nothing to end.
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(self.stopped());
+                    return Err(self.interrupted_error());
                 }
                 Ok(None) => std::thread::sleep(PAUSE),
-                Err(e) => return Err(self.failed(e)),
+                Err(e) => return Err(self.conversion_error(e)),
             }
             if let Ok(written) = output.metadata() {
                 (self.written)(Bytes(written.blocks() * 512));
@@ -188,7 +188,7 @@ impl Conversion<'_> {
     }
 
     /// What qemu-img says is wrong, without the names of its files, which the user does not know.
-    fn words(mut errors: File) -> String {
+    fn read_error_text(mut errors: File) -> String {
         let mut said = Vec::new();
         let read = errors.rewind().and_then(|()| errors.take(4096).read_to_end(&mut said));
         let said = String::from_utf8_lossy(&said);
@@ -196,28 +196,28 @@ impl Conversion<'_> {
             said.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
         let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img does not say why".into() };
         let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
-        printable(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
+        escape_unseen(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
     }
 
-    fn not_started(&self, error: &std::io::Error) -> Error {
+    fn start_error(&self, error: &std::io::Error) -> Error {
         if error.kind() != ErrorKind::NotFound {
-            return self.failed(format!("qemu-img cannot be started: {error}"));
+            return self.conversion_error(format!("qemu-img cannot be started: {error}"));
         }
-        self.refused(Code::QemuImgMissing, "qemu-img is not installed on this machine")
+        self.error_with_code(Code::QemuImgMissing, "qemu-img is not installed on this machine")
             .hint("it is in the package qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, openSUSE, Alpine)")
     }
 
-    fn failed(&self, why: impl ToString) -> Error {
-        self.refused(Code::ConversionFailed, why)
+    fn conversion_error(&self, why: impl ToString) -> Error {
+        self.error_with_code(Code::ConversionFailed, why)
     }
 
-    fn refused(&self, code: Code, why: impl ToString) -> Error {
+    fn error_with_code(&self, code: Code, why: impl ToString) -> Error {
         Error::new(code, format!("cannot convert {} to {}", self.from, self.to.as_str()))
             .because(why.to_string())
             .unchanged()
     }
 
-    fn stopped(&self) -> Error {
+    fn interrupted_error(&self) -> Error {
         Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from)).unchanged()
     }
 }

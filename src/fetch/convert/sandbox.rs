@@ -42,11 +42,11 @@ impl Sandbox<'_> {
         program: &str,
         prepare: impl FnOnce(&mut Command) + Send,
     ) -> io::Result<Child> {
-        let program = on_the_path(program).ok_or(ErrorKind::NotFound)?;
+        let program = find_on_path(program).ok_or(ErrorKind::NotFound)?;
         // What a thread may open, its children may, and no other thread.
         std::thread::scope(|scope| {
             let child = scope.spawn(|| {
-                self.enter(&program).map_err(io::Error::other)?;
+                self.restrict_thread(&program).map_err(io::Error::other)?;
                 let mut command = Command::new(&program);
                 prepare(&mut command);
                 command.spawn()
@@ -56,7 +56,7 @@ impl Sandbox<'_> {
     }
 
     /// Gives up everything else in this thread, as far as the kernel can.
-    fn enter(&self, program: &Path) -> Result<(), RulesetError> {
+    fn restrict_thread(&self, program: &Path) -> Result<(), RulesetError> {
         let look = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
         let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         let rules = Ruleset::default()
@@ -78,7 +78,7 @@ impl Sandbox<'_> {
 }
 
 /// The program, by its place: a child that may not look everywhere cannot search for itself.
-fn on_the_path(program: &str) -> Option<PathBuf> {
+fn find_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/bin:/bin").to_owned());
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -94,7 +94,7 @@ mod tests {
     use std::io::{Read, Seek};
     use std::process::Stdio;
 
-    fn said(script: &str) -> String {
+    fn run_script(script: &str) -> String {
         let (input, mut output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let sandbox = Sandbox { input: &input, output: &output };
         let (stdin, stdout) = (input.try_clone().unwrap(), output.try_clone().unwrap());
@@ -115,7 +115,7 @@ mod tests {
     fn nothing_but_the_two_files_can_be_opened() {
         let has_landlock = std::thread::spawn(|| {
             let file = tempfile::tempfile().unwrap();
-            Sandbox { input: &file, output: &file }.enter(Path::new("/nonexistent")).unwrap();
+            Sandbox { input: &file, output: &file }.restrict_thread(Path::new("/nonexistent")).unwrap();
             File::open("/etc/passwd").is_err()
         });
         if !has_landlock.join().unwrap() {
@@ -124,7 +124,7 @@ mod tests {
         let secret = tempfile::NamedTempFile::new().unwrap();
         let secret = secret.path().display();
         assert_eq!(
-            said("echo from the program; : </proc/self/fd/0 && echo the image"),
+            run_script("echo from the program; : </proc/self/fd/0 && echo the image"),
             "from the program\nthe image\n"
         );
         for forbidden in [
@@ -135,7 +135,7 @@ mod tests {
             ": </etc/passwd".to_owned(),
             ": >/proc/self/fd/0".to_owned(),
         ] {
-            let said = said(&format!("({forbidden}) >/dev/null 2>&1 || echo refused"));
+            let said = run_script(&format!("({forbidden}) >/dev/null 2>&1 || echo refused"));
             assert_eq!(said, "refused\n", "{forbidden}");
         }
         assert!(File::open("/etc/passwd").is_ok(), "the caller is as free as before");

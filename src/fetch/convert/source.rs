@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use crate::disk_image::{self, DiskImage, Reach};
+use crate::disk_image::{self, DiskImage, ImageExtent};
 use foundry_core::units::Bytes;
 
 /// Length of the footer of a VHD image.
@@ -19,7 +19,7 @@ pub(super) struct SourceImage {
 }
 
 /// Why an image cannot be converted.
-pub(super) enum Unfit {
+pub(super) enum UnfitImage {
     /// It is none, or needs other files.
     Kind(String),
     /// It is shorter than it says.
@@ -28,61 +28,61 @@ pub(super) enum Unfit {
     Unreadable(io::Error),
 }
 
-impl From<io::Error> for Unfit {
+impl From<io::Error> for UnfitImage {
     fn from(error: io::Error) -> Self {
         Self::Unreadable(error)
     }
 }
 
 /// What the first bytes of a file are.
-pub(super) fn look(file: &File) -> Result<(DiskImage, Vec<u8>), Unfit> {
+pub(super) fn detect_image(file: &File) -> Result<(DiskImage, Vec<u8>), UnfitImage> {
     let mut head = Vec::new();
-    AtStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
-    let image = disk_image::probe(&head).map_err(|e| Unfit::Kind(e.to_string()))?;
+    ReadFromStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+    let image = disk_image::detect_format(&head).map_err(|e| UnfitImage::Kind(e.to_string()))?;
     Ok((image, head))
 }
 
 /// Judges an image: of a kind that needs no other file, and as long as its own tables say.
-pub(super) fn judge(file: &File) -> Result<SourceImage, Unfit> {
+pub(super) fn check_source(file: &File) -> Result<SourceImage, UnfitImage> {
     let length = file.metadata()?.len();
-    let (image, head) = look(file)?;
+    let (image, head) = detect_image(file)?;
     let driver = match (image.driver(), image.refusal()) {
         (Some(driver), _) => driver,
-        (None, reason) => return Err(Unfit::Kind(reason.unwrap_or_default())),
+        (None, reason) => return Err(UnfitImage::Kind(reason.unwrap_or_default())),
     };
     if driver == "raw" {
         // The end tells that the last sector is none of the disk's.
-        if let Some(disk) = footer(file, length)? {
+        if let Some(disk) = read_vhd_footer(file, length)? {
             let is_whole = disk <= length - FOOTER;
-            let cut = || Unfit::CutOff(cut_off(disk + FOOTER, length));
+            let cut = || UnfitImage::CutOff(truncated_message(disk + FOOTER, length));
             return is_whole.then_some(SourceImage { driver: "vpc", disk }).ok_or_else(cut);
         }
     }
-    let mut reach = Reach::of(&image, &head);
-    reach.complete(length, |at, table| fill(file, at, table))?;
+    let mut reach = ImageExtent::from_header(&image, &head);
+    reach.read_missing_tables(length, |at, table| read_padded(file, at, table))?;
     if reach.end() > length {
-        return Err(Unfit::CutOff(cut_off(reach.end(), length)));
+        return Err(UnfitImage::CutOff(truncated_message(reach.end(), length)));
     }
-    Ok(SourceImage { driver, disk: reach.disk().unwrap_or(length) })
+    Ok(SourceImage { driver, disk: reach.disk_size().unwrap_or(length) })
 }
 
-fn cut_off(end: u64, length: u64) -> String {
+fn truncated_message(end: u64, length: u64) -> String {
     format!(
         "it is cut off: by its own tables it is longer ({end} bytes at least, of which {length} are there)"
     )
 }
 
 /// The size that the footer of a fixed VHD gives the disk.
-fn footer(file: &File, length: u64) -> io::Result<Option<u64>> {
+fn read_vhd_footer(file: &File, length: u64) -> io::Result<Option<u64>> {
     let Some(at) = length.checked_sub(FOOTER) else { return Ok(None) };
     let mut tail = [0; FOOTER as usize];
     file.read_exact_at(&mut tail, at)?;
-    Ok(disk_image::is_vhd_footer(&tail).then(|| disk_image::vhd_disk(&tail)).flatten())
+    Ok(disk_image::is_vhd_footer(&tail).then(|| disk_image::vhd_disk_size(&tail)).flatten())
 }
 
 /// Makes sure that a result holds all of the disk: as many bytes as the image said, and all that its partition table
 /// names. QEMU counts sizes in whole sectors.
-pub(super) fn check_whole(result: &File, image: &DiskImage, disk: u64) -> Result<(), String> {
+pub(super) fn check_result_size(result: &File, image: &DiskImage, disk: u64) -> Result<(), String> {
     let made = match image {
         DiskImage::Qcow2(header) => header.virtual_size.0,
         _ => result.metadata().map_err(|e| e.to_string())?.len(),
@@ -102,12 +102,12 @@ pub(super) fn check_whole(result: &File, image: &DiskImage, disk: u64) -> Result
 fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
     let DiskImage::Qcow2(header) = image else {
         let mut head = Vec::new();
-        AtStart { file: result, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+        ReadFromStart { file: result, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
         return Ok(head);
     };
     let number = |at| {
         let mut bytes = [0; 8];
-        fill(result, at, &mut bytes).map(|()| u64::from_be_bytes(bytes))
+        read_padded(result, at, &mut bytes).map(|()| u64::from_be_bytes(bytes))
     };
     let place = |entry: u64| entry & 0x00ff_ffff_ffff_fe00;
     let table = place(number(number(40)?)?);
@@ -115,13 +115,13 @@ fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
     let length = header.cluster_size.0.min(disk_image::HEADER_LENGTH);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     if cluster > 0 {
-        fill(result, cluster, &mut bytes)?;
+        read_padded(result, cluster, &mut bytes)?;
     }
     Ok(bytes)
 }
 
 /// Reads what is there; the rest is zeros, as QEMU reads it.
-fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+fn read_padded(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     buffer.fill(0);
     let mut done = 0;
     while done < buffer.len() {
@@ -134,12 +134,12 @@ fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// Reads a file from its beginning, wherever others have come in it.
-struct AtStart<'a> {
+struct ReadFromStart<'a> {
     file: &'a File,
     offset: u64,
 }
 
-impl Read for AtStart<'_> {
+impl Read for ReadFromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
         self.offset += read as u64;

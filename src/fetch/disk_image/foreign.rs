@@ -6,11 +6,11 @@
 
 use std::fmt;
 
-use super::{array, be32, be64, has, holds, le32, le64};
+use super::{bytes_at, contains_bytes, has_bytes, read_be32, read_be64, read_le32, read_le64};
 
 /// A disk image that libvirt cannot boot as it is, or should not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignImage {
     /// What it is.
     pub format: ForeignFormat,
     /// Why it cannot be had without other files or a secret, if so: half a sentence about "it".
@@ -43,20 +43,22 @@ const PARENT: Option<&str> = Some("lies on another image");
 const ELSEWHERE: Option<&str> = Some("has its data in other files");
 
 /// What it is, if it is one of them.
-pub(super) fn read(head: &[u8]) -> Option<Foreign> {
+pub(super) fn detect_foreign(head: &[u8]) -> Option<ForeignImage> {
     use ForeignFormat::{Luks, Parallels, Qcow, Qed, Vdi, Vhd, Vhdx, Vmdk};
-    let found = |format, dependence| Some(Foreign { format, dependence });
+    let found = |format, dependence| Some(ForeignImage { format, dependence });
     match head {
-        [b'K', b'D', b'M', b'V', ..] => found(Vmdk, vmdk(head)),
+        [b'K', b'D', b'M', b'V', ..] => found(Vmdk, vmdk_dependence(head)),
         [b'C', b'O', b'W', b'D', ..] => found(Vmdk, Some("is one part of several")),
-        [b'Q', b'F', b'I', 0xfb, ..] => found(Qcow, qcow(head)),
-        [b'Q', b'E', b'D', 0, ..] => found(Qed, qed(head)),
-        _ if has(head, 0, b"LUKS\xba\xbe") => found(Luks, Some("is encrypted")),
-        _ if has(head, 0, b"conectix") => found(Vhd, vhd(head)),
+        [b'Q', b'F', b'I', 0xfb, ..] => found(Qcow, qcow_dependence(head)),
+        [b'Q', b'E', b'D', 0, ..] => found(Qed, qed_dependence(head)),
+        _ if has_bytes(head, 0, b"LUKS\xba\xbe") => found(Luks, Some("is encrypted")),
+        _ if has_bytes(head, 0, b"conectix") => found(Vhd, vhd_dependence(head)),
         // What it lies on is said behind the head. QEMU refuses one that does.
-        _ if has(head, 0, b"vhdxfile") => found(Vhdx, None),
-        _ if has(head, 64, b"\x7f\x10\xda\xbe") => found(Vdi, vdi(head)),
-        _ if has(head, 0, b"WithoutFreeSpace") || has(head, 0, b"WithouFreSpacExt") => found(Parallels, None),
+        _ if has_bytes(head, 0, b"vhdxfile") => found(Vhdx, None),
+        _ if has_bytes(head, 64, b"\x7f\x10\xda\xbe") => found(Vdi, vdi_dependence(head)),
+        _ if has_bytes(head, 0, b"WithoutFreeSpace") || has_bytes(head, 0, b"WithouFreSpacExt") => {
+            found(Parallels, None)
+        }
         _ if is_vmdk_descriptor(head) => found(Vmdk, ELSEWHERE),
         _ => None,
     }
@@ -65,56 +67,58 @@ pub(super) fn read(head: &[u8]) -> Option<Foreign> {
 /// Whether a file's last 512 bytes are the footer of a VHD image of fixed size, which is raw in front of it.
 pub fn is_vhd_footer(tail: &[u8]) -> bool {
     // Version 1.0, type "fixed".
-    tail.starts_with(b"conectix") && be32(tail, 12) == Some(0x0001_0000) && be32(tail, 60) == Some(2)
+    tail.starts_with(b"conectix")
+        && read_be32(tail, 12) == Some(0x0001_0000)
+        && read_be32(tail, 60) == Some(2)
 }
 
 /// How many bytes the disk has, by the footer of a VHD image or its copy: the size, and not the geometry beside it.
-pub fn vhd_disk(footer: &[u8]) -> Option<u64> {
-    be64(footer, 48)
+pub fn vhd_disk_size(footer: &[u8]) -> Option<u64> {
+    read_be64(footer, 48)
 }
 
 /// With a capacity of zero, the embedded descriptor names the files. QEMU looks for the parent in the 20
 /// sectors from the second on, whatever the header says of the descriptor's place.
-fn vmdk(head: &[u8]) -> Option<&'static str> {
+fn vmdk_dependence(head: &[u8]) -> Option<&'static str> {
     let descriptor = &head[512.min(head.len())..(21 * 512).min(head.len())];
-    if le64(head, 12).is_none_or(|capacity| capacity == 0) {
+    if read_le64(head, 12).is_none_or(|capacity| capacity == 0) {
         return ELSEWHERE;
     }
-    PARENT.filter(|_| holds(descriptor, b"parentFileNameHint"))
+    PARENT.filter(|_| contains_bytes(descriptor, b"parentFileNameHint"))
 }
 
 /// Comments and blank lines may come before the version.
 fn is_vmdk_descriptor(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(b"#"));
-    has(head, 0, b"# Disk DescriptorFile")
-        || (first.is_some_and(|line| line.starts_with(b"version=")) && holds(head, b"createType"))
+    has_bytes(head, 0, b"# Disk DescriptorFile")
+        || (first.is_some_and(|line| line.starts_with(b"version=")) && contains_bytes(head, b"createType"))
 }
 
 /// A copy of the footer. Type 3 is dynamic, 4 lies on a parent.
-fn vhd(head: &[u8]) -> Option<&'static str> {
-    PARENT.filter(|_| be32(head, 60) != Some(3))
+fn vhd_dependence(head: &[u8]) -> Option<&'static str> {
+    PARENT.filter(|_| read_be32(head, 60) != Some(3))
 }
 
 /// Types 1 (dynamic) and 2 (fixed) are whole; the last two of four UUIDs name what one of the others lies on.
-fn vdi(head: &[u8]) -> Option<&'static str> {
-    let is_whole = matches!(le32(head, 0x4c), Some(1 | 2));
-    PARENT.filter(|_| !is_whole || array::<32>(head, 0x1a8) != Some([0; 32]))
+fn vdi_dependence(head: &[u8]) -> Option<&'static str> {
+    let is_whole = matches!(read_le32(head, 0x4c), Some(1 | 2));
+    PARENT.filter(|_| !is_whole || bytes_at::<32>(head, 0x1a8) != Some([0; 32]))
 }
 
 /// Feature bit 0.
-fn qed(head: &[u8]) -> Option<&'static str> {
-    PARENT.filter(|_| le64(head, 16).is_none_or(|features| features & 1 != 0))
+fn qed_dependence(head: &[u8]) -> Option<&'static str> {
+    PARENT.filter(|_| read_le64(head, 16).is_none_or(|features| features & 1 != 0))
 }
 
-fn qcow(head: &[u8]) -> Option<&'static str> {
-    if be32(head, 36) != Some(0) {
+fn qcow_dependence(head: &[u8]) -> Option<&'static str> {
+    if read_be32(head, 36) != Some(0) {
         return Some("is encrypted");
     }
-    PARENT.filter(|_| be64(head, 8) != Some(0))
+    PARENT.filter(|_| read_be64(head, 8) != Some(0))
 }
 
-impl Foreign {
+impl ForeignImage {
     /// QEMU's name of the driver that can read it alone.
     pub(super) fn driver(self) -> Option<&'static str> {
         let driver = match self.format {
@@ -130,14 +134,14 @@ impl Foreign {
         self.dependence.is_none().then_some(driver)
     }
 
-    pub(super) fn refusal(self) -> String {
+    pub(super) fn refusal_text(self) -> String {
         match self.dependence {
             None => format!("it is a {self} image, which has to be converted"),
-            Some(why) => format!("it is a {self} image that {why}; {}", self.way_out()),
+            Some(why) => format!("it is a {self} image that {why}; {}", self.remedy_text()),
         }
     }
 
-    fn way_out(self) -> &'static str {
+    fn remedy_text(self) -> &'static str {
         match (self.format, self.dependence) {
             (ForeignFormat::Luks, _) | (_, Some("is encrypted")) => "decrypt it where its passphrase is",
             (ForeignFormat::Vmdk, ELSEWHERE) => {
@@ -149,7 +153,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for ForeignImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.format {
             ForeignFormat::Vmdk => "VMDK",

@@ -4,18 +4,18 @@
 //! believed further than the answer says. What a VM must not be given has a [`DiskImage::refusal`]; what it
 //! may be given and an old QEMU cannot read has a [`DiskImage::note`].
 
+mod extent;
 mod foreign;
-mod no_disk;
+mod not_a_disk;
 mod qcow2;
 mod raw;
-mod reach;
 
 use std::fmt;
 
-pub use foreign::{Foreign, ForeignFormat, is_vhd_footer, vhd_disk};
-pub use no_disk::NoDisk;
+pub use extent::ImageExtent;
+pub use foreign::{ForeignFormat, ForeignImage, is_vhd_footer, vhd_disk_size};
+pub use not_a_disk::NotADisk;
 pub use qcow2::{Encryption, HeaderError, Qcow2};
-pub use reach::Reach;
 
 /// How many bytes of an image [`probe`] wants: a qcow2 header with its extensions and the name of a
 /// backing file lies within the first cluster, whose least size is 512 and whose common one 64 KiB; the
@@ -30,9 +30,9 @@ pub enum DiskImage {
     /// A raw image with a boot sector or a GPT.
     Raw,
     /// A disk image of another kind.
-    Foreign(Foreign),
+    Foreign(ForeignImage),
     /// Something that is known and no disk image.
-    NoDisk(NoDisk),
+    NoDisk(NotADisk),
     /// Nothing that a machine could boot from.
     Unknown,
 }
@@ -41,33 +41,33 @@ pub enum DiskImage {
 ///
 /// # Errors
 /// Where it says that it is qcow2 and its header cannot be read.
-pub fn probe(head: &[u8]) -> Result<DiskImage, HeaderError> {
-    if is_torso(head) {
+pub fn detect_format(head: &[u8]) -> Result<DiskImage, HeaderError> {
+    if is_partial_image(head) {
         return Ok(DiskImage::Unknown);
     }
     if qcow2::is_qcow2(head) {
-        return qcow2::read(head).map(DiskImage::Qcow2);
+        return qcow2::parse_header(head).map(DiskImage::Qcow2);
     }
-    if let Some(foreign) = foreign::read(head) {
+    if let Some(foreign) = foreign::detect_foreign(head) {
         return Ok(DiskImage::Foreign(foreign));
     }
     // Installers have a boot sector in front of the ISO, so that a USB stick with a copy of it boots.
-    if let Some(thing) = no_disk::by_magic(head) {
+    if let Some(thing) = not_a_disk::detect_by_magic(head) {
         return Ok(DiskImage::NoDisk(thing));
     }
     if raw::is_bootable(head) {
         return Ok(DiskImage::Raw);
     }
-    Ok(no_disk::by_look(head).map_or(DiskImage::Unknown, DiskImage::NoDisk))
+    Ok(not_a_disk::detect_text(head).map_or(DiskImage::Unknown, DiskImage::NoDisk))
 }
 
 /// What an image begins with while it is on its way: its own beginning goes last. No image begins so.
-pub const ON_ITS_WAY: &[u8; 32] = b"foundry: an image on its way in\n";
+pub const PARTIAL_IMAGE_MARK: &[u8; 32] = b"foundry: an image on its way in\n";
 
 /// Whether the first bytes of a file are those of an image on its way, or of an import that was broken off: a mark,
 /// or zeros.
-pub fn is_torso(head: &[u8]) -> bool {
-    head.starts_with(ON_ITS_WAY) || (!head.is_empty() && head.iter().all(|byte| *byte == 0))
+pub fn is_partial_image(head: &[u8]) -> bool {
+    head.starts_with(PARTIAL_IMAGE_MARK) || (!head.is_empty() && head.iter().all(|byte| *byte == 0))
 }
 
 impl DiskImage {
@@ -84,7 +84,7 @@ impl DiskImage {
     /// file but itself.
     pub fn driver(&self) -> Option<&'static str> {
         match self {
-            Self::Qcow2(header) => header.refusal().is_none().then_some("qcow2"),
+            Self::Qcow2(header) => header.refusal_text().is_none().then_some("qcow2"),
             Self::Raw => Some("raw"),
             Self::Foreign(foreign) => foreign.driver(),
             Self::NoDisk(_) | Self::Unknown => None,
@@ -95,10 +95,10 @@ impl DiskImage {
     /// hypervisor would read in the name of whoever made the image.
     pub fn refusal(&self) -> Option<String> {
         match self {
-            Self::Qcow2(header) => header.refusal(),
+            Self::Qcow2(header) => header.refusal_text(),
             Self::Raw => None,
-            Self::Foreign(foreign) => Some(foreign.refusal()),
-            Self::NoDisk(thing) => Some(thing.refusal()),
+            Self::Foreign(foreign) => Some(foreign.refusal_text()),
+            Self::NoDisk(thing) => Some(thing.refusal_text()),
             Self::Unknown => Some("it has neither a qcow2 header nor a boot sector".into()),
         }
     }
@@ -111,7 +111,7 @@ impl DiskImage {
     /// As [`note`](Self::note), for a host with that version of QEMU: what it can read needs no word.
     pub fn note_for(&self, qemu: u32) -> Option<String> {
         match self {
-            Self::Qcow2(header) => header.note(qemu),
+            Self::Qcow2(header) => header.note_text(qemu),
             _ => None,
         }
     }
@@ -135,32 +135,32 @@ pub fn partitions_end(head: &[u8]) -> u64 {
 }
 
 /// The `N` bytes at an offset.
-fn array<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
+fn bytes_at<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
     head.get(at..)?.first_chunk().copied()
 }
 
-fn be32(head: &[u8], at: usize) -> Option<u32> {
-    array(head, at).map(u32::from_be_bytes)
+fn read_be32(head: &[u8], at: usize) -> Option<u32> {
+    bytes_at(head, at).map(u32::from_be_bytes)
 }
 
-fn be64(head: &[u8], at: usize) -> Option<u64> {
-    array(head, at).map(u64::from_be_bytes)
+fn read_be64(head: &[u8], at: usize) -> Option<u64> {
+    bytes_at(head, at).map(u64::from_be_bytes)
 }
 
-fn le32(head: &[u8], at: usize) -> Option<u32> {
-    array(head, at).map(u32::from_le_bytes)
+fn read_le32(head: &[u8], at: usize) -> Option<u32> {
+    bytes_at(head, at).map(u32::from_le_bytes)
 }
 
-fn le64(head: &[u8], at: usize) -> Option<u64> {
-    array(head, at).map(u64::from_le_bytes)
+fn read_le64(head: &[u8], at: usize) -> Option<u64> {
+    bytes_at(head, at).map(u64::from_le_bytes)
 }
 
 /// Whether those bytes are at that offset.
-fn has(head: &[u8], at: usize, magic: &[u8]) -> bool {
+fn has_bytes(head: &[u8], at: usize, magic: &[u8]) -> bool {
     head.get(at..).is_some_and(|rest| rest.starts_with(magic))
 }
 
 /// Whether those bytes are anywhere in it.
-fn holds(text: &[u8], word: &[u8]) -> bool {
+fn contains_bytes(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }

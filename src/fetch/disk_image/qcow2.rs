@@ -2,7 +2,7 @@
 //! QEMU's own driver sets (block/qcow2.c).
 
 use super::foreign::MADE_WHOLE;
-use super::{array, be32, be64, has};
+use super::{bytes_at, has_bytes, read_be32, read_be64};
 use foundry_core::units::Bytes;
 
 const MAGIC: &[u8] = b"QFI\xfb";
@@ -94,11 +94,11 @@ pub enum HeaderError {
 
 /// Whether it says that it is qcow2. Version 1 is another format, with another header.
 pub(super) fn is_qcow2(head: &[u8]) -> bool {
-    has(head, 0, MAGIC) && be32(head, 4) != Some(1)
+    has_bytes(head, 0, MAGIC) && read_be32(head, 4) != Some(1)
 }
 
 /// Reads a header of version 2, which ends at byte 72, or 3.
-pub(super) fn read(head: &[u8]) -> Result<Qcow2, HeaderError> {
+pub(super) fn parse_header(head: &[u8]) -> Result<Qcow2, HeaderError> {
     let version = u32_at(head, 4)?;
     if version != 2 && version != 3 {
         return Err(HeaderError::Version(version));
@@ -114,13 +114,13 @@ pub(super) fn read(head: &[u8]) -> Result<Qcow2, HeaderError> {
         backing_file: backing_file(head, cluster_size)?,
         external_data: features & EXTERNAL_DATA != 0,
         data_file: extensions.data_file,
-        encryption: encryption(u32_at(head, 32)?),
+        encryption: parse_encryption(u32_at(head, 32)?),
         dirty: features & DIRTY != 0,
         corrupt: features & CORRUPT != 0,
         zstd: is_zstd(head, length, features)?,
         extended_l2: features & EXTENDED_L2 != 0,
         snapshots: u32_at(head, 60)?,
-        unknown_features: unknown(features, &extensions.feature_names),
+        unknown_features: unknown_features(features, &extensions.feature_names),
     })
 }
 
@@ -144,7 +144,7 @@ fn header_length(head: &[u8], version: u32, cluster_size: u64) -> Result<u32, He
     if version == 3 && !(104..=cluster_size).contains(&u64::from(length)) {
         return Err(HeaderError::Length(length));
     }
-    match be32(head, 96).filter(|order| version == 3 && *order > 6) {
+    match read_be32(head, 96).filter(|order| version == 3 && *order > 6) {
         Some(order) => Err(HeaderError::RefcountOrder(order)),
         None if head.len() < length as usize => Err(HeaderError::Truncated),
         None => Ok(length),
@@ -153,7 +153,7 @@ fn header_length(head: &[u8], version: u32, cluster_size: u64) -> Result<u32, He
 
 /// The bit and the field must say the same.
 fn is_zstd(head: &[u8], length: u32, features: u64) -> Result<bool, HeaderError> {
-    let kind = if length > 104 { array::<1>(head, 104).ok_or(HeaderError::Truncated)?[0] } else { 0 };
+    let kind = if length > 104 { bytes_at::<1>(head, 104).ok_or(HeaderError::Truncated)?[0] } else { 0 };
     match (kind, features & COMPRESSION_TYPE != 0) {
         (0, false) => Ok(false),
         (1, true) => Ok(true),
@@ -172,7 +172,7 @@ fn backing_file(head: &[u8], cluster_size: u64) -> Result<Option<String>, Header
     String::from_utf8(name.to_vec()).map(Some).map_err(|_| HeaderError::BackingName)
 }
 
-fn encryption(method: u32) -> Option<Encryption> {
+fn parse_encryption(method: u32) -> Option<Encryption> {
     match method {
         0 => None,
         1 => Some(Encryption::Aes),
@@ -181,7 +181,7 @@ fn encryption(method: u32) -> Option<Encryption> {
     }
 }
 
-fn unknown(features: u64, names: &[(u8, String)]) -> Vec<(u8, Option<String>)> {
+fn unknown_features(features: u64, names: &[(u8, String)]) -> Vec<(u8, Option<String>)> {
     let bits = (0..64).filter(|bit| (features & !KNOWN) >> bit & 1 == 1);
     bits.map(|bit| (bit, names.iter().find(|(of, _)| *of == bit).map(|(_, name)| name.clone()))).collect()
 }
@@ -200,7 +200,7 @@ impl Extensions {
         let end = usize::try_from(cluster_size).unwrap_or(usize::MAX).min(head.len());
         let mut rest = head.get(header_length as usize..end).unwrap_or_default();
         let mut found = Self::default();
-        while let (Some(kind), Some(length)) = (be32(rest, 0), be32(rest, 4)) {
+        while let (Some(kind), Some(length)) = (read_be32(rest, 0), read_be32(rest, 4)) {
             let length = length as usize;
             let Some(data) = rest.get(8..).and_then(|data| data.get(..length)).filter(|_| kind != END) else {
                 break;
@@ -229,15 +229,15 @@ fn feature_names(table: &[u8]) -> Vec<(u8, String)> {
 }
 
 fn u32_at(head: &[u8], at: usize) -> Result<u32, HeaderError> {
-    be32(head, at).ok_or(HeaderError::Truncated)
+    read_be32(head, at).ok_or(HeaderError::Truncated)
 }
 
 fn u64_at(head: &[u8], at: usize) -> Result<u64, HeaderError> {
-    be64(head, at).ok_or(HeaderError::Truncated)
+    read_be64(head, at).ok_or(HeaderError::Truncated)
 }
 
 impl Qcow2 {
-    pub(super) fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal_text(&self) -> Option<String> {
         if let Some(file) = &self.backing_file {
             return Some(format!("it is an overlay on {file:?}; {MADE_WHOLE}"));
         }
@@ -246,12 +246,12 @@ impl Qcow2 {
             return Some(format!("its data lies in another file{named}; {MADE_WHOLE}"));
         }
         if let Some(method) = self.encryption {
-            return Some(method.refusal());
+            return Some(method.refusal_text());
         }
-        self.broken().or_else(|| self.too_new())
+        self.damage_text().or_else(|| self.unknown_features_text())
     }
 
-    fn broken(&self) -> Option<String> {
+    fn damage_text(&self) -> Option<String> {
         if self.corrupt {
             return Some("QEMU marked it corrupt; see qemu-img check".into());
         }
@@ -262,7 +262,7 @@ impl Qcow2 {
         (self.virtual_size == Bytes(0)).then(|| "its disk has no bytes".into())
     }
 
-    fn too_new(&self) -> Option<String> {
+    fn unknown_features_text(&self) -> Option<String> {
         let named = |(bit, name): &(u8, Option<String>)| match name {
             Some(name) => format!("{bit} ({name:?})"),
             None => bit.to_string(),
@@ -273,7 +273,7 @@ impl Qcow2 {
         })
     }
 
-    pub(super) fn note(&self, qemu: u32) -> Option<String> {
+    pub(super) fn note_text(&self, qemu: u32) -> Option<String> {
         let from = |version: u32, what: &str| (qemu < version).then(|| what.to_owned());
         let zstd = "it is compressed with zstd, which QEMU reads from 5.1 on";
         let zstd = self.zstd.then(|| from(5_001_000, zstd)).flatten();
@@ -290,7 +290,7 @@ impl Qcow2 {
 }
 
 impl Encryption {
-    fn refusal(self) -> String {
+    fn refusal_text(self) -> String {
         let method = match self {
             Self::Aes => "QEMU's old AES method".to_owned(),
             Self::Luks => "LUKS".to_owned(),

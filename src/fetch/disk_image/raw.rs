@@ -3,7 +3,7 @@
 //! MBR: code up to byte 440, four partition entries from 446, the signature `55 aa` at 510. GPT: the header
 //! "EFI PART" in the second sector, of 512 or 4096 bytes (UEFI specification 2.10, chapter 5).
 
-use super::{array, has, le32, le64};
+use super::{bytes_at, has_bytes, read_le32, read_le64};
 
 /// Whether a firmware would find something to start or to partition by.
 pub(super) fn is_bootable(head: &[u8]) -> bool {
@@ -14,15 +14,15 @@ pub(super) fn is_bootable(head: &[u8]) -> bool {
 pub(super) fn least_length(head: &[u8]) -> u64 {
     for sector in [512, 4096] {
         if has_gpt(head, sector) {
-            let last = le64(head, sector + 32).unwrap_or_default();
+            let last = read_le64(head, sector + 32).unwrap_or_default();
             return last.saturating_add(1).saturating_mul(sector as u64);
         }
     }
-    if !has(head, 510, &[0x55, 0xaa]) {
+    if !has_bytes(head, 510, &[0x55, 0xaa]) {
         return 0;
     }
     let end = |at: usize| {
-        let place = |at| u64::from(le32(head, at).unwrap_or_default());
+        let place = |at| u64::from(read_le32(head, at).unwrap_or_default());
         if is_partition(head, at) { (place(at + 8) + place(at + 12)) * 512 } else { 0 }
     };
     (0..4).map(|i| end(446 + 16 * i)).max().unwrap_or_default()
@@ -31,22 +31,22 @@ pub(super) fn least_length(head: &[u8]) -> u64 {
 /// A signature alone is what partitioning tools leave on a disk with nothing on it.
 fn has_boot_sector(head: &[u8]) -> bool {
     let has_code = || head.iter().take(440).any(|byte| *byte != 0);
-    has(head, 510, &[0x55, 0xaa]) && (has_code() || (0..4).any(|i| is_partition(head, 446 + 16 * i)))
+    has_bytes(head, 510, &[0x55, 0xaa]) && (has_code() || (0..4).any(|i| is_partition(head, 446 + 16 * i)))
 }
 
 /// Whether the entry says of a part of the disk that it is a partition: `00` or `80`, a type, a beginning
 /// behind the table itself, a length.
 fn is_partition(head: &[u8], at: usize) -> bool {
-    let kind = array::<1>(head, at + 4) != Some([0]);
-    let place = || le32(head, at + 8) > Some(0) && le32(head, at + 12) > Some(0);
-    matches!(array(head, at), Some([0x00 | 0x80])) && kind && place()
+    let kind = bytes_at::<1>(head, at + 4) != Some([0]);
+    let place = || read_le32(head, at + 8) > Some(0) && read_le32(head, at + 12) > Some(0);
+    matches!(bytes_at(head, at), Some([0x00 | 0x80])) && kind && place()
 }
 
 /// The header says where it lies itself, which is block 1.
 fn has_gpt(head: &[u8], sector: usize) -> bool {
-    let length = le32(head, sector + 12).unwrap_or_default();
-    has(head, sector, b"EFI PART")
+    let length = read_le32(head, sector + 12).unwrap_or_default();
+    has_bytes(head, sector, b"EFI PART")
         && (92..=4096).contains(&length)
-        && le64(head, sector + 24) == Some(1)
-        && le64(head, sector + 72).is_some_and(|entries| entries > 1)
+        && read_le64(head, sector + 24) == Some(1)
+        && read_le64(head, sector + 72).is_some_and(|entries| entries > 1)
 }

@@ -4,6 +4,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 /// Basic authentication (RFC 7617).
-pub(super) fn basic(user: &[u8], password: &[u8]) -> String {
+pub(super) fn basic_header(user: &[u8], password: &[u8]) -> String {
     format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat()))
 }

@@ -1,10 +1,10 @@
 //! A checksum as a user gives it: a digest, or the place of a checksum file.
 
-use super::checksum_file::{ChecksumFile, Wanted};
+use super::checksum_file::{ChecksumFile, WantedImage};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::location::Location;
-use super::{Check, Options, open};
+use super::{DigestCheck, TransferOptions, open_location};
 
 /// A digest that is given or is to be looked up: `sha256:…`, `sha512:…`, bare digits, or the path or the address of
 /// a checksum file.
@@ -79,14 +79,14 @@ fn is_word(text: &str) -> bool {
 pub fn expected_digest(
     expected: &Expected,
     image: &Location,
-    options: Options<'_>,
+    options: TransferOptions<'_>,
 ) -> Result<Digest, TransferError> {
     let list = match expected {
         Expected::Digest(digest) => return Ok(digest.clone()),
         Expected::ListedIn(list) => list,
     };
-    let options = Options { check: &Check::Nothing, cache: None, ..options };
-    let lines = ChecksumFile::read(open(list, options)?.content, &list.to_string())?;
+    let options = TransferOptions { check: &DigestCheck::Nothing, cache: None, ..options };
+    let lines = ChecksumFile::read(open_location(list, options)?.content, &list.to_string())?;
     let Some(name) = image.file_name() else {
         let message = format!("there is no name by which to find {image} in a checksum file");
         return Err(TransferError::new(Reason::Input, message).hint("give its digest itself"));
@@ -94,7 +94,7 @@ pub fn expected_digest(
     let extension =
         list.file_name().and_then(|list| list.strip_prefix(&name)?.strip_prefix('.').map(str::to_owned));
     let beside = extension.is_some_and(|extension| is_word(&extension));
-    let (below, path) = (image.below_folder_of(list), image.whole_path().unwrap_or(name));
-    let wanted = Wanted { below: below.as_deref(), path: &path };
+    let (below, path) = (image.relative_to_list(list), image.whole_path().unwrap_or(name));
+    let wanted = WantedImage { below: below.as_deref(), path: &path };
     if beside { lines.digest_beside(wanted) } else { lines.digest_for(wanted) }
 }

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use super::checksum_line::{self, Line};
+use super::checksum_line::{self, ChecksumLine};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::hash_name::HashName;
@@ -23,13 +23,13 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub struct ChecksumFile {
     /// Its name in messages.
     from: String,
-    entries: Vec<Entry>,
+    entries: Vec<ListedDigest>,
     /// A hash function of which there are digests that nothing can be checked by.
     other: Option<HashName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct ListedDigest {
     /// `None` for a bare digest.
     name: Option<String>,
     digest: Digest,
@@ -37,7 +37,7 @@ struct Entry {
 
 /// By what an image is looked for in a checksum file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct WantedImage<'a> {
     /// Its path from the folder that the list is in, where it is below that.
     pub below: Option<&'a str>,
     /// As much as is known of its path, with the name at its end.
@@ -55,11 +55,11 @@ impl ChecksumFile {
         let limit = MAX_BYTES as u64 + 1;
         stream.take(limit).read_to_end(&mut bytes).map_err(|e| TransferError::from_io(e, from))?;
         if bytes.len() > MAX_BYTES {
-            return Err(useless(from, "it is larger than 1 MiB"));
+            return Err(not_a_list_error(from, "it is larger than 1 MiB"));
         }
-        let parsed = Self::parse(&decoded(&bytes), from);
+        let parsed = Self::parse(&decode_text(&bytes), from);
         if parsed.entries.is_empty() {
-            return Err(useless(from, &parsed.nothing_to_check_by()));
+            return Err(not_a_list_error(from, &parsed.no_digest_text()));
         }
         Ok(parsed)
     }
@@ -69,32 +69,34 @@ impl ChecksumFile {
         let mut file = Self { from: from.to_owned(), entries: Vec::new(), other: None };
         let mut heading = HashName::in_list_name(list_name(from));
         let mut next_name = None;
-        for line in unsigned(text) {
-            match checksum_line::read(line) {
-                Line::Digest { name, digest, function } => {
+        for line in strip_signature(text) {
+            match checksum_line::parse_line(line) {
+                ChecksumLine::Digest { name, digest, function } => {
                     let name = name.or_else(|| next_name.take());
                     let told = function.or_else(|| heading.clone()).filter(|f| f.may_have(&digest));
                     match told {
                         Some(other @ HashName::Other(_)) => file.other = Some(other),
-                        _ => file.entries.push(Entry { name: name.map(|name| plain_name(&name)), digest }),
+                        _ => file
+                            .entries
+                            .push(ListedDigest { name: name.map(|name| plain_name(&name)), digest }),
                     }
                 }
-                Line::NameOfLast(name) => {
-                    if let Some(Entry { name: last @ None, .. }) = file.entries.last_mut() {
+                ChecksumLine::NameOfLast(name) => {
+                    if let Some(ListedDigest { name: last @ None, .. }) = file.entries.last_mut() {
                         *last = Some(name.to_owned());
                     }
                 }
-                Line::Heading { function, name } => {
+                ChecksumLine::Heading { function, name } => {
                     heading = Some(function);
                     next_name = name.map(str::to_owned);
                 }
-                Line::Nothing => {}
+                ChecksumLine::Nothing => {}
             }
         }
         file
     }
 
-    fn nothing_to_check_by(&self) -> String {
+    fn no_digest_text(&self) -> String {
         let none = "there is no SHA-256 or SHA-512 digest in it";
         match &self.other {
             Some(other) => format!("{none}, but some by {other}, which foundry does not check by"),
@@ -109,7 +111,7 @@ impl ChecksumFile {
     /// [`Reason::Checksum`] where it is not listed, with the names that are near, and where it is listed twice with
     /// different digests.
     pub fn digest_of(&self, name: &str) -> Result<Digest, TransferError> {
-        self.digest_for(Wanted { below: None, path: name })
+        self.digest_for(WantedImage { below: None, path: name })
     }
 
     /// The strongest digest that is listed for an image: under its path from the list's folder; else under its bare
@@ -117,22 +119,22 @@ impl ChecksumFile {
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
-    pub fn digest_for(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
-        if let [Entry { name: None, digest }] = self.entries.as_slice() {
+    pub fn digest_for(&self, wanted: WantedImage<'_>) -> Result<Digest, TransferError> {
+        if let [ListedDigest { name: None, digest }] = self.entries.as_slice() {
             return Ok(digest.clone());
         }
         let name = last_component(wanted.path);
         let named: Vec<(&str, &Digest)> =
             self.entries.iter().filter_map(|entry| Some((entry.name.as_deref()?, &entry.digest))).collect();
-        let mut found = matching(&named, wanted);
+        let mut found = best_matches(&named, wanted);
         if found.is_empty() {
             let plain: Vec<(String, &Digest)> = named.iter().map(|(n, d)| (with_slashes(n), *d)).collect();
             let plain: Vec<(&str, &Digest)> = plain.iter().map(|(n, d)| (n.as_str(), *d)).collect();
-            found = matching(&plain, wanted);
+            found = best_matches(&plain, wanted);
         }
         let strongest = found.iter().map(|digest| digest.algorithm()).max();
         let mut found = found.into_iter().filter(|digest| Some(digest.algorithm()) == strongest);
-        let first = found.next().ok_or_else(|| self.absent(name))?;
+        let first = found.next().ok_or_else(|| self.not_listed_error(name))?;
         if found.any(|other| other != first) {
             return Err(TransferError::new(
                 Reason::Checksum,
@@ -148,23 +150,23 @@ impl ChecksumFile {
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
-    pub fn digest_beside(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
+    pub fn digest_beside(&self, wanted: WantedImage<'_>) -> Result<Digest, TransferError> {
         match self.entries.as_slice() {
             [only] => Ok(only.digest.clone()),
             _ => self.digest_for(wanted),
         }
     }
 
-    fn absent(&self, name: &str) -> TransferError {
+    fn not_listed_error(&self, name: &str) -> TransferError {
         let error = TransferError::new(Reason::Checksum, format!("{} does not list {name:?}", self.from));
-        match self.near(name).as_slice() {
+        match self.similar_names(name).as_slice() {
             [] => error,
             near => error.hint(format!("it lists {}", near.join(", "))),
         }
     }
 
     /// At most three names, the most similar first.
-    fn near(&self, name: &str) -> Vec<String> {
+    fn similar_names(&self, name: &str) -> Vec<String> {
         let names = self.entries.iter().filter_map(|entry| entry.name.as_deref());
         let mut near: Vec<_> = names.map(|listed| (strsim::jaro(listed, name), listed)).collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
@@ -174,12 +176,12 @@ impl ChecksumFile {
     }
 }
 
-fn useless(from: &str, cause: &str) -> TransferError {
+fn not_a_list_error(from: &str, cause: &str) -> TransferError {
     TransferError::new(Reason::Checksum, format!("{from} is not a checksum file")).because(cause)
 }
 
 /// The text of a list: UTF-8, or UTF-16 by its byte order mark, as PowerShell writes it.
-fn decoded(bytes: &[u8]) -> String {
+fn decode_text(bytes: &[u8]) -> String {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
@@ -198,7 +200,7 @@ fn list_name(from: &str) -> &str {
 
 /// The lines that are text: without the armour of a clear-signed message (RFC 9580, 7), which begins with headers and
 /// an empty line, without its dash escapes and its signature.
-fn unsigned(text: &str) -> impl Iterator<Item = &str> {
+fn strip_signature(text: &str) -> impl Iterator<Item = &str> {
     let (mut in_signature, mut in_headers) = (false, false);
     text.lines().filter_map(move |line| {
         if line.starts_with("-----BEGIN PGP SIGNATURE-----") {
@@ -214,7 +216,7 @@ fn unsigned(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The digests of the names that fit best.
-fn matching<'a>(named: &[(&str, &'a Digest)], wanted: Wanted<'_>) -> Vec<&'a Digest> {
+fn best_matches<'a>(named: &[(&str, &'a Digest)], wanted: WantedImage<'_>) -> Vec<&'a Digest> {
     let by = |matches: &dyn Fn(&str) -> bool| -> Vec<&'a Digest> {
         named.iter().filter(|(name, _)| matches(name)).map(|(_, digest)| *digest).collect()
     };

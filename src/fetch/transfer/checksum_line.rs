@@ -5,7 +5,7 @@ use super::hash_name::HashName;
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(super) enum ChecksumLine<'a> {
     /// A digest, the name that it is listed for, and the function that the line itself names.
     Digest { name: Option<String>, digest: Digest, function: Option<HashName> },
     /// The name that belongs to the digest before (`Get-FileHash | Format-List`).
@@ -17,88 +17,88 @@ pub(super) enum Line<'a> {
 }
 
 /// Reads a line without its end. A backslash in front of it says that its name is escaped.
-pub(super) fn read(line: &str) -> Line<'_> {
+pub(super) fn parse_line(line: &str) -> ChecksumLine<'_> {
     let line = line.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
     // What a comment says is about no file, but it may say what the next lines are.
     if line.starts_with(['#', ';']) {
-        return without_digest(line);
+        return parse_without_digest(line);
     }
     let (escaped, plain) = line.strip_prefix('\\').map_or((false, line), |rest| (true, rest));
     let found = split_bsd(plain)
         .or_else(|| split_gnu(plain, None))
         .or_else(|| split_named_function(plain))
         .or_else(|| split_name_first(plain))
-        .or_else(|| spaced_digest(plain));
-    let Some(Found { name, digest, function }) = found else { return without_digest(plain) };
+        .or_else(|| parse_spaced_digest(plain));
+    let Some(ParsedLine { name, digest, function }) = found else { return parse_without_digest(plain) };
     let name = match name {
-        Some(name) if escaped => match unescaped(name) {
+        Some(name) if escaped => match unescape_name(name) {
             Some(name) => Some(name),
-            None => return Line::Nothing,
+            None => return ChecksumLine::Nothing,
         },
         name => name.map(str::to_owned),
     };
-    Line::Digest { name, digest, function }
+    ChecksumLine::Digest { name, digest, function }
 }
 
-struct Found<'a> {
+struct ParsedLine<'a> {
     name: Option<&'a str>,
     digest: Digest,
     function: Option<HashName>,
 }
 
 /// `SHA256 (name) = HEX`; OpenSSL leaves the blanks out, version 3 says `SHA2-256`, and others `SHA-256`.
-fn split_bsd(line: &str) -> Option<Found<'_>> {
+fn split_bsd(line: &str) -> Option<ParsedLine<'_>> {
     let (function, rest) = line.split_once('(')?;
-    let function = HashName::of(function.trim())?;
+    let function = HashName::parse(function.trim())?;
     let (name, hex) = rest.rsplit_once(')')?;
     let digest = Digest::from_hex(hex.trim_start().strip_prefix('=')?.trim())?;
-    Some(Found { name: Some(name), digest, function: Some(function) })
+    Some(ParsedLine { name: Some(name), digest, function: Some(function) })
 }
 
 /// `HEX  name` and `HEX *name`, or a digest alone: `HEX`, and `HEX  -`, which sha256sum makes of its input.
-fn split_gnu(line: &str, function: Option<HashName>) -> Option<Found<'_>> {
+fn split_gnu(line: &str, function: Option<HashName>) -> Option<ParsedLine<'_>> {
     let end = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
     let (hex, rest) = line.split_at(end);
     let digest = Digest::from_hex(hex)?;
-    let Some(first) = rest.chars().next() else { return Some(Found { name: None, digest, function }) };
+    let Some(first) = rest.chars().next() else { return Some(ParsedLine { name: None, digest, function }) };
     if !first.is_whitespace() {
         return None;
     }
     // The second character says text or binary mode; who leaves it out has one blank or a tab.
     let behind = &rest[first.len_utf8()..];
     let name = behind.strip_prefix([' ', '*']).unwrap_or(behind);
-    Some(Found { name: Some(name).filter(|name| !matches!(*name, "" | "-")), digest, function })
+    Some(ParsedLine { name: Some(name).filter(|name| !matches!(*name, "" | "-")), digest, function })
 }
 
 /// `sha256:HEX  name`, and the rows of PowerShell's `Get-FileHash`: `SHA256   HEX   C:\name`.
-fn split_named_function(line: &str) -> Option<Found<'_>> {
+fn split_named_function(line: &str) -> Option<ParsedLine<'_>> {
     let (word, rest) = line.split_once(|c: char| c == ':' || c == '=' || c.is_whitespace())?;
-    let function = HashName::of(word)?;
+    let function = HashName::parse(word)?;
     let found = split_gnu(rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace()), Some(function))?;
     // A table is filled up with blanks.
-    Some(Found { name: found.name.map(str::trim), ..found })
+    Some(ParsedLine { name: found.name.map(str::trim), ..found })
 }
 
 /// `name: HEX`, `"name": "HEX"`, `name = sha256:HEX`. Where a function stands for the name there is none.
-fn split_name_first(line: &str) -> Option<Found<'_>> {
+fn split_name_first(line: &str) -> Option<ParsedLine<'_>> {
     let quotes: &[char] = &['"', '\'', ',', '`'];
     let line = line.trim_end().trim_end_matches(quotes);
     let start = line.rfind(|c: char| !c.is_ascii_hexdigit()).map_or(0, |at| at + 1);
     let digest = Digest::from_hex(line.get(start..)?)?;
-    let (before, function) = tagged(line[..start].trim_end_matches(quotes));
+    let (before, function) = split_tag(line[..start].trim_end_matches(quotes));
     let name = before.trim_end().strip_suffix([':', '='])?.trim().trim_matches(quotes);
-    if let Some(function) = HashName::of(name) {
-        return Some(Found { name: None, digest, function: Some(function) });
+    if let Some(function) = HashName::parse(name) {
+        return Some(ParsedLine { name: None, digest, function: Some(function) });
     }
     let name = Some(name).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("hash"));
-    Some(Found { name, digest, function })
+    Some(ParsedLine { name, digest, function })
 }
 
 /// What stands before a digest, without the function's tag: `name = sha256:`.
-fn tagged(before: &str) -> (&str, Option<HashName>) {
+fn split_tag(before: &str) -> (&str, Option<HashName>) {
     let plain = before.trim_end_matches(':');
     let at = plain.rfind(|c: char| c.is_whitespace() || "\"'=".contains(c)).map_or(0, |at| at + 1);
-    match HashName::of(&plain[at..]) {
+    match HashName::parse(&plain[at..]) {
         Some(function) if plain.len() < before.len() && at > 0 => {
             (plain[..at].trim_end_matches(['"', '\'']), Some(function))
         }
@@ -107,36 +107,36 @@ fn tagged(before: &str) -> (&str, Option<HashName>) {
 }
 
 /// `e3 b0 c4 …`, as certutil of older Windows writes a digest.
-fn spaced_digest(line: &str) -> Option<Found<'_>> {
+fn parse_spaced_digest(line: &str) -> Option<ParsedLine<'_>> {
     let pairs: Vec<&str> = line.split_whitespace().collect();
     let digest = Digest::from_hex(&pairs.concat()).filter(|_| pairs.iter().all(|pair| pair.len() == 2))?;
-    Some(Found { name: None, digest, function: None })
+    Some(ParsedLine { name: None, digest, function: None })
 }
 
-fn without_digest(line: &str) -> Line<'_> {
+fn parse_without_digest(line: &str) -> ChecksumLine<'_> {
     let line = line.trim();
     if let Some((key, value)) = line.split_once(':')
         && key.trim().eq_ignore_ascii_case("path")
         && !value.trim().is_empty()
     {
-        return Line::NameOfLast(value.trim());
+        return ChecksumLine::NameOfLast(value.trim());
     }
-    let (heading, name) = certutil(line).map_or((line, None), |(head, name)| (head, Some(name)));
+    let (heading, name) = split_certutil(line).map_or((line, None), |(head, name)| (head, Some(name)));
     match HashName::in_heading(heading) {
-        Some(function) => Line::Heading { function, name },
-        None => Line::Nothing,
+        Some(function) => ChecksumLine::Heading { function, name },
+        None => ChecksumLine::Nothing,
     }
 }
 
 /// `SHA256 hash of disk.qcow2:`; older ones say `hash of file`.
-fn certutil(line: &str) -> Option<(&str, &str)> {
+fn split_certutil(line: &str) -> Option<(&str, &str)> {
     let (function, rest) = line.strip_suffix(':')?.split_once(" hash of ")?;
-    HashName::of(function)?;
+    HashName::parse(function)?;
     Some((function, rest.strip_prefix("file ").unwrap_or(rest)))
 }
 
 /// coreutils' escapes, of the characters that would break the line.
-fn unescaped(name: &str) -> Option<String> {
+fn unescape_name(name: &str) -> Option<String> {
     let mut out = String::new();
     let mut chars = name.chars();
     while let Some(c) = chars.next() {

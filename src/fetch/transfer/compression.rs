@@ -2,11 +2,11 @@
 
 use super::location::Location;
 use foundry_core::error::{Advice, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// A format of compressed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum CompressionFormat {
     /// gzip.
     Gzip,
     /// xz.
@@ -17,7 +17,7 @@ pub enum Format {
     Bzip2,
 }
 
-impl Format {
+impl CompressionFormat {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Format {
     }
 
     /// The format of which these are the first bytes; six are enough.
-    pub fn of(head: &[u8]) -> Option<Self> {
+    pub fn detect(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
@@ -41,7 +41,7 @@ impl Format {
 
     /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
     /// difference.
-    pub fn stem(self, name: &str) -> &str {
+    pub fn strip_extension(self, name: &str) -> &str {
         let extensions: &[&str] = match self {
             Self::Gzip => &[".gz"],
             Self::Xz => &[".xz"],
@@ -57,15 +57,15 @@ impl Format {
 }
 
 /// The commands that unpack it without foundry's limits, and import it.
-pub(super) fn unpacking_command(format: Format, name: &str) -> Advice {
+pub(super) fn unpacking_command(format: CompressionFormat, name: &str) -> Advice {
     let program = match format {
-        Format::Gzip => "gunzip -c",
-        Format::Xz => "xz -dc",
-        Format::Zstd => "zstd -dc --long=31",
-        Format::Bzip2 => "bunzip2 -c",
+        CompressionFormat::Gzip => "gunzip -c",
+        CompressionFormat::Xz => "xz -dc",
+        CompressionFormat::Zstd => "zstd -dc --long=31",
+        CompressionFormat::Bzip2 => "bunzip2 -c",
     };
     let is_file = !name.contains("://") && name != Location::StandardInput.to_string();
-    let file = if is_file { shell_word(name) } else { "FILE".into() };
+    let file = if is_file { quote_for_shell(name) } else { "FILE".into() };
     let import = Verb::ImageImport { file: Some("-".into()), name: Some("NAME".into()), convert: false };
     Advice::from(format!("{program} {file} | ")).run(import)
 }

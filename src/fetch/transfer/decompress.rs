@@ -25,9 +25,9 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::compression::{Format, unpacking_command};
+use super::compression::{CompressionFormat, unpacking_command};
 use super::error::{Reason, TransferError};
-use super::members::Members;
+use super::members::MemberReader;
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
@@ -45,7 +45,7 @@ const INPUT: usize = 128 * 1024;
 const LOOKED_THROUGH: usize = 1 << 20;
 
 /// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
-pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn skippable_frame_length(bytes: &[u8]) -> Option<u64> {
     let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *bytes else { return None };
     Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
 }
@@ -54,7 +54,7 @@ pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
 pub(super) struct Packed<'a> {
     /// Unpacked, or as it was.
     pub(super) content: Box<dyn Content + 'a>,
-    pub(super) format: Option<Format>,
+    pub(super) format: Option<CompressionFormat>,
     /// How many bytes behind the end of the packed data were passed over, at its end.
     pub(super) passed_over: Arc<AtomicU64>,
 }
@@ -64,27 +64,27 @@ pub(super) struct Packed<'a> {
 ///
 /// # Errors
 /// Those of the source while its first bytes are read.
-pub(super) fn unpack<'a, C: Content + 'a>(
+pub(super) fn unpack_content<'a, C: Content + 'a>(
     mut packed: C,
     name: &str,
     verified: bool,
 ) -> io::Result<Packed<'a>> {
     let mut head = Vec::new();
-    let format = look(&mut packed, &mut head)?;
+    let format = detect_compression(&mut packed, &mut head)?;
     let passed_over = Arc::default();
-    let whole = Begun { head: Cursor::new(head), rest: packed };
+    let whole = PeekedContent { head: Cursor::new(head), rest: packed };
     let Some(format) = format else { return Ok(Packed { content: Box::new(whole), format, passed_over }) };
     let packed = BufReader::with_capacity(INPUT, whole);
     let decoder: Box<dyn Read + 'a> = match format {
-        Format::Gzip | Format::Bzip2 => {
-            Box::new(Members::new(packed, format, name, verified, Arc::clone(&passed_over)))
+        CompressionFormat::Gzip | CompressionFormat::Bzip2 => {
+            Box::new(MemberReader::new(packed, format, name, verified, Arc::clone(&passed_over)))
         }
-        Format::Xz => {
+        CompressionFormat::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
         }
-        Format::Zstd => {
+        CompressionFormat::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
@@ -95,43 +95,47 @@ pub(super) fn unpack<'a, C: Content + 'a>(
 }
 
 /// Reads the first bytes into `head`, and tells the format by them.
-fn look(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>> {
+fn detect_compression(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<CompressionFormat>> {
     let mut at = 0_usize;
     loop {
         packed.by_ref().take((at + 8).saturating_sub(head.len()) as u64).read_to_end(head)?;
         let here = head.get(at..).unwrap_or_default();
-        match skippable_frame(here) {
+        match skippable_frame_length(here) {
             Some(length) => at += usize::try_from(length).unwrap_or(LOOKED_THROUGH),
-            None if at == 0 => return Ok(Format::of(here)),
+            None if at == 0 => return Ok(CompressionFormat::detect(here)),
             // Nothing but skippable frames is zstd's nothing.
-            None if here.is_empty() => return Ok(Some(Format::Zstd)),
-            None => return Ok(Format::of(here).filter(|format| *format == Format::Zstd)),
+            None if here.is_empty() => return Ok(Some(CompressionFormat::Zstd)),
+            None => {
+                return Ok(
+                    CompressionFormat::detect(here).filter(|format| *format == CompressionFormat::Zstd)
+                );
+            }
         }
         if at > LOOKED_THROUGH {
-            return Ok(Some(Format::Zstd));
+            return Ok(Some(CompressionFormat::Zstd));
         }
     }
 }
 
 /// Content of which the first bytes are read already.
-struct Begun<C> {
+struct PeekedContent<C> {
     head: Cursor<Vec<u8>>,
     rest: C,
 }
 
-impl<C: Content> Begun<C> {
+impl<C: Content> PeekedContent<C> {
     fn head_is_read(&self) -> bool {
         self.head.position() >= self.head.get_ref().len() as u64
     }
 }
 
-impl<C: Content> Read for Begun<C> {
+impl<C: Content> Read for PeekedContent<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.head_is_read() { self.rest.read(buffer) } else { self.head.read(buffer) }
     }
 }
 
-impl<C: Content> Content for Begun<C> {
+impl<C: Content> Content for PeekedContent<C> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         if self.head_is_read() { self.rest.skip_hole(limit) } else { Ok(0) }
     }
@@ -139,14 +143,14 @@ impl<C: Content> Content for Begun<C> {
 
 struct Unpacked<'a> {
     decoder: Box<dyn Read + 'a>,
-    format: Format,
+    format: CompressionFormat,
     name: String,
 }
 
 impl Unpacked<'_> {
     /// What the decoder found, unless it is what its source said.
-    fn damaged(&self, error: io::Error) -> io::Error {
-        if TransferError::in_io(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
+    fn decode_error(&self, error: io::Error) -> io::Error {
+        if TransferError::find_in(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
         let cause = error.to_string();
@@ -170,7 +174,7 @@ impl Unpacked<'_> {
 
 impl Read for Unpacked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| self.damaged(error))
+        self.decoder.read(buffer).map_err(|error| self.decode_error(error))
     }
 }
 

@@ -27,7 +27,7 @@ impl Algorithm {
     }
 
     /// How many hexadecimal digits a digest has.
-    fn digits(self) -> usize {
+    fn digit_count(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha512 => 128,
@@ -63,13 +63,13 @@ impl Digest {
     /// Bare digits, whose number says which function it was; `None` for anything else.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let algorithm =
-            [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.digits() == digits.len())?;
+            [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.digit_count() == digits.len())?;
         let all = digits.bytes().all(|b| b.is_ascii_hexdigit());
         all.then(|| Self { algorithm, hex: digits.to_ascii_lowercase() })
     }
 
     /// The digest of some bytes.
-    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+    pub fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(bytes);
         hasher.finish()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 /// The sorts of failure that somebody decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl TransferError {
         Self { reason, message: message.into(), cause: None, advice: None }
     }
 
-    pub(crate) fn stopped() -> Self {
+    pub(crate) fn interrupted() -> Self {
         Self::new(Reason::Stopped, "interrupted")
     }
 
@@ -80,9 +80,9 @@ impl TransferError {
 
     /// The same of the address that somebody asked for, which led to the one that failed.
     #[must_use]
-    pub(crate) fn led_from(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
+    pub(crate) fn with_redirect(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
         let there = self.cause.unwrap_or(self.message);
-        let cause = Some(format!("it leads to {at}: {there}"));
+        let cause = Some(format!("it redirects to {at}: {there}"));
         Self { reason: self.reason, message: format!("cannot download {asked}"), cause, advice: self.advice }
     }
 
@@ -100,12 +100,14 @@ impl TransferError {
     pub fn from_io(error: io::Error, what: &str) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(io_cause(&error)),
+            Err(error) => {
+                Self::new(Reason::Local, format!("cannot read {what}")).because(describe_io_error(&error))
+            }
         }
     }
 
     /// The failure that an error of a stream carries, if it does.
-    pub fn in_io(error: &io::Error) -> Option<&Self> {
+    pub fn find_in(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 }

@@ -49,7 +49,7 @@ const LONGEST_HEADING: usize = 5;
 
 impl HashName {
     /// Reads the name of a function, whatever the hyphens and capitals: `SHA256`, `sha-256`, `SHA2-256`.
-    pub(super) fn of(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         let lower = word.to_ascii_lowercase();
         let plain: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
         let end = ENDS.iter().find_map(|end| plain.strip_suffix(end));
@@ -73,7 +73,7 @@ impl HashName {
         if words.count() > LONGEST_HEADING && !line.trim_end().ends_with(':') {
             return None;
         }
-        only(names_in(line))
+        single_name(names_in(line))
     }
 
     /// The function that a list's own name tells: `SHA256SUMS`, `b2sums.txt`, `disk.qcow2.sha3-256`.
@@ -106,7 +106,7 @@ fn names_in(text: &str) -> Vec<HashName> {
     let (mut names, mut at) = (Vec::new(), 0);
     while at < words.len() {
         let named =
-            |count: usize| HashName::of(&words.get(at..at + count)?.concat()).map(|name| (name, count));
+            |count: usize| HashName::parse(&words.get(at..at + count)?.concat()).map(|name| (name, count));
         let found = (1..=3).rev().find_map(named);
         at += found.as_ref().map_or(1, |(_, count)| *count);
         names.extend(found.map(|(name, _)| name));
@@ -114,7 +114,7 @@ fn names_in(text: &str) -> Vec<HashName> {
     names
 }
 
-fn only(mut names: Vec<HashName>) -> Option<HashName> {
+fn single_name(mut names: Vec<HashName>) -> Option<HashName> {
     let first = names.pop()?;
     names.iter().all(|name| *name == first).then_some(first)
 }
@@ -134,7 +134,7 @@ impl fmt::Display for HashName {
 mod tests {
     use super::*;
 
-    fn other(name: &str) -> Option<HashName> {
+    fn other_function(name: &str) -> Option<HashName> {
         Some(HashName::Other(name.into()))
     }
 
@@ -150,9 +150,9 @@ mod tests {
             ("### SHA2-256 checksums", SHA256),
             ("[sha 512]", SHA512),
             ("# The digests of all images by SHA-256 are these:", SHA256),
-            ("# BLAKE2B HASH", other("blake2b")),
-            ("# SHA3-256", other("sha3256")),
-            ("SHA512/256 digests", other("sha512256")),
+            ("# BLAKE2B HASH", other_function("blake2b")),
+            ("# SHA3-256", other_function("sha3256")),
+            ("SHA512/256 digests", other_function("sha512256")),
             ("# check them with sha256sum -c of coreutils", None),
             ("# SHA256 and BLAKE2", None),
             ("# images of 2025", None),
@@ -167,11 +167,11 @@ mod tests {
             ("SHA256SUMS", SHA256),
             ("sha512sum.txt", SHA512),
             ("disk-b2.qcow2.sha256", SHA256),
-            ("b2sums.txt", other("b2")),
-            ("disk.qcow2.b2", other("b2")),
-            ("disk.qcow2.blake2b", other("blake2b")),
-            ("SHA3-256SUMS", other("sha3256")),
-            ("disk.sha3", other("sha3")),
+            ("b2sums.txt", other_function("b2")),
+            ("disk.qcow2.b2", other_function("b2")),
+            ("disk.qcow2.blake2b", other_function("blake2b")),
+            ("SHA3-256SUMS", other_function("sha3256")),
+            ("disk.sha3", other_function("sha3")),
             ("CHECKSUM", None),
         ] {
             assert_eq!(HashName::in_list_name(name), function, "{name}");

@@ -1,19 +1,20 @@
 //! The login for a download, from a file or a variable: a URL would show it in the process list.
 
-use super::basic_auth::basic;
-use super::location::{Location, Url};
-use super::netrc::{Entry, entries};
+use super::basic_auth::basic_header;
+use super::location::Location;
+use super::netrc::{NetrcEntry, parse_netrc};
+use super::url::Url;
 
 /// The login for a server. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Login(Kind);
+pub struct Login(LoginKind);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Kind {
+enum LoginKind {
     /// For the server that is named with it: the value of the header `Authorization`.
     One(String),
     /// For each host its own, as netrc has them.
-    Hosts(Vec<Entry>),
+    Hosts(Vec<NetrcEntry>),
 }
 
 impl Login {
@@ -27,47 +28,49 @@ impl Login {
         if text.is_empty() {
             return Err("is empty");
         }
-        if let Some(entries) = entries(text)? {
-            return Ok(Self(Kind::Hosts(entries)));
+        if let Some(entries) = parse_netrc(text)? {
+            return Ok(Self(LoginKind::Hosts(entries)));
         }
         if text.contains(char::is_control) {
             return Err("has more than one line, or control characters");
         }
         let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
         if first.eq_ignore_ascii_case("bearer") {
-            return token(rest.trim());
+            return token_login(rest.trim());
         }
         match text.split_once(':') {
-            Some((user, password)) => Ok(Self(Kind::One(basic(user.as_bytes(), password.as_bytes())))),
-            None => token(text),
+            Some((user, password)) => {
+                Ok(Self(LoginKind::One(basic_header(user.as_bytes(), password.as_bytes()))))
+            }
+            None => token_login(text),
         }
     }
 
     /// Whether it says itself for which hosts it is.
     pub fn names_hosts(&self) -> bool {
-        matches!(self.0, Kind::Hosts(_))
+        matches!(self.0, LoginKind::Hosts(_))
     }
 
     /// What an address is asked with. One that holds a login keeps it, and one for one server goes to no other: such a
     /// login is for `to` alone.
     fn header_for(&self, url: &Url, to: &Location) -> Option<String> {
         match &self.0 {
-            Kind::One(header) => {
+            LoginKind::One(header) => {
                 matches!(to, Location::Url(to) if to.is_same_server(url)).then(|| header.clone())
             }
-            Kind::Hosts(entries) => {
-                let host = url.host()?;
+            LoginKind::Hosts(entries) => {
+                let host = url.host_name()?;
                 let is_for =
-                    |entry: &&Entry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
+                    |entry: &&NetrcEntry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
                 let entry = entries.iter().find(is_for)?;
-                Some(basic(entry.user.as_bytes(), entry.password.as_bytes()))
+                Some(basic_header(entry.user.as_bytes(), entry.password.as_bytes()))
             }
         }
     }
 
     /// Gives it to a location that is to be asked with it, where `to` is the one that the user named.
     #[must_use]
-    pub fn given_to(&self, location: Location, to: &Location) -> Location {
+    pub fn apply_to(&self, location: Location, to: &Location) -> Location {
         match location {
             Location::Url(url) if !url.has_login() => {
                 let header = self.header_for(&url, to);
@@ -85,23 +88,23 @@ impl std::fmt::Debug for Login {
 }
 
 /// A token as a header can carry it.
-fn token(token: &str) -> Result<Login, &'static str> {
+fn token_login(token: &str) -> Result<Login, &'static str> {
     if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
         return Err("is neither USER:PASSWORD nor a token");
     }
-    Ok(Login(Kind::One(format!("Bearer {token}"))))
+    Ok(Login(LoginKind::One(format!("Bearer {token}"))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Location {
+    fn location(text: &str) -> Location {
         text.parse().unwrap()
     }
 
-    fn sent(login: &str, url: &str, to: &str) -> Option<String> {
-        match Login::parse(login).unwrap().given_to(at(url), &at(to)) {
+    fn sent_header(login: &str, url: &str, to: &str) -> Option<String> {
+        match Login::parse(login).unwrap().apply_to(location(url), &location(to)) {
             Location::Url(url) => url.authorization().map(str::to_owned),
             _ => None,
         }
@@ -119,7 +122,7 @@ mod tests {
             // A space is part of a password.
             ("me:two words", "Basic bWU6dHdvIHdvcmRz"),
         ] {
-            assert_eq!(sent(text, url, url).as_deref(), Some(header), "{text}");
+            assert_eq!(sent_header(text, url, url).as_deref(), Some(header), "{text}");
         }
         for bad in ["", " \n", "Bearer ", "two words", "a:b\nc:d", "tökén", "Bearer a\u{1b}"] {
             let told = Login::parse(bad).unwrap_err();
@@ -131,20 +134,27 @@ mod tests {
     #[test]
     fn one_login_goes_to_the_named_server_alone() {
         let to = "https://example.org/a";
-        assert!(sent("me:pw", "https://EXAMPLE.org:443/SUMS", to).is_some());
+        assert!(sent_header("me:pw", "https://EXAMPLE.org:443/SUMS", to).is_some());
         for other in
             ["http://example.org/a", "https://example.org:444/a", "https://a.example.org/", "file:///a"]
         {
-            assert_eq!(sent("me:pw", other, to), None, "{other}");
+            assert_eq!(sent_header("me:pw", other, to), None, "{other}");
         }
-        assert_eq!(sent("me:pw", "https://u:p@example.org/a", to).as_deref(), Some("Basic dTpw"), "its own");
+        assert_eq!(
+            sent_header("me:pw", "https://u:p@example.org/a", to).as_deref(),
+            Some("Basic dTpw"),
+            "its own"
+        );
     }
 
     #[test]
     fn each_host_has_its_own() {
         let netrc = "machine a.example login me password pw\ndefault login any password one\n";
-        assert_eq!(sent(netrc, "https://A.example:8443/x", "https://b/").as_deref(), Some("Basic bWU6cHc="));
-        assert_eq!(sent(netrc, "https://b/x", "https://c/").as_deref(), Some("Basic YW55Om9uZQ=="));
-        assert_eq!(sent("machine a login me password pw", "https://b/x", "https://b/"), None);
+        assert_eq!(
+            sent_header(netrc, "https://A.example:8443/x", "https://b/").as_deref(),
+            Some("Basic bWU6cHc=")
+        );
+        assert_eq!(sent_header(netrc, "https://b/x", "https://c/").as_deref(), Some("Basic YW55Om9uZQ=="));
+        assert_eq!(sent_header("machine a login me password pw", "https://b/x", "https://b/"), None);
     }
 }

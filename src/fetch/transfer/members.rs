@@ -8,30 +8,30 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::compression::{Format, unpacking_command};
+use super::compression::{CompressionFormat, unpacking_command};
 use super::error::{Reason, TransferError};
 
 /// Of more bytes behind the end nobody needs the number.
 const COUNTED: u64 = 64 << 20;
 
 /// Unpacks members until something else follows.
-pub(super) struct Members<R> {
-    part: Part<R>,
-    behind: Behind,
+pub(super) struct MemberReader<R> {
+    part: MemberState<R>,
+    behind: TrailingData,
 }
 
 /// Where it is in the packed data.
-enum Part<R> {
-    Gzip(Box<flate2::bufread::GzDecoder<Ahead<R>>>),
-    Bzip2(Box<bzip2::bufread::BzDecoder<Ahead<R>>>),
-    Behind(Ahead<R>),
+enum MemberState<R> {
+    Gzip(Box<flate2::bufread::GzDecoder<PeekReader<R>>>),
+    Bzip2(Box<bzip2::bufread::BzDecoder<PeekReader<R>>>),
+    Behind(PeekReader<R>),
     /// For the moment in which one part is made of another.
     Between,
 }
 
 /// What is known of the bytes behind the end.
-struct Behind {
-    format: Format,
+struct TrailingData {
+    format: CompressionFormat,
     /// The name of the whole in messages.
     name: String,
     count: u64,
@@ -42,65 +42,75 @@ struct Behind {
     told: Arc<AtomicU64>,
 }
 
-impl<R: BufRead> Members<R> {
-    pub(super) fn new(packed: R, format: Format, name: &str, verified: bool, told: Arc<AtomicU64>) -> Self {
-        let behind = Behind { format, name: name.to_owned(), count: 0, any: false, verified, told };
-        Self { part: Part::of(format, Ahead::new(packed)), behind }
+impl<R: BufRead> MemberReader<R> {
+    pub(super) fn new(
+        packed: R,
+        format: CompressionFormat,
+        name: &str,
+        verified: bool,
+        told: Arc<AtomicU64>,
+    ) -> Self {
+        let behind = TrailingData { format, name: name.to_owned(), count: 0, any: false, verified, told };
+        Self { part: MemberState::start_member(format, PeekReader::new(packed)), behind }
     }
 
     /// The end of a member: another one begins, or something else.
-    fn next(&mut self) -> io::Result<()> {
-        let magic: &[u8] = if self.behind.format == Format::Gzip { b"\x1f\x8b" } else { b"BZh" };
+    fn next_member(&mut self) -> io::Result<()> {
+        let magic: &[u8] = if self.behind.format == CompressionFormat::Gzip { b"\x1f\x8b" } else { b"BZh" };
         let goes_on = match &mut self.part {
-            Part::Gzip(member) => member.get_mut().begins_with(magic)?,
-            Part::Bzip2(member) => member.get_mut().begins_with(magic)?,
+            MemberState::Gzip(member) => member.get_mut().begins_with(magic)?,
+            MemberState::Bzip2(member) => member.get_mut().begins_with(magic)?,
             _ => false,
         };
-        let packed = match std::mem::replace(&mut self.part, Part::Between) {
-            Part::Gzip(member) => member.into_inner(),
-            Part::Bzip2(member) => member.into_inner(),
+        let packed = match std::mem::replace(&mut self.part, MemberState::Between) {
+            MemberState::Gzip(member) => member.into_inner(),
+            MemberState::Bzip2(member) => member.into_inner(),
             other => {
                 self.part = other;
                 return Ok(());
             }
         };
-        self.part = if goes_on { Part::of(self.behind.format, packed) } else { Part::Behind(packed) };
+        self.part = if goes_on {
+            MemberState::start_member(self.behind.format, packed)
+        } else {
+            MemberState::Behind(packed)
+        };
         Ok(())
     }
 }
 
-impl<R: BufRead> Part<R> {
-    fn of(format: Format, packed: Ahead<R>) -> Self {
+impl<R: BufRead> MemberState<R> {
+    fn start_member(format: CompressionFormat, packed: PeekReader<R>) -> Self {
         match format {
-            Format::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::BzDecoder::new(packed))),
+            CompressionFormat::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::BzDecoder::new(packed))),
             _ => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(packed))),
         }
     }
 }
 
-impl<R: BufRead> Read for Members<R> {
+impl<R: BufRead> Read for MemberReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         loop {
             let read = match &mut self.part {
-                Part::Gzip(member) => member.read(buffer)?,
-                Part::Bzip2(member) => member.read(buffer)?,
-                Part::Behind(packed) => return self.behind.pass(packed).map(|()| 0),
-                Part::Between => return Ok(0),
+                MemberState::Gzip(member) => member.read(buffer)?,
+                MemberState::Bzip2(member) => member.read(buffer)?,
+                MemberState::Behind(packed) => return self.behind.read_to_end(packed).map(|()| 0),
+                MemberState::Between => return Ok(0),
             };
             if read > 0 {
                 return Ok(read);
             }
-            self.next()?;
+            self.next_member()?;
         }
     }
 }
 
-impl Behind {
+impl TrailingData {
     /// Reads all that is left. It belongs to what is verified, so that the end of it must be seen.
-    fn pass(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
+    fn read_to_end(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
         loop {
             let bytes = packed.fill_buf()?;
             let length = bytes.len();
@@ -111,7 +121,7 @@ impl Behind {
             packed.consume(length);
             self.count += length as u64;
             if self.any && !self.verified && self.count > COUNTED {
-                return Err(self.refused().into());
+                return Err(self.trailing_data_error().into());
             }
         }
         match (self.any, self.verified) {
@@ -120,11 +130,11 @@ impl Behind {
                 self.told.store(self.count, Ordering::Relaxed);
                 Ok(())
             }
-            (true, false) => Err(self.refused().into()),
+            (true, false) => Err(self.trailing_data_error().into()),
         }
     }
 
-    fn refused(&self) -> TransferError {
+    fn trailing_data_error(&self) -> TransferError {
         let (format, name) = (self.format.name(), &self.name);
         let count = match self.count {
             1 => "1 byte follows".to_owned(),
@@ -141,13 +151,13 @@ impl Behind {
 }
 
 /// A reader of which the next bytes can be looked at.
-struct Ahead<R> {
+struct PeekReader<R> {
     seen: Vec<u8>,
     given: usize,
     rest: R,
 }
 
-impl<R: BufRead> Ahead<R> {
+impl<R: BufRead> PeekReader<R> {
     fn new(rest: R) -> Self {
         Self { seen: Vec::new(), given: 0, rest }
     }
@@ -167,7 +177,7 @@ impl<R: BufRead> Ahead<R> {
     }
 }
 
-impl<R: BufRead> Read for Ahead<R> {
+impl<R: BufRead> Read for PeekReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(buffer)?;
         self.consume(read);
@@ -175,7 +185,7 @@ impl<R: BufRead> Read for Ahead<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Ahead<R> {
+impl<R: BufRead> BufRead for PeekReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.given < self.seen.len() { Ok(&self.seen[self.given..]) } else { self.rest.fill_buf() }
     }

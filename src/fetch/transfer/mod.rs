@@ -18,10 +18,9 @@
 //!
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 
-mod awaited;
 mod basic_auth;
 mod cache;
-mod cached;
+mod cached_download;
 mod checksum;
 pub mod checksum_file;
 mod checksum_line;
@@ -31,13 +30,15 @@ mod digest;
 mod error;
 mod hash_name;
 mod http;
+mod interruptible_file;
 mod location;
 mod login;
 mod members;
 mod netrc;
-mod pace;
 mod reference;
+mod retry_control;
 mod sparse;
+mod url;
 mod verified;
 mod zeros;
 
@@ -49,32 +50,35 @@ use std::sync::{Arc, OnceLock};
 
 pub use cache::Cache;
 pub use checksum::{Expected, expected_digest};
-pub use compression::Format;
-pub(crate) use decompress::skippable_frame;
+pub use compression::CompressionFormat;
+pub(crate) use decompress::skippable_frame_length;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Reason, TransferError};
-pub use http::{Client, Download, Found, Fresh, HttpSettings, Proxies, Validators, look};
-pub use location::{Location, Url};
+pub use http::{
+    Client, Download, FileFreshness, HttpSettings, Proxies, RemoteFile, Validators, check_freshness,
+};
+pub use location::Location;
 pub use login::Login;
-pub use pace::Pace;
+pub use retry_control::RetryControl;
 pub use sparse::{SparseFile, SparseWriter};
-pub use verified::Check;
+pub use url::Url;
+pub use verified::DigestCheck;
 pub use zeros::ZerosAsHoles;
 
-use self::awaited::Awaited;
-use self::cache::Shelf;
-use self::verified::Verified;
+use self::cache::CacheWriter;
+use self::interruptible_file::InterruptibleFile;
+use self::verified::VerifyingReader;
 use crate::content::Content;
 
 /// How something is opened.
 #[derive(Clone, Copy)]
-pub struct Options<'a> {
+pub struct TransferOptions<'a> {
     /// What becomes of its digest.
-    pub check: &'a Check,
+    pub check: &'a DigestCheck,
     /// Makes requests.
     pub client: &'a Client,
     /// Waits, and says whether to stop.
-    pub pace: &'a dyn Pace,
+    pub control: &'a dyn RetryControl,
     /// Where downloads are kept, if they are.
     pub cache: Option<&'a Cache>,
 }
@@ -84,13 +88,13 @@ pub struct Opened<'a> {
     /// Unpacked, with its holes. Its end means that all was verified.
     pub content: Box<dyn Content + 'a>,
     /// How it is packed, if it is.
-    pub compressed: Option<Format>,
+    pub compressed: Option<CompressionFormat>,
     /// How many bytes are to be transferred (packed, if it is), where that is known.
     pub length: Option<u64>,
     /// Of a local file that is not packed, how many bytes are data and not holes.
     pub data_bytes: Option<u64>,
     /// What the server said of it, if it is from one.
-    pub found: Option<Found>,
+    pub found: Option<RemoteFile>,
     /// Whether it is a kept download and nothing is transferred.
     pub from_cache: bool,
     passed_over: Arc<AtomicU64>,
@@ -101,24 +105,27 @@ pub struct Opened<'a> {
 /// What was transferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transferred {
-    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`Check::Nothing`]).
+    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`DigestCheck::Nothing`]).
     pub digest: Option<Digest>,
     /// How many they were.
     pub bytes: u64,
     /// What the server said of it when it began, if it was from one.
-    pub found: Option<Found>,
+    pub found: Option<RemoteFile>,
 }
 
 /// Opens a file, standard input or an address.
 ///
 /// # Errors
 /// The system's, the server's. Nothing was verified yet.
-pub fn open<'a>(location: &Location, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+pub fn open_location<'a>(
+    location: &Location,
+    options: TransferOptions<'a>,
+) -> Result<Opened<'a>, TransferError> {
     let name = location.to_string();
     match location {
-        Location::File(path) => local(SparseFile::open(path)?, name, options),
-        Location::StandardInput => local(standard_input(&name)?, name, options),
-        Location::Url(url) => from_server(url, name, options),
+        Location::File(path) => open_local(SparseFile::open(path)?, name, options),
+        Location::StandardInput => open_local(standard_input(&name)?, name, options),
+        Location::Url(url) => open_url(url, name, options),
     }
 }
 
@@ -128,11 +135,20 @@ fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
     SparseFile::new(File::from(own), name.to_owned())
 }
 
-fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<'_>, TransferError> {
+fn open_local(
+    file: SparseFile,
+    name: String,
+    options: TransferOptions<'_>,
+) -> Result<Opened<'_>, TransferError> {
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
-    let mut opened =
-        layered(Awaited { file, pace: options.pace }, name, options.check, None, Zeros::AsTheyAre)?;
+    let mut opened = add_layers(
+        InterruptibleFile { file, control: options.control },
+        name,
+        options.check,
+        None,
+        ZeroHandling::AsTheyAre,
+    )?;
     opened.length = length;
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)
@@ -140,7 +156,7 @@ fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<
 
 /// What becomes of zeros that are no holes in the source.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Zeros {
+enum ZeroHandling {
     /// Nothing, unless they come out of compressed data: to look for them takes a copy of every byte, and whoever writes
     /// looks for them again. A file has holes where its maker wanted some.
     AsTheyAre,
@@ -149,24 +165,24 @@ enum Zeros {
 }
 
 /// The layers above a source.
-fn layered<'a, C: Content + 'a>(
+fn add_layers<'a, C: Content + 'a>(
     source: C,
     name: String,
-    check: &Check,
-    shelf: Option<Box<dyn Shelf>>,
-    zeros: Zeros,
+    check: &DigestCheck,
+    cache_writer: Option<Box<dyn CacheWriter>>,
+    zeros: ZeroHandling,
 ) -> Result<Opened<'a>, TransferError> {
-    let verified = Verified::new(source, name.clone(), check, shelf);
+    let verified = VerifyingReader::new(source, name.clone(), check, cache_writer);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
-    let is_verified = matches!(check, Check::Expect(_));
-    let packed =
-        decompress::unpack(verified, &name, is_verified).map_err(|e| TransferError::from_io(e, &name))?;
+    let is_verified = matches!(check, DigestCheck::Expect(_));
+    let packed = decompress::unpack_content(verified, &name, is_verified)
+        .map_err(|e| TransferError::from_io(e, &name))?;
     let (compressed, passed_over) = (packed.format, packed.passed_over);
     let content: Box<dyn Content + 'a> = match zeros {
-        Zeros::AsTheyAre if compressed.is_none() => packed.content,
+        ZeroHandling::AsTheyAre if compressed.is_none() => packed.content,
         _ => Box::new(ZerosAsHoles::new(packed.content)),
     };
-    let whole = Whole { content, done: Arc::clone(&done), name };
+    let whole = VerifiedEnd { content, done: Arc::clone(&done), name };
     Ok(Opened {
         content: Box::new(whole),
         compressed,
@@ -180,23 +196,23 @@ fn layered<'a, C: Content + 'a>(
     })
 }
 
-fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+fn open_url<'a>(url: &Url, name: String, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
     if let Some(cache) = options.cache {
-        return cached::open(cache, url, name, options);
+        return cached_download::open_cached(cache, url, name, options);
     }
-    let download = Download::open(options.client, url, options.pace, options.check.is_expected())?;
-    let found = download.found();
-    downloaded(download, found, name, options.check, None)
+    let download = Download::open(options.client, url, options.control, options.check.is_expected())?;
+    let found = download.remote_file();
+    open_download(download, found, name, options.check, None)
 }
 
-fn downloaded<'a, C: Content + 'a>(
+fn open_download<'a, C: Content + 'a>(
     source: C,
-    found: Found,
+    found: RemoteFile,
     name: String,
-    check: &Check,
-    shelf: Option<Box<dyn Shelf>>,
+    check: &DigestCheck,
+    cache_writer: Option<Box<dyn CacheWriter>>,
 ) -> Result<Opened<'a>, TransferError> {
-    let mut opened = layered(source, name, check, shelf, Zeros::AsHoles)?;
+    let mut opened = add_layers(source, name, check, cache_writer, ZeroHandling::AsHoles)?;
     opened.length = found.length;
     opened.found = Some(found);
     Ok(opened)
@@ -205,14 +221,14 @@ fn downloaded<'a, C: Content + 'a>(
 impl Opened<'_> {
     /// How many bytes are transferred so far, holes included; to be compared with [`length`](Self::length). It can be
     /// asked from elsewhere while the content is read.
-    pub fn transferred(&self) -> impl Fn() -> u64 + 'static {
+    pub fn byte_counter(&self) -> impl Fn() -> u64 + 'static {
         let count = Arc::clone(&self.count);
         move || count.load(Ordering::Relaxed)
     }
 
     /// How many bytes behind the end of the compressed data were passed over, once the end of the content was seen.
     /// They belong to what was verified.
-    pub fn passed_over(&self) -> impl Fn() -> u64 + 'static {
+    pub fn skipped_counter(&self) -> impl Fn() -> u64 + 'static {
         let passed_over = Arc::clone(&self.passed_over);
         move || passed_over.load(Ordering::Relaxed)
     }
@@ -230,13 +246,13 @@ impl Opened<'_> {
 }
 
 /// The outermost layer: no end before the source's own was verified.
-struct Whole<'a> {
+struct VerifiedEnd<'a> {
     content: Box<dyn Content + 'a>,
     done: Arc<OnceLock<Option<Digest>>>,
     name: String,
 }
 
-impl Read for Whole<'_> {
+impl Read for VerifiedEnd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
@@ -248,7 +264,7 @@ impl Read for Whole<'_> {
     }
 }
 
-impl Content for Whole<'_> {
+impl Content for VerifiedEnd<'_> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         self.content.skip_hole(limit)
     }

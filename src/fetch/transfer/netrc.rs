@@ -3,7 +3,7 @@
 
 /// A login; without a host it is for all others.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct NetrcEntry {
     pub(super) host: Option<String>,
     pub(super) user: String,
     pub(super) password: String,
@@ -13,16 +13,16 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// Half a sentence that quotes nothing of it.
-pub(super) fn entries(text: &str) -> Result<Option<Vec<Entry>>, &'static str> {
-    let words = words(text)?;
+pub(super) fn parse_netrc(text: &str) -> Result<Option<Vec<NetrcEntry>>, &'static str> {
+    let words = split_words(text)?;
     if !matches!(words.first().map(String::as_str), Some("machine" | "default" | "macdef")) {
         return Ok(None);
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<NetrcEntry> = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or("ends in the middle of an entry");
-        let fresh = |host| Entry { host, user: String::new(), password: String::new() };
+        let fresh = |host| NetrcEntry { host, user: String::new(), password: String::new() };
         match word.as_str() {
             "machine" => entries.push(fresh(Some(value()?))),
             "default" => entries.push(fresh(None)),
@@ -36,7 +36,7 @@ pub(super) fn entries(text: &str) -> Result<Option<Vec<Entry>>, &'static str> {
 }
 
 /// Its words without comments and macros, which go to the next empty line.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
+fn split_words(text: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut in_macro = false;
     for line in text.lines() {
@@ -46,7 +46,7 @@ fn words(text: &str) -> Result<Vec<String>, &'static str> {
         }
         let mut rest = line.trim_start();
         while !rest.is_empty() && !rest.starts_with('#') {
-            let (word, behind) = word(rest)?;
+            let (word, behind) = take_word(rest)?;
             if word == "macdef" {
                 in_macro = true;
                 break;
@@ -59,7 +59,7 @@ fn words(text: &str) -> Result<Vec<String>, &'static str> {
 }
 
 /// The first word of a line, and what is behind it.
-fn word(line: &str) -> Result<(String, &str), &'static str> {
+fn take_word(line: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = line.strip_prefix('"') else {
         let end = line.find(char::is_whitespace).unwrap_or(line.len());
         return Ok((line[..end].to_owned(), &line[end..]));
@@ -84,8 +84,8 @@ fn word(line: &str) -> Result<(String, &str), &'static str> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<(Option<String>, String, String)> {
-        let entries = entries(text).unwrap().unwrap();
+    fn read_entries(text: &str) -> Vec<(Option<String>, String, String)> {
+        let entries = parse_netrc(text).unwrap().unwrap();
         entries.into_iter().map(|e| (e.host, e.user, e.password)).collect()
     }
 
@@ -98,15 +98,15 @@ mod tests {
         };
         let wanted =
             [own(Some("a.example"), "me", "p \"w#"), own(Some("b"), "u", "x"), own(None, "any", "p#1")];
-        assert_eq!(read(text), wanted);
+        assert_eq!(read_entries(text), wanted);
     }
 
     #[test]
     fn what_is_no_netrc_is_none_and_what_is_broken_is_said() {
-        assert!(entries("me:pw").unwrap().is_none());
-        assert!(entries("machines are:here").unwrap().is_none());
+        assert!(parse_netrc("me:pw").unwrap().is_none());
+        assert!(parse_netrc("machines are:here").unwrap().is_none());
         for bad in ["machine", "machine a login", "default passwort x", "machine a login \"x"] {
-            assert!(entries(bad).is_err(), "{bad}");
+            assert!(parse_netrc(bad).is_err(), "{bad}");
         }
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn is_scheme(word: &str) -> bool {
 }
 
 /// The scheme that an address has, or a reference that is a whole address.
-pub(super) fn scheme(reference: &str) -> Option<&str> {
+pub(super) fn scheme_of(reference: &str) -> Option<&str> {
     reference.split_once(':').map(|(word, _)| word).filter(|word| is_scheme(word))
 }
 
@@ -28,8 +28,8 @@ pub(super) fn percent_encoded(reference: &[u8]) -> String {
 }
 
 /// Where a reference leads from an address: not checked, it may hold anything that the reference held.
-pub(super) fn resolved(base: &Uri, reference: &str) -> String {
-    if scheme(reference).is_some() {
+pub(super) fn resolve_reference(base: &Uri, reference: &str) -> String {
+    if scheme_of(reference).is_some() {
         return reference.to_owned();
     }
     let scheme = base.scheme_str().unwrap_or_default();
@@ -122,7 +122,7 @@ mod tests {
             ("g?y/../x", "http://a/b/c/g?y/../x"),
             ("g#s/../x", "http://a/b/c/g#s/../x"),
         ] {
-            assert_eq!(resolved(&base, reference), there, "{reference}");
+            assert_eq!(resolve_reference(&base, reference), there, "{reference}");
         }
     }
 }

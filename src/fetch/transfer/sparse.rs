@@ -24,12 +24,12 @@ pub struct SparseFile {
     /// Its name in messages.
     name: String,
     position: u64,
-    regular: Option<Regular>,
+    regular: Option<RegularFileState>,
 }
 
 /// What is known of a regular file.
 #[derive(Debug)]
-struct Regular {
+struct RegularFileState {
     length: u64,
     modified: Option<SystemTime>,
     /// The stretch around the present position: data up to here,
@@ -65,7 +65,7 @@ impl SparseFile {
         if meta.is_dir() {
             return Err(TransferError::new(Reason::Local, format!("{name} is a directory")));
         }
-        let regular = meta.is_file().then(|| Regular::new(&meta));
+        let regular = meta.is_file().then(|| RegularFileState::new(&meta));
         Ok(Self { file, name, position: 0, regular })
     }
 
@@ -94,37 +94,37 @@ impl SparseFile {
         let Some(regular) = &self.regular else { return Ok(self.length().unwrap_or(0)) };
         let (mut at, mut sum) = (0, 0);
         while at < regular.length {
-            match self.stretch(at, regular.length)? {
-                Stretch::Data(until) => (sum, at) = (sum + until - at, until),
-                Stretch::Hole(until) => at = until,
+            match self.range_at(at, regular.length)? {
+                FileRange::Data(until) => (sum, at) = (sum + until - at, until),
+                FileRange::Hole(until) => at = until,
             }
         }
         Ok(sum)
     }
 
     /// What begins at a position that lies within the file.
-    fn stretch(&self, at: u64, length: u64) -> io::Result<Stretch> {
+    fn range_at(&self, at: u64, length: u64) -> io::Result<FileRange> {
         let data = match seek(&self.file, SeekFrom::Data(at)) {
             Ok(data) => data.min(length),
             // No data behind: either it ends with a hole, or it was cut meanwhile, which its end tells.
             Err(Errno::NXIO) => length,
             // Neither the file system nor the kernel knows: all of it is data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => return Ok(Stretch::Data(length)),
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => return Ok(FileRange::Data(length)),
             Err(e) => return Err(e.into()),
         };
         if data > at {
-            return Ok(Stretch::Hole(data));
+            return Ok(FileRange::Hole(data));
         }
         match seek(&self.file, SeekFrom::Hole(at)) {
-            Ok(hole) if hole > at => Ok(Stretch::Data(hole.min(length))),
-            Ok(_) | Err(Errno::NXIO) => Ok(Stretch::Data(length)),
+            Ok(hole) if hole > at => Ok(FileRange::Data(hole.min(length))),
+            Ok(_) | Err(Errno::NXIO) => Ok(FileRange::Data(length)),
             Err(e) => Err(e.into()),
         }
     }
 
     /// At the end: it must still be the file that was opened.
-    fn check_unchanged(&self, opened: &Regular) -> io::Result<usize> {
-        let now = Regular::new(&self.file.metadata()?);
+    fn check_unchanged(&self, opened: &RegularFileState) -> io::Result<usize> {
+        let now = RegularFileState::new(&self.file.metadata()?);
         let cause = match now.length.cmp(&opened.length) {
             std::cmp::Ordering::Less => "it became shorter while it was read",
             std::cmp::Ordering::Greater => "it became longer while it was read",
@@ -146,12 +146,12 @@ impl AsFd for SparseFile {
     }
 }
 
-enum Stretch {
+enum FileRange {
     Data(u64),
     Hole(u64),
 }
 
-impl Regular {
+impl RegularFileState {
     fn new(meta: &Metadata) -> Self {
         Self { length: meta.len(), modified: meta.modified().ok(), data_until: 0, hole_until: 0 }
     }
@@ -183,16 +183,16 @@ impl Content for SparseFile {
         }
         let mut hole_until = regular.hole_until;
         if self.position >= hole_until {
-            match self.stretch(self.position, regular.length)? {
-                Stretch::Hole(until) => hole_until = until,
-                Stretch::Data(until) => {
-                    self.regular = Some(Regular { data_until: until, ..*regular });
+            match self.range_at(self.position, regular.length)? {
+                FileRange::Hole(until) => hole_until = until,
+                FileRange::Data(until) => {
+                    self.regular = Some(RegularFileState { data_until: until, ..*regular });
                     return Ok(0);
                 }
             }
         }
         let skipped = limit.min(hole_until - self.position);
-        self.regular = Some(Regular { hole_until, ..*regular });
+        self.regular = Some(RegularFileState { hole_until, ..*regular });
         self.position += skipped;
         Ok(skipped)
     }
@@ -228,7 +228,7 @@ impl SparseWriter {
     ///
     /// # Errors
     /// The system's, where the zeros must be written.
-    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+    pub fn skip_hole(&mut self, length: u64) -> io::Result<()> {
         if !self.sparse {
             io::copy(&mut io::repeat(0).take(length), &mut self.file)?;
         }
@@ -260,7 +260,7 @@ impl SparseWriter {
     }
 
     /// Up to the next border of a block, so that runs of zeros are found where blocks are.
-    fn to_border(&self) -> usize {
+    fn bytes_to_block_end(&self) -> usize {
         BLOCK - usize::try_from(self.position % BLOCK as u64).unwrap_or(0)
     }
 }
@@ -273,12 +273,12 @@ impl Write for SparseWriter {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let first = self.to_border().min(rest.len());
+            let first = self.bytes_to_block_end().min(rest.len());
             let zero = is_zero(&rest[..first]);
-            let run = first + run_of(&rest[first..], zero);
+            let run = first + run_length(&rest[first..], zero);
             let (run, behind) = rest.split_at(run);
             if zero {
-                self.hole(run.len() as u64)?
+                self.skip_hole(run.len() as u64)?
             } else {
                 self.write_data(run)?
             }
@@ -293,6 +293,6 @@ impl Write for SparseWriter {
 }
 
 /// How many bytes at the beginning are of whole blocks that are all zero, or none of them.
-fn run_of(bytes: &[u8], zero: bool) -> usize {
+fn run_length(bytes: &[u8], zero: bool) -> usize {
     bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero).map(<[u8]>::len).sum()
 }

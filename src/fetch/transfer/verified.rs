@@ -4,14 +4,14 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::cache::Shelf;
+use super::cache::CacheWriter;
 use super::digest::{Algorithm, Digest, Hasher};
 use super::error::{Reason, TransferError};
 use crate::content::Content;
 
 /// What is to become of the digest of the bytes that are transferred.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Check {
+pub enum DigestCheck {
     /// Nobody wants it: a local file is then as fast as it can be copied.
     #[default]
     Nothing,
@@ -21,7 +21,7 @@ pub enum Check {
     Expect(Digest),
 }
 
-impl Check {
+impl DigestCheck {
     /// Whether only one digest is right.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self, Self::Expect(_))
@@ -29,12 +29,12 @@ impl Check {
 }
 
 /// Bytes as they are transferred, counted, hashed, kept if wanted, and compared at the end.
-pub(super) struct Verified<C> {
+pub(super) struct VerifyingReader<C> {
     inner: C,
     name: String,
     hasher: Option<Hasher>,
     expected: Option<Digest>,
-    shelf: Option<Box<dyn Shelf>>,
+    cache_writer: Option<Box<dyn CacheWriter>>,
     pub(super) count: Arc<AtomicU64>,
     /// That it is not right, which stays so for who asks again.
     failed: Option<TransferError>,
@@ -42,69 +42,74 @@ pub(super) struct Verified<C> {
     pub(super) done: Arc<OnceLock<Option<Digest>>>,
 }
 
-impl<C: Content> Verified<C> {
+impl<C: Content> VerifyingReader<C> {
     /// Takes a source. `count` and `done` are how somebody else sees how far it is.
-    pub(super) fn new(inner: C, name: String, check: &Check, shelf: Option<Box<dyn Shelf>>) -> Self {
+    pub(super) fn new(
+        inner: C,
+        name: String,
+        check: &DigestCheck,
+        cache_writer: Option<Box<dyn CacheWriter>>,
+    ) -> Self {
         let algorithm = match check {
-            Check::Nothing => None,
-            Check::Note(algorithm) => Some(*algorithm),
-            Check::Expect(digest) => Some(digest.algorithm()),
+            DigestCheck::Nothing => None,
+            DigestCheck::Note(algorithm) => Some(*algorithm),
+            DigestCheck::Expect(digest) => Some(digest.algorithm()),
         };
-        let expected = if let Check::Expect(digest) = check { Some(digest.clone()) } else { None };
+        let expected = if let DigestCheck::Expect(digest) = check { Some(digest.clone()) } else { None };
         let hasher = algorithm.map(Hasher::new);
         Self {
             inner,
             name,
             hasher,
             expected,
-            shelf,
+            cache_writer,
             count: Arc::default(),
             failed: None,
             done: Arc::default(),
         }
     }
 
-    fn took(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+    fn process_bytes(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
         }
-        self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.write(bytes))
+        self.cache_writer.as_mut().map_or(Ok(()), |cache_writer| cache_writer.write(bytes))
     }
 
     /// Nothing more comes. A further read gives the same result.
-    fn end(&mut self) -> Result<(), TransferError> {
+    fn finish_once(&mut self) -> Result<(), TransferError> {
         if self.done.get().is_none() && self.failed.is_none() {
-            self.failed = self.judge().err();
+            self.failed = self.check_digest().err();
         }
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn judge(&mut self) -> Result<(), TransferError> {
+    fn check_digest(&mut self) -> Result<(), TransferError> {
         let digest = self.hasher.take().map(Hasher::finish);
-        let shelf = self.shelf.take();
+        let cache_writer = self.cache_writer.take();
         if let (Some(expected), Some(found)) = (&self.expected, &digest)
             && expected != found
         {
-            if let Some(shelf) = shelf {
-                shelf.discard();
+            if let Some(cache_writer) = cache_writer {
+                cache_writer.discard();
             }
-            return Err(mismatch(&self.name, expected, found));
+            return Err(mismatch_error(&self.name, expected, found));
         }
-        shelf.map_or(Ok(()), |shelf| shelf.complete(digest.as_ref()))?;
+        cache_writer.map_or(Ok(()), |cache_writer| cache_writer.finish(digest.as_ref()))?;
         // Nobody else sets it.
         let _ = self.done.set(digest);
         Ok(())
     }
 }
 
-fn mismatch(name: &str, expected: &Digest, found: &Digest) -> TransferError {
+fn mismatch_error(name: &str, expected: &Digest, found: &Digest) -> TransferError {
     TransferError::new(Reason::Checksum, format!("{name} is not what its checksum says"))
         .because(format!("expected {expected}, got {found}"))
         .hint("download it again; if it stays so, the checksum is of another version, or somebody changed the file")
 }
 
-impl<C: Content> Read for Verified<C> {
+impl<C: Content> Read for VerifyingReader<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -116,15 +121,15 @@ impl<C: Content> Read for Verified<C> {
             read => read?,
         };
         if read == 0 {
-            self.end()?
+            self.finish_once()?
         } else {
-            self.took(&buffer[..read])?
+            self.process_bytes(&buffer[..read])?
         }
         Ok(read)
     }
 }
 
-impl<C: Content> Content for Verified<C> {
+impl<C: Content> Content for VerifyingReader<C> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         let skipped = self.inner.skip_hole(limit)?;
         self.count.fetch_add(skipped, Ordering::Relaxed);

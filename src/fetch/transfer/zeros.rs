@@ -24,12 +24,12 @@ impl<C: Content> ZerosAsHoles<C> {
         Self { inner, block: vec![0; BLOCK].into_boxed_slice(), start: 0, end: 0, zero: false }
     }
 
-    fn looked_at(&self) -> usize {
+    fn bytes_left(&self) -> usize {
         self.end - self.start
     }
 
     /// Reads the next block and looks at it. At the end there is a shorter one, or none.
-    fn look(&mut self) -> io::Result<()> {
+    fn fill_block(&mut self) -> io::Result<()> {
         (self.start, self.end, self.zero) = (0, 0, false);
         while self.end < BLOCK {
             match self.inner.read(&mut self.block[self.end..]) {
@@ -46,10 +46,10 @@ impl<C: Content> ZerosAsHoles<C> {
 
 impl<C: Content> Read for ZerosAsHoles<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.looked_at() == 0 {
+        if self.bytes_left() == 0 {
             return self.inner.read(buffer);
         }
-        let read = self.looked_at().min(buffer.len());
+        let read = self.bytes_left().min(buffer.len());
         buffer[..read].copy_from_slice(&self.block[self.start..self.start + read]);
         self.start += read;
         Ok(read)
@@ -58,17 +58,17 @@ impl<C: Content> Read for ZerosAsHoles<C> {
 
 impl<C: Content> Content for ZerosAsHoles<C> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
-        if self.looked_at() == 0 {
+        if self.bytes_left() == 0 {
             let known = self.inner.skip_hole(limit)?;
             if known > 0 || limit == 0 {
                 return Ok(known);
             }
-            self.look()?;
+            self.fill_block()?;
         }
         if !self.zero {
             return Ok(0);
         }
-        let skipped = usize::try_from(limit).map_or(self.looked_at(), |n| n.min(self.looked_at()));
+        let skipped = usize::try_from(limit).map_or(self.bytes_left(), |n| n.min(self.bytes_left()));
         self.start += skipped;
         Ok(skipped as u64)
     }

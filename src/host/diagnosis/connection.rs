@@ -5,7 +5,7 @@ use super::advice::GROUP_OF_ROOTS;
 use super::words::{has_any, quoted_after};
 use crate::is_local_uri;
 use foundry_core::error::{Advice, Code, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// Why no connection could be made.
 pub(crate) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
@@ -47,7 +47,7 @@ fn by_ssh(uri: &str, text: &str) -> Option<Diagnosis> {
         let cause = format!("{} has another key than the one that ssh knows of it", to.login);
         return Some(Diagnosis::new(Code::AuthenticationRefused, cause).hint(format!(
             "if that host was made anew, and only then: ssh-keygen -R {}; {try_it}",
-            shell_word(&to.known_as())
+            quote_for_shell(&to.known_as())
         )));
     }
     text.contains("Host key verification failed").then(|| {
@@ -78,7 +78,7 @@ impl<'a> Destination<'a> {
 
     /// As ssh(1) and ssh-copy-id(1) take it.
     fn words(&self) -> String {
-        let login = shell_word(&self.login);
+        let login = quote_for_shell(&self.login);
         self.port.map_or(login.to_string(), |port| format!("-p {port} {login}"))
     }
 
@@ -123,7 +123,7 @@ fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
                 Code::AuthenticationRefused,
                 "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
             )
-            .hint(Advice::from("systemctl start dbus polkit there").then("; then ", ways)),
+            .hint(Advice::from("systemctl start dbus polkit there").and_then("; then ", ways)),
         );
     }
     if has_any(text, &["authentication unavailable", "authentication failed"]) {
@@ -195,13 +195,13 @@ fn uri_wrong(uri: &str, text: &str) -> Option<Diagnosis> {
 
 /// What is left to try.
 pub(crate) fn check(uri: &str) -> String {
-    format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
+    format!("check the URI and that `virsh -c {} uri` answers", quote_for_shell(uri))
 }
 
 /// A daemon that hangs stays so, and ending it harms no guest.
 pub(crate) fn wake(uri: &str) -> String {
     format!(
         "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
-        shell_word(uri)
+        quote_for_shell(uri)
     )
 }

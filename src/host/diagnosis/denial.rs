@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 
 /// What confines a guest's QEMU beside owners and modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Denial {
 }
 
 fn shown(line: &str) -> String {
-    printable(line.lines().next().unwrap_or_default()).chars().take(400).collect()
+    escape_unseen(line.lines().next().unwrap_or_default()).chars().take(400).collect()
 }
 
 /// The value of a field: in quotes, or bare; what has other than printable characters is in hexadecimal (audit's

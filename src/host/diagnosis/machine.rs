@@ -4,7 +4,7 @@ use super::advice::OPEN_KVM;
 use super::words::{between, has_any, named_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// What libvirt starts a guest with besides itself.
 pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {
@@ -89,7 +89,7 @@ pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
         )
         .hint(format!(
             "{} -machine help lists those that it has; a newer QEMU may have it",
-            if emulator == "QEMU" { "qemu-system-x86_64".into() } else { shell_word(emulator) }
+            if emulator == "QEMU" { "qemu-system-x86_64".into() } else { quote_for_shell(emulator) }
         )),
     )
 }
@@ -150,7 +150,7 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
             Diagnosis::new(Code::NvramInTheWay, "the domain has EFI variables, and was to go without them")
                 .hint(format!(
                     "virsh undefine --keep-nvram {} leaves them where they are",
-                    shell_word(&evidence.asked.vm)
+                    quote_for_shell(&evidence.asked.vm)
                 )),
         );
     }
@@ -170,7 +170,7 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     Some(
         Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
             Some(path) => {
-                let word = shell_word(path);
+                let word = quote_for_shell(path);
                 format!("if it is still there: mv {word} {word}.old; then the same command again").into()
             }
             None => Advice::from("run the same command again, since the file was removed with the VM; ")
@@ -237,7 +237,7 @@ pub(super) fn snapshot_in_the_way(text: &str, evidence: &Evidence) -> Option<Dia
         "cannot be resized, because it has internal snapshots",
     ];
     has_any(text, &refused).then(|| {
-        let vm = shell_word(&evidence.asked.vm);
+        let vm = quote_for_shell(&evidence.asked.vm);
         let hint = if evidence.asked.vm.is_empty() {
             "virsh snapshot-list VM lists them; if nobody wants to go back to it, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
         } else {

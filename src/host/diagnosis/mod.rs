@@ -27,7 +27,7 @@ pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 
 /// Longest sentence that is made of others' words.
 const LONGEST: usize = 600;
@@ -78,7 +78,7 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Paths and names in it may be anybody's: what a terminal would obey of them is written out.
     fn new(code: Code, cause: impl AsRef<str>) -> Self {
-        let cause = printable(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
+        let cause = escape_unseen(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
         Self { code, cause, advice: None }
     }
 

@@ -3,7 +3,7 @@
 use super::words::{has_any, named_after, quoted_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid", "exists already"];
 
@@ -41,7 +41,7 @@ pub(super) fn pool_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(other) = named_after(text, "Storage source conflict with pool: ") {
         return Some(
             Diagnosis::new(Code::PoolTaken, format!("pool '{other}' has that place already"))
-                .hint(format!("use that one: --vm-pool or spec.storagePool {}", shell_word(other))),
+                .hint(format!("use that one: --vm-pool or spec.storagePool {}", quote_for_shell(other))),
         );
     }
     let name = taken(text).filter(|_| text.contains("pool '"))?;

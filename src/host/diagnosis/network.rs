@@ -3,7 +3,7 @@
 use super::words::{between, has_any, interface, named_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// The largest MTU of a tap device (Linux, drivers/net/tun.c: 65535 less an Ethernet header).
 const TAP_MTU: u32 = 65_521;
@@ -78,7 +78,7 @@ pub const HELPER_AS_ROOT: &str = "as root, for the members of a group of their o
 pub fn allow_in_helper(bridge: &str) -> String {
     format!(
         "as root: mkdir -p /etc/qemu && echo {} >>/etc/qemu/bridge.conf, for all who may run the helper; or use --connect qemu:///system",
-        shell_word(&format!("allow {bridge}"))
+        quote_for_shell(&format!("allow {bridge}"))
     )
 }
 
@@ -96,7 +96,7 @@ pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
             Code::MtuRefused,
             format!("bridge '{bridge}' has an MTU of {mtu}, and a VM's tap can have {TAP_MTU} at most"),
         )
-        .hint(format!("ip link set {} mtu {TAP_MTU}", shell_word(bridge))),
+        .hint(format!("ip link set {} mtu {TAP_MTU}", quote_for_shell(bridge))),
     )
 }
 
@@ -136,7 +136,7 @@ pub(super) fn network_inactive(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let network = named_after(text, "network ").filter(|_| text.contains("is not active"))?;
     Some(
         Diagnosis::new(Code::NetworkInactive, format!("network '{network}' is not started"))
-            .hint(format!("virsh net-start {}", shell_word(network))),
+            .hint(format!("virsh net-start {}", quote_for_shell(network))),
     )
 }
 

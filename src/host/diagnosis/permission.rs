@@ -5,7 +5,7 @@ use super::denial::Guard;
 use super::words::{has_any, named_after};
 use super::{Denial, Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// What QEMU's user has no right to, on the way to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ fn rule_of_apparmor(denial: &Denial, path: &str, uuid: &str) -> Option<String> {
     let right = denial.wanted.as_deref().filter(|wanted| wanted.chars().all(|c| "rwk".contains(c)))?;
     let is_domains = !uuid.is_empty() && denial.subject == format!("libvirt-{uuid}");
     (is_domains && path.chars().all(is_plain)).then(|| {
-        let profile = shell_word(&format!("/etc/apparmor.d/libvirt/{}", denial.subject)).into_owned();
+        let profile = quote_for_shell(&format!("/etc/apparmor.d/libvirt/{}", denial.subject)).into_owned();
         format!(
             "the line \"{path}\" {right}, before the last brace of {profile}, which is this VM's while it is defined; then apparmor_parser -r {profile}"
         )
@@ -107,19 +107,19 @@ fn rule_of_apparmor(denial: &Denial, path: &str, uuid: &str) -> Option<String> {
 fn label_of_selinux(path: &str) -> String {
     format!(
         "semanage fcontext -a -t virt_image_t {} && restorecon {}",
-        shell_word(&label_pattern(path)),
-        shell_word(path)
+        quote_for_shell(&label_pattern(path)),
+        quote_for_shell(path)
     )
 }
 
 /// What lets a user pass a directory, and nobody else: its own bits where it is the owner, whom an access list does not
 /// concern (acl(5)).
 pub fn let_pass(user: &str, class: char, directory: &str) -> String {
-    let directory = shell_word(directory);
+    let directory = quote_for_shell(directory);
     if class == 'u' {
         format!("chmod u+x {directory}")
     } else {
-        format!("setfacl -m u:{}:x {directory}", shell_word(user))
+        format!("setfacl -m u:{}:x {directory}", quote_for_shell(user))
     }
 }
 
@@ -149,6 +149,6 @@ pub(super) fn unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let cause = format!("the file '{}' may not be read by the hypervisor's user", file.path);
     Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(Advice::from(Verb::Doctor).text(format!(
         " on the host shows which directory keeps it out; namei -l {} shows all of them",
-        shell_word(file.path)
+        quote_for_shell(file.path)
     ))))
 }

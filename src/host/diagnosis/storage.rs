@@ -6,7 +6,7 @@ use super::permission::{is_denied, refused_file};
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// A process that has a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosi
     if holders.is_empty() {
         return Some(
             told("another process has".into())
-                .hint(format!("fuser -v {} shows who, on the host", shell_word(file))),
+                .hint(format!("fuser -v {} shows who, on the host", quote_for_shell(file))),
         );
     }
     let all: Vec<String> = holders.iter().map(ToString::to_string).collect();
@@ -138,7 +138,7 @@ fn how_to_free(holders: &[&Holder]) -> String {
     let mut ways: Vec<String> = vms
         .iter()
         .filter_map(|holder| holder.vm.as_deref())
-        .map(|vm| format!("virsh shutdown {} ends that VM, if it is not needed", shell_word(vm)))
+        .map(|vm| format!("virsh shutdown {} ends that VM, if it is not needed", quote_for_shell(vm)))
         .collect();
     if !others.is_empty() {
         let pids =
@@ -168,7 +168,7 @@ pub fn locked_file(text: &str) -> Option<&str> {
 /// Of a pool, which libvirt itself reads.
 pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let quoted = quoted_after(text, "cannot open directory ")?;
-    let word = shell_word(quoted.trim_matches('\''));
+    let word = quote_for_shell(quoted.trim_matches('\''));
     if text.contains("Permission denied") {
         return Some(
             Diagnosis::new(
@@ -191,7 +191,7 @@ pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
         .or_else(|| named_after(text, "cannot create path "))
         .filter(|path| path.starts_with('/'))?;
     let (directory, _) = file.rsplit_once('/').filter(|(directory, _)| !directory.is_empty())?;
-    let word = shell_word(directory);
+    let word = quote_for_shell(directory);
     let (why, hint) = if text.contains("Read-only file system") {
         (
             "its file system is read-only",

@@ -14,7 +14,7 @@ use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, CallTimeouts, Libvirt, event_loop, keepalive};
 use crate::{HostError, Result};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
@@ -106,7 +106,7 @@ fn missing_file(uri: &str) -> Option<String> {
     match opened {
         Ok(file) if file.is_file() => None,
         Ok(_) => Some(format!("{path} is no file")),
-        Err(e) => Some(format!("cannot open {path}: {}", io_cause(&e))),
+        Err(e) => Some(format!("cannot open {path}: {}", describe_io_error(&e))),
     }
 }
 

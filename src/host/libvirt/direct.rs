@@ -157,7 +157,7 @@ fn open(path: &Path, options: &mut OpenOptions) -> std::result::Result<(File, Me
 }
 
 fn is(found: &Metadata) -> String {
-    format!("is {}", ownership::no_file(found).unwrap_or("another file"))
+    format!("is {}", ownership::non_file_kind(found).unwrap_or("another file"))
 }
 
 impl VolumeFile<'_> {

@@ -116,7 +116,7 @@ impl Libvirt {
                     done += got as u64;
                 }
                 Received::Hole(length) => {
-                    into.skip(length).map_err(|e| transfer_failed(asked, &e))?;
+                    into.write_hole(length).map_err(|e| transfer_failed(asked, &e))?;
                     done += length;
                 }
             }

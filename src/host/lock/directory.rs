@@ -94,7 +94,9 @@ impl LockDirectory {
         if found.st_mode & 0o002 != 0 {
             return unusable(&format!("may be written to by everybody (mode {:o})", found.st_mode & 0o7777));
         }
-        if let Some(stranger) = path.parent().and_then(|parent| Trusted::caller().stranger_at(parent)) {
+        if let Some(stranger) =
+            path.parent().and_then(|parent| Trusted::root_and_caller().find_untrusted_above(parent))
+        {
             return Err(LockError::Unusable(format!("directory {shown} is not safe: {stranger}")));
         }
         if rustix::fs::accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())

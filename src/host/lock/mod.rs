@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 pub(super) use self::directory::LockDirectories;
 use self::directory::LockDirectory;
-use foundry_core::record::digest;
+use foundry_core::record::digest_of;
 
 /// How often a file is opened anew that is another one by the time that it is locked. Each time another foundry came
 /// and went.
@@ -48,7 +48,7 @@ impl HostLock {
     /// Takes the lock of a thing of that name. If there is no directory for files, or no flock(2), nobody waits.
     pub(super) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
         let Some(place) = places.open()? else { return Ok(Self::free()) };
-        let name = digest(thing).replace("sha256:", "");
+        let name = digest_of(thing).replace("sha256:", "");
         for _ in 0..TRIES {
             match Held::lock(&place, &name)? {
                 Locked::Ours(held) => return Ok(Self { _held: Some(held) }),

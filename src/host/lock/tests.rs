@@ -11,7 +11,7 @@ use super::*;
 const NOBODY: u32 = 65534;
 
 fn file_of(thing: &str) -> String {
-    digest(thing).replace("sha256:", "")
+    digest_of(thing).replace("sha256:", "")
 }
 
 fn refusal(places: &LockDirectories) -> String {

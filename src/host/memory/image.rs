@@ -1,6 +1,6 @@
 //! The files of the host: sizes, first bytes, and how libvirt sees them.
 
-use foundry_fetch::disk_image::{DiskImage, probe};
+use foundry_fetch::disk_image::{DiskImage, detect_format};
 
 /// First bytes of a qcow2 image.
 const QCOW2_MAGIC: &[u8; 4] = b"QFI\xfb";
@@ -106,14 +106,14 @@ impl File {
             return;
         }
         let (mark, iso) = ISO_MARK;
-        (self.format, self.capacity, self.backing) = if let Ok(DiskImage::Qcow2(image)) = probe(&self.content)
-        {
-            ("qcow2".into(), image.virtual_size.0, image.backing_file)
-        } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
-            ("iso".into(), self.length, None)
-        } else {
-            ("raw".into(), self.length, None)
-        };
+        (self.format, self.capacity, self.backing) =
+            if let Ok(DiskImage::Qcow2(image)) = detect_format(&self.content) {
+                ("qcow2".into(), image.virtual_size.0, image.backing_file)
+            } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
+                ("iso".into(), self.length, None)
+            } else {
+                ("raw".into(), self.length, None)
+            };
     }
 }
 

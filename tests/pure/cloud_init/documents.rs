@@ -1,13 +1,13 @@
 //! The three files of a seed, as text and as PyYAML and cloud-init's modules would take them.
 
-use foundry::cloud_init::{Documents, documents};
+use foundry::cloud_init::{SeedFiles, build_seed_files};
 use foundry::plan::UserData;
 use foundry::yaml::node::{Node, read_documents};
 
 use super::support::{fixed, network_config, plan, seed};
 
-fn made() -> Documents {
-    documents(&plan(), &seed(), "web-1730534400").unwrap()
+fn made() -> SeedFiles {
+    build_seed_files(&plan(), &seed(), "web-1730534400").unwrap()
 }
 
 /// Reads one of the files and finds a value in it.
@@ -84,7 +84,7 @@ fn what_is_not_given_is_not_said() {
     let mut bare = seed();
     (bare.fqdn, bare.password_hash, bare.ssh_keys) = (None, None, Vec::new());
     bare.ssh_password_auth = true;
-    let made = documents(&plan(), &bare, "i").unwrap();
+    let made = build_seed_files(&plan(), &bare, "i").unwrap();
     assert_eq!(
         made.user_data,
         "#cloud-config\nhostname: web\nusers:\n  - name: root\ndisable_root: false\nssh_pwauth: true\n"
@@ -95,7 +95,7 @@ fn what_is_not_given_is_not_said() {
 fn names_that_look_like_numbers_stay_names() {
     let mut odd = seed();
     (odd.hostname, odd.fqdn) = ("123".into(), Some("0755".into()));
-    let made = documents(&plan(), &odd, "1730534400").unwrap();
+    let made = build_seed_files(&plan(), &odd, "1730534400").unwrap();
     assert!(made.user_data.contains("hostname: \"123\"\nfqdn: \"0755\"\n"), "{}", made.user_data);
     assert_eq!(made.meta_data, "instance-id: \"1730534400\"\nlocal-hostname: \"123\"\n");
 }
@@ -105,7 +105,7 @@ fn only_the_default_route_is_written_and_only_where_it_goes() {
     let mut plan = plan();
     plan.interfaces = vec![fixed("10.0.0.2/24", &[]), fixed("10.0.1.2/24", &[])];
     plan.interfaces[1].default_route = false;
-    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    let text = build_seed_files(&plan, &seed(), "i").unwrap().network_config;
     assert!(value_at(&text, &["ethernets", "eth0", "routes"]).is_some());
     assert!(value_at(&text, &["ethernets", "eth1", "addresses"]).is_some());
     assert!(value_at(&text, &["ethernets", "eth1", "routes"]).is_none(), "{text}");
@@ -212,13 +212,13 @@ fn a_name_server_of_a_dhcp_interface_and_a_guest_without_interfaces() {
     let mut plan = plan();
     plan.interfaces[1].dns = vec!["1.1.1.1".parse().unwrap()];
     plan.interfaces[1].default_route = true;
-    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    let text = build_seed_files(&plan, &seed(), "i").unwrap().network_config;
     assert!(
         text.ends_with("dhcp4: true\n    dhcp-identifier: mac\n    accept-ra: false\n    nameservers:\n      addresses:\n        - \"1.1.1.1\"\n"),
         "{text}"
     );
     plan.interfaces.clear();
-    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    let text = build_seed_files(&plan, &seed(), "i").unwrap().network_config;
     assert_eq!(text, "version: 2\nethernets: {}\n");
 }
 
@@ -227,7 +227,7 @@ fn raw_user_data_is_taken_byte_for_byte() {
     let raw = "#!/bin/sh\r\necho \u{1f600}\t\n\n";
     let mut seed = seed();
     seed.user_data = UserData::Raw(raw.into());
-    let made = documents(&plan(), &seed, "i").unwrap();
+    let made = build_seed_files(&plan(), &seed, "i").unwrap();
     assert_eq!(made.user_data, raw);
     assert_eq!(made.meta_data, "instance-id: i\nlocal-hostname: web\n");
 }
@@ -235,5 +235,5 @@ fn raw_user_data_is_taken_byte_for_byte() {
 #[test]
 fn the_same_plan_and_instance_give_the_same_text() {
     assert_eq!(made(), made());
-    assert_ne!(made(), documents(&plan(), &seed(), "web-2").unwrap());
+    assert_ne!(made(), build_seed_files(&plan(), &seed(), "web-2").unwrap());
 }

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::cpu;
-use foundry::cloud_init::{Documents, VOLUME_ID, documents, iso, read_iso};
+use foundry::cloud_init::{SeedFiles, VOLUME_ID, build_seed_files, read_iso, write_iso};
 use proptest::prelude::*;
 
 use super::support::{plan, program, run, seed};
 
-fn made() -> Documents {
-    documents(&plan(), &seed(), "web-1").unwrap()
+fn made() -> SeedFiles {
+    build_seed_files(&plan(), &seed(), "web-1").unwrap()
 }
 
-fn files(documents: &Documents) -> [(&'static str, &str); 3] {
+fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
     [
         ("user-data", &documents.user_data),
         ("meta-data", &documents.meta_data),
@@ -22,16 +22,16 @@ fn files(documents: &Documents) -> [(&'static str, &str); 3] {
 }
 
 /// A seed's image in a file of its own.
-fn in_file(documents: &Documents, test: impl FnOnce(&Path)) {
+fn in_file(documents: &SeedFiles, test: impl FnOnce(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("seed.iso");
-    std::fs::write(&path, iso(documents).unwrap()).unwrap();
+    std::fs::write(&path, write_iso(documents).unwrap()).unwrap();
     test(&path);
 }
 
 /// Documents from nothing to more than a directory or a sector holds.
-fn sizes() -> Vec<Documents> {
-    let of = |n: usize| Documents {
+fn sizes() -> Vec<SeedFiles> {
+    let of = |n: usize| SeedFiles {
         user_data: "u".repeat(n),
         meta_data: "\u{e9}".repeat(n / 3),
         network_config: "n\n".repeat(n / 2),
@@ -104,34 +104,34 @@ fn blkid_finds_the_label() {
 
 #[test]
 fn it_is_only_as_large_as_it_is() {
-    let small = iso(&made()).unwrap().len();
+    let small = write_iso(&made()).unwrap().len();
     assert_eq!(small % 2048, 0);
     assert!(small <= 40 * 2048, "{small}");
     let mut grown = made();
     grown.user_data.push_str(&"#".repeat(5 * 2048));
-    assert_eq!(iso(&grown).unwrap().len(), small + 5 * 2048);
+    assert_eq!(write_iso(&grown).unwrap().len(), small + 5 * 2048);
 }
 
 #[test]
 fn the_same_documents_give_the_same_bytes() {
-    let first = iso(&made()).unwrap();
+    let first = write_iso(&made()).unwrap();
     // The format's dates have seconds: a clock that is read would show.
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_eq!(iso(&made()).unwrap(), first);
+    assert_eq!(write_iso(&made()).unwrap(), first);
     let mut other = made();
     other.meta_data.push('\n');
-    assert_ne!(iso(&other).unwrap(), first);
+    assert_ne!(write_iso(&other).unwrap(), first);
 }
 
 #[test]
 fn what_was_written_is_read_back() {
     for documents in sizes() {
-        assert!(read_iso(&iso(&documents).unwrap()).unwrap() == documents);
+        assert!(read_iso(&write_iso(&documents).unwrap()).unwrap() == documents);
     }
 }
 
 /// Makes a seed with genisoimage and reads it.
-fn by_genisoimage(options: &[&str]) -> Option<Documents> {
+fn by_genisoimage(options: &[&str]) -> Option<SeedFiles> {
     let genisoimage = program("genisoimage")?;
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files(&made()) {
@@ -174,14 +174,14 @@ fn a_seed_without_network_config_is_read_and_one_without_user_data_is_not() {
 
 #[test]
 fn what_is_no_image_is_refused() {
-    let whole = iso(&made()).unwrap();
+    let whole = write_iso(&made()).unwrap();
     for bytes in [&[] as &[u8], &[0; 100_000], &whole[..17 * 2048], &whole[..whole.len() - 5 * 2048]] {
         let told = read_iso(bytes).unwrap_err().to_string();
         assert!(!told.is_empty());
     }
     let mut binary = made();
     binary.user_data = "\u{e9}marker".into();
-    let mut image = iso(&binary).unwrap();
+    let mut image = write_iso(&binary).unwrap();
     let at = image.windows(6).position(|w| w == b"marker").unwrap();
     image[at] = 0xff;
     let told = read_iso(&image).unwrap_err().to_string();
@@ -190,7 +190,7 @@ fn what_is_no_image_is_refused() {
 
 /// A seed's image with bytes changed where the structures are, and sometimes cut short.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let image = iso(&made()).unwrap();
+    let image = write_iso(&made()).unwrap();
     let sectors = image.len() / 2048;
     let change = (16..sectors, 0..2048usize, prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(1)]);
     let low = (16..sectors, 0..200usize, prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(2)]);

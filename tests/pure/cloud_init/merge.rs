@@ -1,6 +1,6 @@
 //! The user's cloud-config on top of the generated one.
 
-use foundry::cloud_init::{check_user_data, documents, recover, without_effect};
+use foundry::cloud_init::{build_seed_files, check_user_data, find_ineffective_keys, read_seed_secrets};
 use foundry::plan::{SeedPlan, UserData};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,12 +18,12 @@ fn merged(seed: &SeedPlan, user: &str) -> String {
     let mut seed = seed.clone();
     seed.user_data = UserData::Merged(user.into());
     check_user_data(user).unwrap();
-    documents(&plan(), &seed, "i").unwrap().user_data
+    build_seed_files(&plan(), &seed, "i").unwrap().user_data
 }
 
 /// What the merged user-data has besides the lines of the generated one, in order.
 fn added(user: &str) -> String {
-    let generated = documents(&plan(), &small(), "i").unwrap().user_data;
+    let generated = build_seed_files(&plan(), &small(), "i").unwrap().user_data;
     let old: Vec<&str> = generated.lines().collect();
     merged(&small(), user).lines().filter(|l| !old.contains(l)).map(|l| format!("{l}\n")).collect()
 }
@@ -120,11 +120,11 @@ fn other_spellings_of_a_users_keys_are_merged() {
 #[test]
 fn what_is_about_the_images_own_user_is_known_to_do_nothing_without_it() {
     let all = "password: x\nssh_import_id: [gh:a]\nuser: {name: u}\nsystem_info: {default_user: {name: u}}\n";
-    assert_eq!(without_effect(all), ["password", "ssh_import_id", "user", "system_info.default_user"]);
+    assert_eq!(find_ineffective_keys(all), ["password", "ssh_import_id", "user", "system_info.default_user"]);
     for back in ["users: [default]", "users: [bob, default]", "users: [{name: default}]"] {
-        assert!(without_effect(&format!("{all}{back}\n")).is_empty(), "{back}");
+        assert!(find_ineffective_keys(&format!("{all}{back}\n")).is_empty(), "{back}");
     }
-    assert!(without_effect("packages: [a]").is_empty());
+    assert!(find_ineffective_keys("packages: [a]").is_empty());
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn a_key_that_is_there_is_not_added_again() {
 fn the_users_scalar_wins_over_the_generated_one_and_his_hash_is_recovered() {
     let text = merged(&seed(), "chpasswd: {expire: true, users: [{name: root, password: $6$other$x}]}");
     assert!(text.contains("expire: true\n"), "{text}");
-    assert_eq!(recover(&text).password_hash.as_deref(), Some("$6$other$x"));
+    assert_eq!(read_seed_secrets(&text).password_hash.as_deref(), Some("$6$other$x"));
     let text = merged(&seed(), "packages: [a]");
-    assert_eq!(recover(&text).password_hash.as_deref(), Some(HASH));
+    assert_eq!(read_seed_secrets(&text).password_hash.as_deref(), Some(HASH));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::support::{network_config, own_network, skip};
 use crate::support::deadline::CommandInTime as _;
-use foundry::cloud_init::own_network_config;
+use foundry::cloud_init::check_network_config;
 
 /// The renderers, and a distribution of each.
 const KINDS: [(&str, &str); 5] = [
@@ -78,7 +78,7 @@ fn a_network_config_of_the_users_own_is_read_with_and_without_the_key_around_it(
     let v2 = "ethernets: {lan7: {match: {macaddress: '52:54:00:00:00:07'}, set-name: lan7, dhcp4: true}}";
     for inner in [format!("version: 1, {v1}"), format!("version: 2, {v2}")] {
         for given in [format!("{{{inner}}}"), format!("network: {{{inner}}}")] {
-            assert_each_says(&own_network_config(&given).unwrap(), ["lan7"; 5]);
+            assert_each_says(&check_network_config(&given).unwrap(), ["lan7"; 5]);
         }
     }
     assert_each_says(&own_network(), ["bond0"; 5]);

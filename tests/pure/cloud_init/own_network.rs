@@ -1,6 +1,6 @@
 //! A network-config of the user's own.
 
-use foundry::cloud_init::{documents, own_network_config};
+use foundry::cloud_init::{build_seed_files, check_network_config};
 
 use super::support::{plan, seed};
 
@@ -23,8 +23,8 @@ fn both_versions_are_taken_with_and_without_the_key_around_them() {
             "{version: 2, tunnels: {wg0: {mode: wireguard}}}",
         ),
     ] {
-        assert_eq!(own_network_config(given).as_deref(), Ok(in_seed), "{given:?}");
-        assert_eq!(own_network_config(in_seed).as_deref(), Ok(in_seed), "what is in a seed stays");
+        assert_eq!(check_network_config(given).as_deref(), Ok(in_seed), "{given:?}");
+        assert_eq!(check_network_config(in_seed).as_deref(), Ok(in_seed), "what is in a seed stays");
     }
 }
 
@@ -48,7 +48,7 @@ fn what_cloud_init_would_not_read_is_refused() {
         ("version: 2\nversion: 2\n", "comes twice at line 2 column 1"),
         ("version: 2\nvlans: !x {}\n", "tag"),
     ] {
-        let told = own_network_config(text).expect_err(text);
+        let told = check_network_config(text).expect_err(text);
         assert!(told.contains(message), "{text:?}: {told}");
     }
 }
@@ -56,9 +56,9 @@ fn what_cloud_init_would_not_read_is_refused() {
 #[test]
 fn it_stands_in_the_seed_in_place_of_the_generated_one() {
     let mut seed = seed();
-    let others = documents(&plan(), &seed, "i").unwrap();
+    let others = build_seed_files(&plan(), &seed, "i").unwrap();
     seed.network_config = Some("version: 2\n".into());
-    let made = documents(&plan(), &seed, "i").unwrap();
+    let made = build_seed_files(&plan(), &seed, "i").unwrap();
     assert_eq!(made.network_config, "version: 2\n");
     assert_eq!((made.user_data, made.meta_data), (others.user_data, others.meta_data));
 }

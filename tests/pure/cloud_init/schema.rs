@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
-use foundry::cloud_init::documents;
+use foundry::cloud_init::build_seed_files;
 use foundry::plan::{SeedPlan, UserData, VmPlan};
 
 use super::support::{fixed, own_network, plan, seed, skip};
@@ -40,7 +40,7 @@ fn judge(program: &PathBuf, kind: &[&str], text: &str) -> Result<(), String> {
 
 fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
     let Some(program) = cloud_init() else { return };
-    let made = documents(plan, seed, "web-1").unwrap();
+    let made = build_seed_files(plan, seed, "web-1").unwrap();
     judge(&program, &[], &made.user_data).unwrap();
     if knows_network_config(&program) {
         judge(&program, &["--schema-type", "network-config"], &made.network_config).unwrap();

@@ -8,8 +8,8 @@ use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::VirtualMachine;
 use foundry::names::{MacAddress, VmName};
 use foundry::plan::{
-    BootDisk, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, SeedPlan, UserData,
-    VmPlan,
+    BootDiskPlan, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, SeedPlan,
+    UserData, VmPlan,
 };
 use foundry::units::Bytes;
 
@@ -26,11 +26,11 @@ pub(crate) fn plan() -> VmPlan {
         vcpus: 1,
         memory: Bytes(1 << 30),
         cpu_mode: CpuMode::HostModel,
-        firmware: Firmware::Efi { secure_boot: false },
+        firmware: FirmwarePlan::Efi { secure_boot: false },
         arch: None,
         autostart: true,
         pool: "foundry-vms".parse().unwrap(),
-        boot_disk: BootDisk {
+        boot_disk: BootDiskPlan {
             volume: name.boot_volume(),
             size: Bytes(1 << 30),
             format: DiskFormat::Qcow2,
@@ -57,16 +57,16 @@ pub(crate) fn network_config(interfaces: &str) -> String {
         bridge: None,
         dns: Vec::new(),
     };
-    let manifest = foundry::manifest::load(&text, "vm.yaml").unwrap().remove(0);
+    let manifest = foundry::manifest::load_text(&text, "vm.yaml").unwrap().remove(0);
     let plan = VmPlan::from_manifest(&manifest, &defaults).unwrap();
-    foundry::cloud_init::documents(&plan, &seed(), "i").unwrap().network_config
+    foundry::cloud_init::build_seed_files(&plan, &seed(), "i").unwrap().network_config
 }
 
 /// The network-config of the example that has one of its own.
 pub(crate) fn own_network() -> String {
     let text = include_str!("../../../examples/network-config-vm.yaml");
-    let manifest = foundry::manifest::load(text, "vm.yaml").unwrap().remove(0);
-    foundry::cloud_init::own_network_config(&manifest.spec.cloud_init.unwrap().network_config.unwrap())
+    let manifest = foundry::manifest::load_text(text, "vm.yaml").unwrap().remove(0);
+    foundry::cloud_init::check_network_config(&manifest.spec.cloud_init.unwrap().network_config.unwrap())
         .unwrap()
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn seed() -> SeedPlan {
 }
 
 /// An interface with addresses, the default route and two name servers.
-pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
+pub(crate) fn fixed(ip: &str, more: &[&str]) -> InterfacePlan {
     let ip: ipnet::Ipv4Net = ip.parse().unwrap();
-    Interface {
+    InterfacePlan {
         link: Link::Bridge("br0".parse().unwrap()),
         mac: MacAddress::from_ipv4(ip.addr()),
         tap: None,
@@ -109,8 +109,8 @@ pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
 }
 
 /// An interface that asks for its address.
-pub(crate) fn dynamic(name: &VmName, index: usize) -> Interface {
-    Interface {
+pub(crate) fn dynamic(name: &VmName, index: usize) -> InterfacePlan {
+    InterfacePlan {
         link: Link::Network("default".parse().unwrap()),
         mac: MacAddress::from_name(name, index),
         tap: None,

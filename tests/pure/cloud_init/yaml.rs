@@ -146,15 +146,21 @@ fn hostile() -> impl Strategy<Value = String> {
 
 /// One string in every place where a string can stand.
 fn in_all_places(text: &str) -> (Node, Value) {
-    let string = || Node::string(text);
-    let key = Mapping::new().with(text, string()).with("after", Node::string("x"));
+    let string = || Node::from_string(text);
+    let key = Mapping::new().with_entry(text, string()).with_entry("after", Node::from_string("x"));
     let node = Mapping::new()
-        .with("value", string())
-        .with("list", Node::sequence(vec![string(), Node::sequence(vec![string(), string()]), string()]))
-        .with("key", key.clone().into())
-        .with("keys", Node::sequence(vec![key.into(), string()]))
-        .with("deep", Mapping::new().with("down", Mapping::new().with("here", string()).into()).into())
-        .with("last", string());
+        .with_entry("value", string())
+        .with_entry(
+            "list",
+            Node::from_nodes(vec![string(), Node::from_nodes(vec![string(), string()]), string()]),
+        )
+        .with_entry("key", key.clone().into())
+        .with_entry("keys", Node::from_nodes(vec![key.into(), string()]))
+        .with_entry(
+            "deep",
+            Mapping::new().with_entry("down", Mapping::new().with_entry("here", string()).into()).into(),
+        )
+        .with_entry("last", string());
     let key = if text == "after" { json!({"after": "x"}) } else { json!({text: text, "after": "x"}) };
     let value = json!({
         "value": text, "list": [text, [text, text], text], "key": key, "keys": [key, text],
@@ -198,7 +204,7 @@ fn emitted(text: &str) -> Value {
 #[test]
 fn nasty_words_stay_strings() {
     let mut pairs: Vec<Value> = NASTY.iter().map(|text| emitted(text)).collect();
-    pairs.extend(NASTY.iter().map(|text| json!({"yaml": Node::string(*text).to_yaml(), "value": text})));
+    pairs.extend(NASTY.iter().map(|text| json!({"yaml": Node::from_string(*text).to_yaml(), "value": text})));
     assert_all_same(&pairs);
 }
 

@@ -78,7 +78,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     foundry::operations::vm::inspect::add_secrets(&bench.context(), &mut seen).unwrap();
     let text = yaml::write(&seen.vm).unwrap();
     bench.destroy("web", GENTLE).unwrap();
-    let again = manifest::load(&text, "vm.yaml").unwrap();
+    let again = manifest::load_text(&text, "vm.yaml").unwrap();
     bench.create(&VmPlan::from_manifest(&again[0], &Settings::default().defaults(None)).unwrap()).unwrap();
     assert_eq!(live(&bench), as_it_is);
     let seedless = |mut all: Vec<(String, Option<Bytes>, Option<String>)>| {

@@ -2,7 +2,7 @@
 
 use foundry::host::{Affect, Disks, Pools};
 use foundry::operations::disk::{Presence, list_disks};
-use foundry::record::Role;
+use foundry::record::VolumeRole;
 use foundry::units::Bytes;
 
 use super::{NOTHING, disk, disks};
@@ -16,10 +16,10 @@ fn a_list_says_what_each_disk_is_and_changes_nothing() {
         .map(|d| (d.device, d.role.unwrap(), d.volume.unwrap(), d.size.unwrap().0 / GIB, d.read_only))
         .collect();
     let expected = [
-        ("sda", Role::Seed, "web_cloudinit", 0, true),
-        ("vda", Role::Boot, "web_boot", 20, false),
-        ("vdb", Role::Data, "web_data-vdb", 10, false),
-        ("vdc", Role::Data, "web_data-vdc", 30, false),
+        ("sda", VolumeRole::Seed, "web_cloudinit", 0, true),
+        ("vda", VolumeRole::Boot, "web_boot", 20, false),
+        ("vdb", VolumeRole::Data, "web_data-vdb", 10, false),
+        ("vdc", VolumeRole::Data, "web_data-vdc", 30, false),
     ];
     assert_eq!(told, expected.map(|(d, r, v, s, o)| (d.to_owned(), r, v.to_owned(), s, o)));
     assert_eq!(disk(&bench, "vda").backing.as_deref(), Some("/pool/images/debian-12"));

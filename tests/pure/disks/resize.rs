@@ -4,7 +4,7 @@ use foundry::Kind;
 use foundry::host::memory::Guest;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::disk::{attach, plan_detach, resize};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 use super::{NOTHING, assert_refused, capacity, data_disks, detach_one, disk, grow, off, pairs};
 use crate::support::bench::{Bench, GIB, disk_request, foreign, host_with_neighbours, whole};
@@ -21,7 +21,7 @@ fn a_disk_grows_while_it_runs_and_the_manifest_says_so() {
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("resize_volume")));
     assert_eq!(data_disks(&bench), pairs(&[("vdb", "15"), ("vdc", "30")]));
     let record = bench.record("web");
-    assert_eq!(record.manifest.spec.boot_disk.unwrap().size_gb.unwrap().whole(), Some(40));
+    assert_eq!(record.manifest.spec.boot_disk.unwrap().size_gb.unwrap().to_u64(), Some(40));
     assert_eq!(record.volumes[0].capacity, Bytes(40 * GIB));
     assert_eq!(record.generation, 3);
 }
@@ -42,7 +42,7 @@ fn the_size_keeps_the_name_that_the_manifest_gave_it() {
     bench.create(&plan_with(WEB, &[("{device: vdb, sizeGB: 10}", "{device: vdb, sizeGiB: 10}")])).unwrap();
     grow(&bench, "vdb", "11").unwrap();
     let data = bench.record("web").manifest.spec.data_disks;
-    assert_eq!((data[0].size_gb, data[0].size_gib.unwrap().whole()), (None, Some(11)));
+    assert_eq!((data[0].size_gb, data[0].size_gib.unwrap().to_u64()), (None, Some(11)));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_relative_size_counts_from_what_is_there() {
     bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(13 * GIB + 512)).unwrap();
     let error = grow(&bench, "vdb", "+1").unwrap_err();
     assert!(whole(&error).contains("say how large it is to be: 14GiB"), "{}", whole(&error));
-    let much = resize(&bench.context(), "web", "vda", SizeWish::By(Bytes(i64::MAX as u64 / GIB * GIB)));
+    let much = resize(&bench.context(), "web", "vda", SizeRequest::By(Bytes(i64::MAX as u64 / GIB * GIB)));
     assert_eq!(much.unwrap_err().kind(), Kind::Validation);
 }
 
@@ -145,7 +145,7 @@ fn foreign_and_absent_vms_are_refused() {
     let mut bench = Bench::with_web();
     bench.start = Some(bench.host.fingerprint());
     for outcome in [
-        resize(&bench.context(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
+        resize(&bench.context(), "other", "vda", SizeRequest::To(Bytes(GIB))).map(drop),
         attach(&bench.context(), &disk_request("other", 1)).map(drop),
         plan_detach(&bench.context(), "other", "vda", false).map(drop),
     ] {

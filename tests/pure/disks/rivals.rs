@@ -4,7 +4,7 @@ use foundry::Error;
 use foundry::host::Domains;
 use foundry::operations::disk::{Attached, attach};
 use foundry::operations::vm::destroy::{self, execute_destroy};
-use foundry::record::{Maker, Role, State};
+use foundry::record::{Maker, RecordState, VolumeRole};
 use foundry::units::Bytes;
 
 use super::{NOTHING, attach_one, data_disks, detach_one, targets};
@@ -37,7 +37,7 @@ fn an_attach_between_the_steps_of_another_loses_nothing() {
     for n in (0..calls.len()).filter(|n| *n != last_write) {
         let (bench, outcome) = with_rival_at(n);
         let record = bench.record("web");
-        let named: Vec<_> = record.volumes.iter().filter(|v| v.role == Role::Data).collect();
+        let named: Vec<_> = record.volumes.iter().filter(|v| v.role == VolumeRole::Data).collect();
         assert!(named.iter().all(|v| v.attaching.is_none()), "at {n}: {named:?}");
         let wanted = if outcome.is_ok() { 4 } else { 3 };
         assert_eq!(named.len(), wanted, "at {n}: {:?}", outcome.map_err(|e| whole(&e)));
@@ -70,7 +70,7 @@ fn an_attach_inside_of_the_writing_of_another_is_forgotten_and_its_data_stay() {
 #[test]
 fn destroy_waits_for_no_attach_and_refuses() {
     let bench = Bench::with_web();
-    let maker = serde_json::to_value(Maker::current()).unwrap();
+    let maker = serde_json::to_value(Maker::this_process()).unwrap();
     bench.edit_record("web", |r| {
         let mut pending = r["volumes"][1].clone();
         pending["name"] = "web_data-vdq".into();
@@ -86,7 +86,7 @@ fn destroy_waits_for_no_attach_and_refuses() {
     let error = detach_one(&bench, "vdq", false).unwrap_err();
     assert!(whole(&error).contains("foundry disk detach web vdq --keep"), "{}", whole(&error));
     bench.edit_record("web", |r| {
-        r["volumes"][4]["attaching"] = serde_json::to_value(Maker::current()).unwrap()
+        r["volumes"][4]["attaching"] = serde_json::to_value(Maker::this_process()).unwrap()
     });
     assert_eq!(attach_one(&bench, 10).unwrap().disk.target.as_str(), "vdd", "another one is free");
     bench.edit_record("web", |r| r["volumes"][5]["attaching"]["started"] = 1.into());
@@ -129,7 +129,7 @@ fn a_destroy_in_the_middle_of_an_attach_leaves_nothing() {
         let outcome = attach_one(&bench, 5);
         if bench.host.domain("web").unwrap().is_some() {
             outcome.unwrap_or_else(|e| panic!("at {n}: {}", whole(&e)));
-            assert_eq!(bench.record("web").state, State::Created);
+            assert_eq!(bench.record("web").state, RecordState::Created);
             bench.destroy("web", GENTLE).unwrap();
         } else {
             outcome.map(drop).unwrap_err();

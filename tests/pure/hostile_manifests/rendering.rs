@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
-use foundry::manifest::{LoadError, load};
+use foundry::manifest::{LoadError, load_text};
 use foundry::plan::VmPlan;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ fn seed() -> u64 {
 
 /// Reads and judges a text; what is refused must be refused well.
 fn planned(text: &str) -> Vec<VmPlan> {
-    let manifests = match load(text, "vm.yaml") {
+    let manifests = match load_text(text, "vm.yaml") {
         Ok(manifests) => manifests,
         Err(error) => {
             assert_points(&error);

@@ -13,7 +13,7 @@ use super::support::{Bench, noise, sha256};
 use crate::support::http::{Reply, Server};
 
 fn sha512(bytes: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha512, bytes)
+    Digest::of_bytes(Algorithm::Sha512, bytes)
 }
 
 fn listed(text: &str, name: &str) -> Result<Digest, String> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use foundry::transfer::{Fresh, HttpSettings, Proxies, Reason, Validators, look};
+use foundry::transfer::{FileFreshness, HttpSettings, Proxies, Reason, Validators, check_freshness};
 
 use super::support::{Bench, TestPace, noise, sha256};
 use crate::support::http::{Reply, Request, Server};
@@ -15,7 +15,7 @@ fn a_file_comes_as_it_is_with_what_the_server_says_of_it() {
     let bench = Bench::new().expecting(sha256(&content));
     let opened = bench.open(&server.url("/a/disk.qcow2")).unwrap();
     assert_eq!(opened.length, Some(300_000));
-    let count = opened.transferred();
+    let count = opened.byte_counter();
     let done = opened.finish().unwrap();
     assert_eq!((done.bytes, count()), (300_000, 300_000));
     assert_eq!(done.digest, Some(sha256(&content)));
@@ -100,13 +100,16 @@ fn a_redirection_to_what_is_not_http_is_refused_at_once() {
         let failed = bench.read(&server.url("/x")).unwrap_err();
         let told = failed.to_string();
         assert_eq!((failed.reason(), server.requests().len(), bench.told().len()), (Reason::Refused, 1, 0));
-        assert!(told.starts_with(&format!("cannot download {}: it leads to", server.url("/x"))), "{told}");
+        assert!(
+            told.starts_with(&format!("cannot download {}: it redirects to", server.url("/x"))),
+            "{told}"
+        );
         assert!(!told.contains("SECRETPW") && !told.contains("TTTT"), "{told}");
     }
     let server = Server::start(|_| Reply::redirect("file:///etc/passwd"));
     let told = Bench::new().read(&server.url("/x")).unwrap_err().to_string();
     assert!(
-        told.ends_with("it leads to file:///etc/passwd, which is neither http:// nor https://"),
+        told.ends_with("it redirects to file:///etc/passwd, which is neither http:// nor https://"),
         "{told}"
     );
 }
@@ -131,8 +134,9 @@ fn what_an_older_run_noted_too_much_is_not_sent() {
     let server = Server::of_file(noise(1000));
     let bench = Bench::new();
     let known = Validators { etag: Some("e".repeat(40_000)), last_modified: Some("a\nb".into()) };
-    let fresh = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
-    assert!(matches!(fresh, Fresh::Changed(_)));
+    let fresh =
+        check_freshness(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
+    assert!(matches!(fresh, FileFreshness::Changed(_)));
     assert_eq!(server.requests()[0].header("if-none-match"), None);
 }
 
@@ -218,7 +222,7 @@ fn a_bad_mirror_is_no_reason_to_give_up() {
         assert_eq!((start.requests().len(), bench.slept()), (3, Duration::from_secs(1 + 2)), "{bad}");
         let told = bench.told().remove(0);
         assert!(
-            told.contains(&format!("cannot download {}: it leads to {bad}: ", start.url("/x"))),
+            told.contains(&format!("cannot download {}: it redirects to {bad}: ", start.url("/x"))),
             "{told}"
         );
     }
@@ -236,7 +240,7 @@ fn a_mirror_that_stays_bad_is_named_with_the_address_that_led_there() {
     let told = failed.to_string();
     assert!(
         told.starts_with(&format!(
-            "cannot download {}: it leads to {}",
+            "cannot download {}: it redirects to {}",
             start.url("/x"),
             start.url("/gone?…")
         )),
@@ -296,10 +300,10 @@ fn whether_it_changed_is_asked_without_its_content() {
     let url = server.url("/x").parse().unwrap();
     let ask = |etag: &str| {
         let known = Validators { etag: Some(etag.into()), last_modified: None };
-        look(&bench.client, &url, &known, &bench.pace).unwrap()
+        check_freshness(&bench.client, &url, &known, &bench.pace).unwrap()
     };
-    assert_eq!(ask("\"v1\""), Fresh::Unchanged);
-    let Fresh::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
+    assert_eq!(ask("\"v1\""), FileFreshness::Unchanged);
+    let FileFreshness::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
     assert_eq!((found.length, found.validators.etag.as_deref()), (Some(200_000), Some("\"v1\"")));
     assert!(server.requests().iter().all(|r| r.method == "HEAD"));
 }
@@ -313,11 +317,14 @@ fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
     let bench = Bench::new();
     let url = server.url("/x").parse().unwrap();
     let known = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2025 10:00:00 GMT".into()) };
-    assert_eq!(look(&bench.client, &url, &known, &bench.pace).unwrap(), Fresh::Unchanged);
+    assert_eq!(check_freshness(&bench.client, &url, &known, &bench.pace).unwrap(), FileFreshness::Unchanged);
     let older = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2003 10:00:00 GMT".into()) };
-    assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), Fresh::Changed(_)));
+    assert!(matches!(
+        check_freshness(&bench.client, &url, &older, &bench.pace).unwrap(),
+        FileFreshness::Changed(_)
+    ));
     let weak = Validators { etag: Some("W/\"v1\"".into()), last_modified: None };
-    assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), Fresh::Unchanged);
+    assert_eq!(check_freshness(&bench.client, &url, &weak, &bench.pace).unwrap(), FileFreshness::Unchanged);
 }
 
 /// Servers that know GET only answer with anything.
@@ -347,16 +354,17 @@ fn whether_it_changed_is_asked_by_get_where_head_says_nothing() {
         let (bench, url) = (Bench::new(), server.url("/x").parse().unwrap());
         let ask = |etag: &str| {
             let known = Validators { etag: Some(etag.into()), last_modified: Some(date.into()) };
-            look(&bench.client, &url, &known, &bench.pace).unwrap()
+            check_freshness(&bench.client, &url, &known, &bench.pace).unwrap()
         };
-        assert_eq!(ask("\"v1\""), Fresh::Unchanged, "{label}");
-        assert!(matches!(ask("\"v0\""), Fresh::Changed(_)), "{label}");
+        assert_eq!(ask("\"v1\""), FileFreshness::Unchanged, "{label}");
+        assert!(matches!(ask("\"v0\""), FileFreshness::Changed(_)), "{label}");
         assert_eq!((server.requests().len(), bench.told().len()), (4, 0), "{label}");
     }
     let server = Server::start(|_| Reply::new(404, ""));
     let known = Validators { etag: Some("\"v1\"".into()), last_modified: None };
     let bench = Bench::new();
-    let failed = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap_err();
+    let failed =
+        check_freshness(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap_err();
     assert_eq!((failed.reason(), server.requests().len()), (Reason::Refused, 2), "{failed}");
 }
 
@@ -370,7 +378,7 @@ fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
             "no_proxy" => Some(direct.to_owned()),
             _ => None,
         };
-        HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() }
+        HttpSettings { proxies: Proxies::from_variables(read), ..HttpSettings::default() }
     };
     let (bytes, _) = Bench::with(settings("")).read("http://images.invalid/x").unwrap();
     assert_eq!(bytes, noise(1000));
@@ -381,7 +389,7 @@ fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
     assert_eq!(proxy.requests().len(), 2, "the CONNECT and what came through it");
 }
 
-/// The server is reached through a proxy, as one elsewhere is; what it leads to is reached directly.
+/// The server is reached through a proxy, as one elsewhere is; what it redirects to is reached directly.
 #[test]
 fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
     for name in ["127.1", "2130706433", "0x7f.0.0.1", "017700000001"] {
@@ -398,11 +406,11 @@ fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
             "no_proxy" => Some(name.to_owned()),
             _ => None,
         };
-        let settings = HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() };
+        let settings = HttpSettings { proxies: Proxies::from_variables(read), ..HttpSettings::default() };
         let bench = Bench::with(settings);
         let failed = bench.read("http://images.invalid/x").unwrap_err();
         let told = format!(
-            "cannot download http://images.invalid/x: it leads to {to}, whose name stands for 127.0.0.1, which is this machine itself, to which no other server leads"
+            "cannot download http://images.invalid/x: it redirects to {to}, whose name resolves to 127.0.0.1, which is this machine itself; no other server may redirect there"
         );
         assert_eq!((failed.reason(), failed.to_string()), (Reason::Refused, told));
         assert_eq!(bench.told(), [""; 0], "it is not tried again");

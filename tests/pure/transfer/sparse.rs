@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
 use foundry::content::Content;
-use foundry::transfer::{Check, Reason, SparseFile, SparseWriter, TransferError, ZerosAsHoles};
+use foundry::transfer::{DigestCheck, Reason, SparseFile, SparseWriter, TransferError, ZerosAsHoles};
 use tempfile::TempDir;
 
 use super::support::{Bench, noise, read_with_holes};
@@ -73,7 +73,7 @@ fn a_digest_that_nobody_wants_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let (path, whole) = holey(&dir);
     let mut bench = Bench::new();
-    bench.check = Check::Nothing;
+    bench.check = DigestCheck::Nothing;
     let (bytes, done) = bench.read(path.to_str().unwrap()).unwrap();
     assert!(bytes == whole && done.digest.is_none() && done.bytes == 10 * MIB);
 }
@@ -98,7 +98,7 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         change(&path);
         let error = read_with_holes(&mut file).unwrap_err();
-        let told = TransferError::in_io(&error).unwrap();
+        let told = TransferError::find_in(&error).unwrap();
         assert_eq!(told.reason(), Reason::Local);
         assert!(told.to_string().contains(word), "{told}");
     }
@@ -172,7 +172,7 @@ fn what_is_zero_is_not_written() {
         for piece in content.chunks(step) {
             writer.write_all(piece).unwrap();
         }
-        writer.hole(3 << 20).unwrap();
+        writer.skip_hole(3 << 20).unwrap();
         let length = writer.finish().unwrap().metadata().unwrap().len();
         let written = std::fs::read(&path).unwrap();
         assert!(written == [content.clone(), vec![0; 3 << 20]].concat(), "{step}");
@@ -190,7 +190,7 @@ fn a_pipe_gets_the_zeros() {
     });
     let mut writer = SparseWriter::new(File::from(std::os::fd::OwnedFd::from(writer))).unwrap();
     writer.write_all(&[0; 5000]).unwrap();
-    writer.hole(100_000).unwrap();
+    writer.skip_hole(100_000).unwrap();
     writer.write_all(b"end").unwrap();
     drop(writer.finish().unwrap());
     assert_eq!(thread.join().unwrap(), [vec![0; 105_000], b"end".to_vec()].concat());

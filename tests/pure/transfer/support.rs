@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use foundry::content::Content;
 use foundry::transfer::{
-    Algorithm, Cache, Check, Client, Digest, HttpSettings, Location, Opened, Options, Pace, TransferError,
-    Transferred, open,
+    Algorithm, Cache, Client, Digest, DigestCheck, HttpSettings, Location, Opened, RetryControl,
+    TransferError, TransferOptions, Transferred, open_location,
 };
 
 /// Bytes that no compression makes short and in which each position is told from any other.
@@ -23,7 +23,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha256, bytes)
+    Digest::of_bytes(Algorithm::Sha256, bytes)
 }
 
 /// Waits for nothing and remembers for how long it should have; stops when told to.
@@ -35,8 +35,8 @@ pub(crate) struct TestPace {
     pub(crate) stop_after: Option<usize>,
 }
 
-impl Pace for TestPace {
-    fn stopped(&self) -> bool {
+impl RetryControl for TestPace {
+    fn should_stop(&self) -> bool {
         self.stop_after.is_some_and(|count| self.told.lock().unwrap().len() >= count)
     }
 
@@ -44,7 +44,7 @@ impl Pace for TestPace {
         *self.slept.lock().unwrap() += time;
     }
 
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         self.told.lock().unwrap().push(what.to_owned());
     }
 }
@@ -52,7 +52,7 @@ impl Pace for TestPace {
 pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) pace: TestPace,
-    pub(crate) check: Check,
+    pub(crate) check: DigestCheck,
     pub(crate) cache: Option<Cache>,
 }
 
@@ -62,21 +62,26 @@ impl Bench {
     }
 
     pub(crate) fn with(settings: HttpSettings) -> Self {
-        let check = Check::Note(Algorithm::Sha256);
+        let check = DigestCheck::Note(Algorithm::Sha256);
         Self { client: Client::new(settings), pace: TestPace::default(), check, cache: None }
     }
 
     pub(crate) fn expecting(mut self, digest: Digest) -> Self {
-        self.check = Check::Expect(digest);
+        self.check = DigestCheck::Expect(digest);
         self
     }
 
-    pub(crate) fn options(&self) -> Options<'_> {
-        Options { check: &self.check, client: &self.client, pace: &self.pace, cache: self.cache.as_ref() }
+    pub(crate) fn options(&self) -> TransferOptions<'_> {
+        TransferOptions {
+            check: &self.check,
+            client: &self.client,
+            control: &self.pace,
+            cache: self.cache.as_ref(),
+        }
     }
 
     pub(crate) fn open(&self, location: &str) -> Result<Opened<'_>, TransferError> {
-        open(&location.parse::<Location>()?, self.options())
+        open_location(&location.parse::<Location>()?, self.options())
     }
 
     /// All of it, and what was transferred.

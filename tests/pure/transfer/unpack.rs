@@ -6,16 +6,16 @@ use std::process::{Command, Stdio};
 
 use crate::support::deadline::ChildInTime as _;
 use crate::support::shown::Shown;
-use foundry::transfer::{Format, Reason, TransferError};
+use foundry::transfer::{CompressionFormat, Reason, TransferError};
 
 use super::support::{Bench, noise, read_with_holes, sha256};
 use crate::support::http::{Reply, Server};
 
-const FORMATS: [(Format, &str, &str); 4] = [
-    (Format::Gzip, "gzip", ".gz"),
-    (Format::Xz, "xz", ".xz"),
-    (Format::Zstd, "zstd", ".zst"),
-    (Format::Bzip2, "bzip2", ".bz2"),
+const FORMATS: [(CompressionFormat, &str, &str); 4] = [
+    (CompressionFormat::Gzip, "gzip", ".gz"),
+    (CompressionFormat::Xz, "xz", ".xz"),
+    (CompressionFormat::Zstd, "zstd", ".zst"),
+    (CompressionFormat::Bzip2, "bzip2", ".bz2"),
 ];
 
 /// What the real program makes of it.
@@ -125,8 +125,8 @@ fn zstd_may_begin_with_frames_to_be_skipped() {
     for (bytes, format) in [
         ([frame(0x50, 4), b"\x04\x22\x4d\x18rest".to_vec()].concat(), None),
         (frame(0x50, 4)[..6].to_vec(), None),
-        (frame(0x50, 4), Some(Format::Zstd)),
-        (zstd, Some(Format::Zstd)),
+        (frame(0x50, 4), Some(CompressionFormat::Zstd)),
+        (zstd, Some(CompressionFormat::Zstd)),
     ] {
         std::fs::write(&file, &bytes).unwrap();
         assert_eq!(bench.open(file.to_str().unwrap()).unwrap().compressed, format, "{bytes:?}");
@@ -183,7 +183,7 @@ fn what_follows_gzip_and_bzip2_is_taken_only_where_the_whole_is_verified() {
 
             let bench = Bench::new().expecting(sha256(&bytes));
             let mut opened = bench.open(file.to_str().unwrap()).unwrap();
-            let passed_over = opened.passed_over();
+            let passed_over = opened.skipped_counter();
             let (taken, _) = read_with_holes(&mut opened.content).unwrap();
             assert!(taken == content() && passed_over() == count as u64, "{program} {count}");
             assert_eq!(opened.finish().unwrap().bytes, bytes.len() as u64);
@@ -205,7 +205,7 @@ fn the_end_of_the_content_waits_for_the_end_of_the_download_and_its_digest() {
         let mut opened = bench.open(&server.url(&format!("/disk.raw{end}"))).unwrap();
         let mut bytes = Vec::new();
         let error = opened.content.read_to_end(&mut bytes).unwrap_err();
-        assert_eq!(TransferError::in_io(&error).unwrap().reason(), Reason::Checksum, "{program}: {error}");
+        assert_eq!(TransferError::find_in(&error).unwrap().reason(), Reason::Checksum, "{program}: {error}");
         assert_eq!(bytes.len(), 100_000, "all of it came, and yet there is no end");
         assert!(opened.content.read(&mut [0; 10]).is_err(), "{program}: nor for who asks again");
     }
@@ -231,8 +231,8 @@ fn memory_is_bounded_whatever_the_data_ask_for() {
 #[test]
 fn names_lose_what_says_how_they_are_packed() {
     for (format, _, end) in FORMATS {
-        assert_eq!(format.stem(&format!("disk.raw{end}")), "disk.raw");
-        assert_eq!(format.stem(&format!("DISK.RAW{}", end.to_uppercase())), "DISK.RAW");
-        assert_eq!(format.stem("disk.raw"), "disk.raw");
+        assert_eq!(format.strip_extension(&format!("disk.raw{end}")), "disk.raw");
+        assert_eq!(format.strip_extension(&format!("DISK.RAW{}", end.to_uppercase())), "DISK.RAW");
+        assert_eq!(format.strip_extension("disk.raw"), "disk.raw");
     }
 }

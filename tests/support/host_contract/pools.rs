@@ -1,7 +1,7 @@
 //! Pools.
 
 use foundry::Kind;
-use foundry::pool::Source;
+use foundry::pool::PoolSourceSpec;
 
 use super::bench::{Bench, cases, pool_xml, refused, volume_xml};
 
@@ -137,7 +137,7 @@ fn a_pool_that_makes_no_sense_is_refused(bench: &Bench<'_>) {
 /// As far as it is there: a file system on a device that nobody has is defined and does not start.
 fn a_pool_tells_what_it_is_made_of(bench: &Bench<'_>) {
     let (host, name) = (bench.host(), bench.name("pool"));
-    let source = Source::Fs {
+    let source = PoolSourceSpec::Fs {
         device: "/dev/disk/by-label/foundry-test-none".into(),
         target: bench.directory("pool"),
         format: "ext4".into(),

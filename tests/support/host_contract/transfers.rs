@@ -211,7 +211,7 @@ impl std::io::Write for Extents {
 }
 
 impl Sink for Extents {
-    fn skip(&mut self, length: u64) -> std::io::Result<()> {
+    fn write_hole(&mut self, length: u64) -> std::io::Result<()> {
         self.add(false, length);
         Ok(())
     }

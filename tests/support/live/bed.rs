@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use foundry::disk_image::ON_ITS_WAY;
+use foundry::disk_image::PARTIAL_IMAGE_MARK;
 use tempfile::TempDir;
 
 use super::environment;
@@ -351,8 +351,8 @@ impl Drop for Bed {
 
 /// Whether an image is on its way into that file.
 fn begins_with_mark(file: &Path) -> bool {
-    let mut begin = [0; ON_ITS_WAY.len()];
+    let mut begin = [0; PARTIAL_IMAGE_MARK.len()];
     let read =
         std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));
-    read.is_ok() && begin == *ON_ITS_WAY
+    read.is_ok() && begin == *PARTIAL_IMAGE_MARK
 }

@@ -12,7 +12,7 @@ use crate::output::{ListingArgs, TableRow};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::Arch;
-use foundry_fetch::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
+use foundry_fetch::catalog::{self, Alias, Catalog, CatalogEntry, CatalogImage, CatalogUpdate};
 
 /// List and change the short names that `foundry image pull` knows
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ pub(super) fn run_catalog(args: &CatalogArgs, global: &Global, ui: &Ui) -> Resul
         Some(CatalogCommand::List(args)) => list_catalog(&args.arch, &args.listing, global, ui),
         Some(CatalogCommand::Add(args)) => add_image(args, global, ui),
         Some(CatalogCommand::Remove(args)) => {
-            warn_comments_lost(&catalog::remove(&require_catalog_file(global)?, &args.name)?, ui);
+            warn_comments_lost(&catalog::remove_entry(&require_catalog_file(global)?, &args.name)?, ui);
             ui.write_line(&format!("Successfully removed image '{}' from the catalogue", args.name))
         }
     }
@@ -106,7 +106,7 @@ pub(crate) struct CatalogView {
 }
 
 fn list_catalog(arch: &str, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let images = load_catalog(global)?.list(parse_arch(arch)?)?;
+    let images = load_catalog(global)?.list_images(parse_arch(arch)?)?;
     let views: Vec<CatalogView> = images.iter().map(to_view).collect();
     listing.show_list(&views, "No images", (global, ui))
 }
@@ -144,19 +144,19 @@ fn to_view(image: &CatalogImage) -> CatalogView {
 }
 
 fn add_image(args: &CatalogAddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let entry = Entry {
+    let entry = CatalogEntry {
         description: args.description.clone(),
         url: args.url.clone(),
         checksum: args.checksum.clone(),
         arch: Some(args.arch.clone()).filter(|arch| !arch.is_empty()),
     };
-    let written = catalog::add(&require_catalog_file(global)?, &args.name, entry)?;
+    let written = catalog::add_entry(&require_catalog_file(global)?, &args.name, entry)?;
     let done = if written.replaced { "replaced" } else { "added" };
     warn_comments_lost(&written, ui);
     ui.write_line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
 }
 
-fn warn_comments_lost(written: &Written, ui: &Ui) {
+fn warn_comments_lost(written: &CatalogUpdate, ui: &Ui) {
     if written.comments_lost {
         ui.show_warning("the comments in the catalogue file were lost: foundry writes its entries only");
     }

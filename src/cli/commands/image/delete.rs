@@ -7,7 +7,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{self, UnusedImage};
 
@@ -56,11 +56,11 @@ pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<
 fn confirm_delete(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
         "Image '{}' is in use by {}. Deleting it destroys their disks.\nTo delete it anyway, type its name: ",
-        printable(name),
-        printable(&users.join(", "))
+        escape_unseen(name),
+        escape_unseen(&users.join(", "))
     );
     match ui.ask_text(&question)? {
-        Some(answer) if answer == name || answer == printable(name) => Ok(()),
+        Some(answer) if answer == name || answer == escape_unseen(name) => Ok(()),
         Some(_) => Err(Error::new(Code::StorageDeclined, "the name does not match").unchanged()),
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
@@ -130,7 +130,7 @@ fn confirm_prune(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
 fn image_lines(found: &[UnusedImage]) -> String {
     let line = |d: &UnusedImage| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
-        format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
+        format!("  {}  {}  {}\n", escape_unseen(&d.image.name), d.image.allocation, escape_unseen(origin))
     };
     found.iter().map(line).collect()
 }
@@ -138,7 +138,7 @@ fn image_lines(found: &[UnusedImage]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foundry_core::origin::Origin;
+    use foundry_core::origin::ImageOrigin;
     use foundry_host::Volume;
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
             backing: None,
             mode: None,
         };
-        let origin = Origin {
+        let origin = ImageOrigin {
             source_id: None,
             source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
             alias: None,

@@ -14,7 +14,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
@@ -95,7 +95,7 @@ fn find_pipe(file: &Path) -> Option<PathBuf> {
         return is_pipe(&there).then(|| file.to_owned());
     }
     let folder = file.parent().filter(|folder| folder.is_absolute())?;
-    let is_safe = Trusted::caller().stranger_at(folder).is_none();
+    let is_safe = Trusted::root_and_caller().find_untrusted_above(folder).is_none();
     (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
 }
 
@@ -133,7 +133,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
 }
 
 fn cannot_write(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(io_cause(error))
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(describe_io_error(error))
 }
 
 /// An output file that gets its name only when it is complete.
@@ -213,8 +213,8 @@ impl Write for ExportWriter {
 }
 
 impl Sink for ExportWriter {
-    fn skip(&mut self, length: u64) -> io::Result<()> {
-        let skipped = self.file.hole(length);
+    fn write_hole(&mut self, length: u64) -> io::Result<()> {
+        let skipped = self.file.skip_hole(length);
         self.note_broken_pipe(skipped)
     }
 }

@@ -6,7 +6,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::names::VolumeName;
 use foundry_engine::image::image_extension;
 use foundry_fetch::convert::ImageFormat;
-use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
+use foundry_fetch::transfer::{Client, CompressionFormat, Expected, HttpSettings, Proxies};
 
 /// Options for transferring an image.
 #[derive(Debug, Args)]
@@ -68,8 +68,9 @@ pub(super) fn with_shortest_extension(name: &str) -> String {
 }
 
 fn name_stem(file: &str, converted: bool) -> String {
-    let packed = [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2];
-    let file = packed.iter().fold(file, |name, format| format.stem(name));
+    let packed =
+        [CompressionFormat::Gzip, CompressionFormat::Xz, CompressionFormat::Zstd, CompressionFormat::Bzip2];
+    let file = packed.iter().fold(file, |name, format| format.strip_extension(name));
     let Some(end) = image_extension(file) else { return file.to_owned() };
     let stem = &file[..file.len() - end.len() - 1];
     let end = end.to_ascii_lowercase();

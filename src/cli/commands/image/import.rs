@@ -8,7 +8,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_engine::image::{Fetch, check_length, import_image};
 use foundry_fetch::transfer::Location;
 
@@ -68,7 +68,7 @@ fn import_location(file: &str) -> Result<Location, Error> {
         Location::File(path) => match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
             Ok(_) => Ok(location),
-            Err(e) => Err(bad(io_cause(&e))),
+            Err(e) => Err(bad(describe_io_error(&e))),
         },
         Location::StandardInput => Ok(location),
     }

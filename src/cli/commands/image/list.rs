@@ -12,7 +12,7 @@ use crate::output::{ListingArgs, OutputArgs, OutputFormat, TableRow, format_age,
 use crate::ui::Ui;
 use crate::words::hints::NO_IMAGES;
 use foundry_core::error::Error;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
 use foundry_engine::image::{self, Age, Freshness, ImageState};
@@ -76,7 +76,7 @@ pub(crate) struct ImageView<'a> {
     incomplete: bool,
     /// Origin; empty if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<Origin>,
+    origin: Option<ImageOrigin>,
     /// Names of the VMs that use the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
@@ -95,7 +95,7 @@ impl ImageView<'_> {
 fn image_view<'a>(
     context: &Context,
     image: &'a Volume,
-    origin: Option<Origin>,
+    origin: Option<ImageOrigin>,
 ) -> Result<ImageView<'a>, Error> {
     let wholeness = image::image_state(context, image)?;
     Ok(ImageView {
@@ -184,7 +184,7 @@ fn join_users(vms: &[String], overlays: &[String]) -> String {
     if users.is_empty() { "-".to_owned() } else { users.join(", ") }
 }
 
-fn describe_origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
+fn describe_origin(origin: Option<&ImageOrigin>, line: &mut impl FnMut(&str, &str)) {
     let Some(origin) = origin else { return line("Origin", "unknown") };
     let packed =
         origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
@@ -210,14 +210,14 @@ pub(crate) struct FreshnessView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a Origin>,
+    origin: Option<&'a ImageOrigin>,
     used_by: &'a [String],
     /// Overlays of the image, as POOL/VOLUME.
     overlays: &'a [String],
 }
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let lists = catalog::load_catalog(global)?.checksums()?;
+    let lists = catalog::load_catalog(global)?.list_checksums()?;
     let context = connect_host(global, ui)?;
     let found = image::find_outdated(&context, &args.pool.pool_name(global), &http_client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness_view).collect();

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::Login;
 
@@ -36,13 +36,13 @@ fn from_file(path: &Path) -> Result<Login, Error> {
     let shown = path.display().to_string();
     let what = format!("the login in file '{shown}'");
     let unreadable = |e: std::io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {what}")).because(io_cause(&e))
+        Error::new(Code::FileUnreadable, format!("cannot read {what}")).because(describe_io_error(&e))
     };
-    let file = ownership::open_obeyed(path).map_err(unreadable)?;
+    let file = ownership::open_trusted(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(unfit_login(&what, &format!("can be read by others (mode {mode:o})"))
-            .hint(format!("chmod 600 {}", shell_word(&shown))));
+            .hint(format!("chmod 600 {}", quote_for_shell(&shown))));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -67,7 +67,7 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 
 /// The images in the catalogue for this machine; `None` if the catalogue cannot be read.
 pub(crate) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
-    catalog::load_catalog(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
+    catalog::load_catalog(global).ok()?.list_images(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }
 
 pub(super) fn run_image(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {

@@ -54,7 +54,7 @@ pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), 
     let wanted = match catalog {
         Some(catalog) => {
             let arch = catalog::parse_arch(&context.host.capabilities()?.arch)?;
-            PullTarget::from_catalog(catalog.find(&args.image, arch)?)
+            PullTarget::from_catalog(catalog.find_image(&args.image, arch)?)
         }
         None => PullTarget::from_location(parse_address(&args.image)?),
     };
@@ -135,10 +135,10 @@ impl PullTarget {
             }
             return self;
         }
-        let location = login.given_to(self.location.clone(), &self.location);
+        let location = login.apply_to(self.location.clone(), &self.location);
         if let Location::Url(url) = &location
             && url.has_login()
-            && url.is_open_on_the_way()
+            && url.is_readable_in_transit()
         {
             ui.show_warning(&format!(
                 "the login is sent to {url} unencrypted: others on the network can read it"
@@ -151,7 +151,7 @@ impl PullTarget {
     fn with_list_login(&self, expected: Expected, login: Option<&Login>) -> Expected {
         match (expected, login) {
             (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
-                Expected::ListedIn(login.given_to(list, &self.location))
+                Expected::ListedIn(login.apply_to(list, &self.location))
             }
             (expected, _) => expected,
         }

@@ -10,7 +10,7 @@ use foundry_core::schema::{self, Field};
 const EXAMPLE: &str = include_str!("../../../../examples/simple-vm.yaml");
 
 pub(super) fn manifest_page() -> ManPage {
-    let schema = schema::document();
+    let schema = schema::document_schema();
     let mut page = Roff::new();
     page.control("SH", ["NAME"]);
     page.text([roman("foundry - manifest of a virtual machine")]);
@@ -25,7 +25,7 @@ pub(super) fn manifest_page() -> ManPage {
             "An unknown field is an error. A field whose value is null is treated as omitted. {MANIFEST_COMMANDS}"
         ),
     );
-    for field in Field::document(&schema).fields() {
+    for field in Field::document_root(&schema).child_fields() {
         page.control("SH", [field.name().to_uppercase().as_str()]);
         describe_field(&mut page, &field);
         add_fields(&mut page, &field);
@@ -41,7 +41,7 @@ pub(super) fn manifest_page() -> ManPage {
 
 /// All fields below one, each with its whole path.
 fn add_fields(page: &mut Roff, parent: &Field<'_>) {
-    for field in parent.fields() {
+    for field in parent.child_fields() {
         page.control("TP", []);
         page.text([bold(field.path.as_str()), roman(" "), italic(field_kind(&field))]);
         page.text(field_texts(&field));
@@ -59,12 +59,12 @@ fn describe_field(page: &mut Roff, field: &Field<'_>) {
 fn field_kind(field: &Field<'_>) -> String {
     let is_status = field.path.split('.').next() == Some("status");
     let required = if field.required && !is_status { ", required" } else { "" };
-    format!("{}{required}", field.kind())
+    format!("{}{required}", field.type_text())
 }
 
 fn field_texts(field: &Field<'_>) -> Vec<Inline> {
     let facts = field
-        .facts()
+        .list_facts()
         .into_iter()
         .flat_map(|(name, fact)| [roman(format!(" {}: ", capitalize_word(name))), bold(fact), roman(".")]);
     [roman(field.description())].into_iter().chain(facts).collect()

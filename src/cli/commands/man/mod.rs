@@ -20,8 +20,8 @@ use crate::command;
 use crate::ui::Ui;
 use crate::words::hints::{EXPLAIN_IN_MAN, GLOBAL_OPTIONS};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
-use foundry_fetch::replace::put;
+use foundry_core::text::describe_io_error;
+use foundry_fetch::atomic_write::write_atomically;
 
 /// Write the man pages into a directory
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub(super) fn run_man(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
     };
     let count = write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(io_cause(&e))
+            .because(describe_io_error(&e))
     })?;
     ui.write_line(&format!("Successfully wrote {count} man pages"))
 }
@@ -80,7 +80,11 @@ fn write_page(page: &ManPage, directory: &Path) -> io::Result<()> {
     let title = format!(".TH {title} {section} \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
     let folder = directory.join(format!("man{section}"));
     fs::create_dir_all(&folder)?;
-    put(&folder.join(format!("{name}.{section}")), format!("{PREAMBLE}{title}{body}").as_bytes(), 0o644)
+    write_atomically(
+        &folder.join(format!("{name}.{section}")),
+        format!("{PREAMBLE}{title}{body}").as_bytes(),
+        0o644,
+    )
 }
 
 fn command_page(command: &Command) -> io::Result<ManPage> {

@@ -11,11 +11,11 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader};
 
 use super::super::error::{Reason, TransferError};
-use super::super::location::Url;
 use super::super::reference::percent_encoded;
-use super::far::{FarOnly, is_near};
+use super::super::url::Url;
 use super::proxy::Proxies;
-use foundry_core::text::io_cause;
+use super::remote_resolver::{RemoteOnlyResolver, is_local_address};
+use foundry_core::text::describe_io_error;
 
 /// The most redirections that are followed.
 const REDIRECTS: u32 = 10;
@@ -61,7 +61,7 @@ pub struct Client {
 
 /// A request.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct HttpRequest {
     pub(super) head_only: bool,
     pub(super) url: Url,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -69,7 +69,7 @@ pub(super) struct Ask {
 
 /// An answer, as far as its body.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     /// Where redirections ended.
@@ -78,17 +78,17 @@ pub(super) struct Head {
 
 /// Why a try failed, and whether another one may do.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct RequestFailure {
     pub(super) error: TransferError,
     /// That a repetition may help: `Never`, or after a time that the server asked for.
-    pub(super) again: Again,
-    /// The address that it is the fault of, which redirections may have led to.
+    pub(super) retry: Retry,
+    /// The address that it is the failure of, which redirections may have led to.
     pub(super) at: Option<Box<Url>>,
 }
 
 /// Whether a try is worth another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Retry {
     /// It would fail the same way.
     Never,
     /// Only where bytes have come before: then the server was there, and will be again.
@@ -116,7 +116,8 @@ impl Client {
             .timeout_recv_response(Some(settings.stall_timeout))
             .timeout_per_read(Some(settings.stall_timeout))
             .build();
-        let far = Agent::with_parts(config.clone(), DefaultConnector::default(), FarOnly::default());
+        let far =
+            Agent::with_parts(config.clone(), DefaultConnector::default(), RemoteOnlyResolver::default());
         Self { agent: config.into(), far, settings: Arc::new(settings) }
     }
 
@@ -125,80 +126,95 @@ impl Client {
     }
 
     /// Asks and waits for the beginning of the answer, through all redirections.
-    pub(super) fn send(&self, ask: &Ask) -> Result<(Head, BodyReader<'static>), Fault> {
-        let mut url = ask.url.clone();
+    pub(super) fn send_request(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<(ResponseHead, BodyReader<'static>), RequestFailure> {
+        let mut url = request.url.clone();
         let mut from: Option<Url> = None;
         for _ in 0..=REDIRECTS {
-            let answer = self.ask_at(&url, from.as_ref(), ask)?;
-            let Some(next) = leads_to(&url, &answer)? else {
+            let answer = self.request_once(&url, from.as_ref(), request)?;
+            let Some(next) = redirect_target(&url, &answer)? else {
                 let (parts, body) = answer.into_parts();
-                let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
+                let head =
+                    ResponseHead { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
                 return Ok((head, body.into_with_config().limit(u64::MAX).reader()));
             };
             from = Some(std::mem::replace(&mut url, next));
         }
-        let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
-        Err(Fault::never(error.because(format!("it leads through more than {REDIRECTS} redirections"))))
+        let error = TransferError::new(Reason::Answer, format!("cannot download {}", request.url));
+        Err(RequestFailure::without_retry(error.because(format!("it redirects more than {REDIRECTS} times"))))
     }
 
     /// Asks at one address, to which another one may have led, and which may lead to another one.
-    fn ask_at(&self, url: &Url, from: Option<&Url>, ask: &Ask) -> Result<Response<Body>, Fault> {
+    fn request_once(
+        &self,
+        url: &Url,
+        from: Option<&Url>,
+        request: &HttpRequest,
+    ) -> Result<Response<Body>, RequestFailure> {
         let uri = url.uri().clone();
         // A proxy looks the name up where it is, and may itself be on this machine.
-        let proxy = self.settings.proxies.of(url).filter(|proxy| !proxy.is_no_proxy(&uri));
-        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_lead_near(url));
+        let proxy = self.settings.proxies.for_url(url).filter(|proxy| !proxy.is_no_proxy(&uri));
+        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_redirect_locally(url));
         let agent = if is_led { &self.far } else { &self.agent };
-        let mut request = if ask.head_only { agent.head(uri) } else { agent.get(uri) };
+        let mut builder = if request.head_only { agent.head(uri) } else { agent.get(uri) };
         // The bytes of the file itself are wanted, as their checksum is.
-        request = request.header(ACCEPT_ENCODING, "identity");
+        builder = builder.header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = url.authorization() {
-            request = request.header(AUTHORIZATION, authorization);
+            builder = builder.header(AUTHORIZATION, authorization);
         }
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        request.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
-            (Some(from), ureq::Error::Io(io)) if is_near(io) => Fault::never(led_near(from, url, io)),
-            _ => self.fault(url, &e),
+        builder.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
+            (Some(from), ureq::Error::Io(io)) if is_local_address(io) => {
+                RequestFailure::without_retry(local_redirect_error(from, url, io))
+            }
+            _ => self.classify_error(url, &e),
         })
     }
 
-    fn fault(&self, url: &Url, error: &ureq::Error) -> Fault {
+    fn classify_error(&self, url: &Url, error: &ureq::Error) -> RequestFailure {
         use ureq::Error as E;
         let failed = |reason, cause: String| {
             TransferError::new(reason, format!("cannot download {url}")).because(cause)
         };
-        let (reason, cause, again) = match error {
+        let (reason, cause, retry) = match error {
             E::Timeout(ureq::Timeout::Resolve) => {
-                (Reason::Unreachable, "no name server answers for its host's name".into(), Again::Seldom)
+                (Reason::Unreachable, "no name server answers for its host's name".into(), Retry::Seldom)
             }
-            E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
-            E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
-            E::Io(io) if is_refusal(io) => (Reason::Unreachable, io_cause(io), Again::IfBegun),
-            E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Again::Seldom),
-            E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())).at(url),
-            E::Io(io) => (Reason::Unreachable, io_cause(io), Again::Soon),
-            E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
-            E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
+            E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Retry::Soon),
+            E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Retry::IfBegun),
+            E::Io(io) if is_refusal(io) => (Reason::Unreachable, describe_io_error(io), Retry::IfBegun),
+            E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Retry::Seldom),
+            E::Io(io) if is_tls(io) => {
+                return RequestFailure::without_retry(certificate_error(url, io.to_string())).for_url(url);
+            }
+            E::Io(io) => (Reason::Unreachable, describe_io_error(io), Retry::Soon),
+            E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
+            E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
             // Who speaks no HTTP now speaks none in a second.
-            E::Protocol(_) => (Reason::Answer, error.to_string(), Again::IfBegun),
-            E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
-            other => (Reason::Answer, other.to_string(), Again::Never),
+            E::Protocol(_) => (Reason::Answer, error.to_string(), Retry::IfBegun),
+            E::Tls(_) | E::Rustls(_) => {
+                return RequestFailure::without_retry(certificate_error(url, error.to_string())).for_url(url);
+            }
+            other => (Reason::Answer, other.to_string(), Retry::Never),
         };
-        Fault { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
+        RequestFailure { error: failed(reason, cause), retry, at: Some(Box::new(url.clone())) }
     }
 
     /// A connection that broke while the content came.
-    pub(super) fn broken(&self, url: &Url, error: &io::Error) -> Fault {
+    pub(super) fn broken_connection(&self, url: &Url, error: &io::Error) -> RequestFailure {
         let timeout = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
         let cause = match timeout {
             Some(ureq::Error::Timeout(_)) => self.timeout_text(),
             _ if error.kind() == io::ErrorKind::TimedOut => self.timeout_text(),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
-            _ => io_cause(error),
+            _ => describe_io_error(error),
         };
         let error = TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause);
-        Fault::soon(error).at(url)
+        RequestFailure::with_retry(error).for_url(url)
     }
 
     fn timeout_text(&self) -> String {
@@ -206,44 +222,44 @@ impl Client {
     }
 }
 
-impl Fault {
-    pub(super) fn never(error: TransferError) -> Self {
-        Self { error, again: Again::Never, at: None }
+impl RequestFailure {
+    pub(super) fn without_retry(error: TransferError) -> Self {
+        Self { error, retry: Retry::Never, at: None }
     }
 
-    pub(super) fn soon(error: TransferError) -> Self {
-        Self { error, again: Again::Soon, at: None }
+    pub(super) fn with_retry(error: TransferError) -> Self {
+        Self { error, retry: Retry::Soon, at: None }
     }
 
-    pub(super) fn at(mut self, url: &Url) -> Self {
+    pub(super) fn for_url(mut self, url: &Url) -> Self {
         self.at = Some(Box::new(url.clone()));
         self
     }
 }
 
-impl From<TransferError> for Fault {
+impl From<TransferError> for RequestFailure {
     fn from(error: TransferError) -> Self {
-        Self::never(error)
+        Self::without_retry(error)
     }
 }
 
 /// Where a redirection leads (RFC 9110, 15.4). The library would follow any, and log in as the server says.
-fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
+fn redirect_target(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
         (301 | 302 | 303 | 307 | 308, Some(location)) => {
-            url.led_to(&percent_encoded(location.as_bytes())).map(Some)
+            url.redirect_to(&percent_encoded(location.as_bytes())).map(Some)
         }
         _ => Ok(None),
     }
 }
 
-fn led_near(from: &Url, url: &Url, why: &io::Error) -> TransferError {
+fn local_redirect_error(from: &Url, url: &Url, why: &io::Error) -> TransferError {
     TransferError::new(Reason::Refused, format!("cannot download {from}"))
-        .because(format!("it leads to {url}, whose name {why}"))
+        .because(format!("it redirects to {url}, whose name {why}"))
 }
 
-fn untrusted(url: &Url, cause: String) -> TransferError {
+fn certificate_error(url: &Url, cause: String) -> TransferError {
     TransferError::new(Reason::Unreachable, format!("cannot download {url}"))
         .because(cause)
         .hint("the certificate must be one that this machine trusts (package ca-certificates, SSL_CERT_FILE)")

@@ -7,11 +7,11 @@ use std::time::Duration;
 use ureq::http::HeaderMap;
 
 use super::super::error::{Reason, TransferError};
-use super::super::location::Url;
-use super::super::pace::{Pace, wait};
-use super::client::{Again, Ask, Client, Fault, Head};
+use super::super::retry_control::{RetryControl, wait_unless_stopped};
+use super::super::url::Url;
+use super::client::{Client, HttpRequest, RequestFailure, ResponseHead, Retry};
 use super::headers::{content_length, content_range, status_text};
-use super::stream::Stream;
+use super::stream::ResponseStream;
 use super::validators::Validators;
 use crate::content::Content;
 use foundry_core::units::Bytes;
@@ -23,7 +23,7 @@ const PROGRESS: u64 = 1 << 20;
 const SELDOM: u32 = 2;
 
 /// A password in an address stands in the list of processes.
-fn wants_login() -> Advice {
+fn login_advice() -> Advice {
     Advice::from("it may want a login, which ").run(Verb::ImagePull { image: None }).text(
         " takes from --login-file FILE or from the variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)",
     )
@@ -37,14 +37,14 @@ fn wants_login() -> Advice {
 /// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
 pub struct Download<'a> {
     pub(super) client: Client,
-    pub(super) pace: &'a dyn Pace,
+    pub(super) control: &'a dyn RetryControl,
     pub(super) url: Url,
     /// Whether what came is compared with a digest at its end.
     verified: bool,
     /// What is known of the file since the first answer.
-    file: Option<Found>,
+    file: Option<RemoteFile>,
     position: u64,
-    stream: Option<Stream>,
+    stream: Option<ResponseStream>,
     complete: bool,
     /// Repetitions since there was progress, and where that was.
     tries: u32,
@@ -53,7 +53,7 @@ pub struct Download<'a> {
 
 /// A file on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct RemoteFile {
     /// How many bytes it has, where the server says so.
     pub length: Option<u64>,
     /// What it is recognized by.
@@ -63,7 +63,7 @@ pub struct Found {
 }
 
 /// Where an answer begins to be of use.
-enum Begin {
+enum ReadFrom {
     Here,
     After(u64),
     AtEnd,
@@ -77,10 +77,10 @@ impl<'a> Download<'a> {
     pub fn open(
         client: &Client,
         url: &Url,
-        pace: &'a dyn Pace,
+        control: &'a dyn RetryControl,
         verified: bool,
     ) -> Result<Self, TransferError> {
-        Self::begin(Self::new(client, url, pace, verified))
+        Self::connected(Self::new(client, url, control, verified))
     }
 
     /// As [`open`](Self::open), from behind a part that an earlier run has. `verified` is for the part, too: what is
@@ -88,28 +88,28 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Reason::Changed`] where the file is not recognized as the one of the part.
-    pub fn open_behind(
+    pub fn open_after(
         client: &Client,
         url: &Url,
-        pace: &'a dyn Pace,
+        control: &'a dyn RetryControl,
         part: u64,
         validators: Validators,
         verified: bool,
     ) -> Result<Self, TransferError> {
-        let file = Found { length: None, validators: validators.usable(), found_at: url.clone() };
-        Self::begin(Self {
+        let file = RemoteFile { length: None, validators: validators.only_usable(), found_at: url.clone() };
+        Self::connected(Self {
             file: Some(file),
             position: part,
             earned_at: part,
-            ..Self::new(client, url, pace, verified)
+            ..Self::new(client, url, control, verified)
         })
     }
 
-    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn Pace, verified: bool) -> Self {
+    pub(super) fn new(client: &Client, url: &Url, control: &'a dyn RetryControl, verified: bool) -> Self {
         Self {
             verified,
             client: client.clone(),
-            pace,
+            control,
             url: url.clone(),
             file: None,
             position: 0,
@@ -120,15 +120,15 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn begin(mut self) -> Result<Self, TransferError> {
+    fn connected(mut self) -> Result<Self, TransferError> {
         self.connect()?;
         Ok(self)
     }
 
     /// What the server said of the file.
-    pub fn found(&self) -> Found {
+    pub fn remote_file(&self) -> RemoteFile {
         // There is one since `open`.
-        self.file.clone().unwrap_or_else(|| Found {
+        self.file.clone().unwrap_or_else(|| RemoteFile {
             length: None,
             validators: Validators::default(),
             found_at: self.url.clone(),
@@ -138,21 +138,21 @@ impl<'a> Download<'a> {
     /// Tries until there is an answer to read from.
     fn connect(&mut self) -> Result<(), TransferError> {
         loop {
-            match self.attempt() {
+            match self.try_once() {
                 Ok(()) => return Ok(()),
-                Err(fault) => self.pause(fault)?,
+                Err(failure) => self.wait_for_retry(failure)?,
             }
         }
     }
 
-    fn attempt(&mut self) -> Result<(), Fault> {
-        let ask = self.ask()?;
-        let mut stream = Stream::start(&self.client, ask)?;
-        let head = stream.head(self.pace)?;
-        match self.judge(&head)? {
-            Begin::AtEnd => self.complete = true,
-            Begin::Here => self.stream = Some(stream),
-            Begin::After(known) => {
+    fn try_once(&mut self) -> Result<(), RequestFailure> {
+        let request = self.build_request()?;
+        let mut stream = ResponseStream::open(&self.client, request)?;
+        let head = stream.receive_head(self.control)?;
+        match self.judge_response(&head)? {
+            ReadFrom::AtEnd => self.complete = true,
+            ReadFrom::Here => self.stream = Some(stream),
+            ReadFrom::After(known) => {
                 self.read_past(&mut stream, known)?;
                 self.stream = Some(stream);
             }
@@ -162,46 +162,46 @@ impl<'a> Download<'a> {
 
     /// Each other try asks where the file was found the last time: what redirects may lead to another mirror, and
     /// where it led to may be gone.
-    fn ask(&self) -> Result<Ask, Fault> {
+    fn build_request(&self) -> Result<HttpRequest, RequestFailure> {
         let file = self.file.as_ref().filter(|_| self.tries % 2 == 1);
         let url = file.map_or(&self.url, |file| &file.found_at).clone();
-        Ok(Ask { head_only: false, url, headers: self.range()? })
+        Ok(HttpRequest { head_only: false, url, headers: self.range_headers()? })
     }
 
-    fn range(&self) -> Result<Vec<(&'static str, String)>, Fault> {
+    fn range_headers(&self) -> Result<Vec<(&'static str, String)>, RequestFailure> {
         let Some(file) = self.file.as_ref().filter(|_| self.position > 0) else { return Ok(Vec::new()) };
         let mut headers = vec![("Range", format!("bytes={}-", self.position))];
         match file.validators.for_range() {
             Some(condition) => headers.push(("If-Range", condition.to_owned())),
             None if self.verified => {}
             None => {
-                return Err(self.changed("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
+                return Err(self.changed_error("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
             }
         }
         Ok(headers)
     }
 
     /// What an answer means.
-    fn judge(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge_response(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         match head.status {
             200 => self.judge_whole(head),
             206 if self.position > 0 => self.judge_part(head),
             416 if self.position > 0 => self.judge_end(head),
-            _ => Err(self.refusal(head)),
+            _ => Err(self.refusal_failure(head)),
         }
     }
 
-    fn judge_whole(&mut self, head: &Head) -> Result<Begin, Fault> {
-        let now = Found {
+    fn judge_whole(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
+        let now = RemoteFile {
             length: content_length(&head.headers),
-            validators: Validators::of(&head.headers),
+            validators: Validators::from_headers(&head.headers),
             found_at: head.found_at.clone(),
         };
         let before = match &self.file {
             Some(before) if self.position > 0 || !self.verified => before,
             _ => {
                 self.file = Some(now);
-                return Ok(Begin::Here);
+                return Ok(ReadFrom::Here);
             }
         };
         let same = if self.verified {
@@ -212,54 +212,57 @@ impl<'a> Download<'a> {
             before.validators.same_bytes(&now.validators)
         };
         if !same || before.length.is_some_and(|length| now.length.is_some_and(|n| n != length)) {
-            return Err(self.changed("it is another file now than when the download began").into());
+            return Err(self.changed_error("it is another file now than when the download began").into());
         }
-        self.note(now.length, head);
-        Ok(Begin::After(self.position))
+        self.update_file(now.length, head);
+        Ok(ReadFrom::After(self.position))
     }
 
-    fn judge_part(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge_part(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         let position = self.position;
         let Some((_, length)) = content_range(&head.headers).filter(|(first, _)| *first == Some(position))
         else {
-            return Err(Fault::never(
-                self.answer("the server sent another part of the file than was asked for"),
+            return Err(RequestFailure::without_retry(
+                self.answer_error("the server sent another part of the file than was asked for"),
             ));
         };
-        let known = self.found();
+        let known = self.remote_file();
         let differs = known.length.is_some() && length.is_some() && known.length != length;
-        let may_be_same = self.verified || known.validators.may_be_same(&Validators::of(&head.headers));
+        let may_be_same =
+            self.verified || known.validators.may_be_same(&Validators::from_headers(&head.headers));
         if differs || !may_be_same {
-            return Err(self.changed("it is another file now than when the download began").into());
+            return Err(self.changed_error("it is another file now than when the download began").into());
         }
-        self.note(length, head);
-        Ok(Begin::Here)
+        self.update_file(length, head);
+        Ok(ReadFrom::Here)
     }
 
     /// "Range not satisfiable": there is nothing behind what is here already, or the server has less.
-    fn judge_end(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge_end(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         let length = content_range(&head.headers).and_then(|(_, length)| length);
-        if length == Some(self.position) && self.found().length.is_none_or(|known| known == self.position) {
-            self.note(length, head);
-            return Ok(Begin::AtEnd);
+        if length == Some(self.position)
+            && self.remote_file().length.is_none_or(|known| known == self.position)
+        {
+            self.update_file(length, head);
+            return Ok(ReadFrom::AtEnd);
         }
-        Err(self.changed("the server has less of it than it sent before").into())
+        Err(self.changed_error("the server has less of it than it sent before").into())
     }
 
-    fn note(&mut self, length: Option<u64>, head: &Head) {
+    fn update_file(&mut self, length: Option<u64>, head: &ResponseHead) {
         if let Some(file) = &mut self.file {
             file.length = file.length.or(length);
             file.found_at = head.found_at.clone();
         }
     }
 
-    fn read_past(&self, stream: &mut Stream, known: u64) -> Result<(), Fault> {
+    fn read_past(&self, stream: &mut ResponseStream, known: u64) -> Result<(), RequestFailure> {
         let mut buffer = vec![0; 64 * 1024];
         let mut left = known;
         while left > 0 {
             let wanted = usize::try_from(left).map_or(buffer.len(), |n| n.min(buffer.len()));
-            match stream.read(&mut buffer[..wanted], self.pace)? {
-                0 => return Err(Fault::soon(self.answer("the connection was closed"))),
+            match stream.read(&mut buffer[..wanted], self.control)? {
+                0 => return Err(RequestFailure::with_retry(self.answer_error("the connection was closed"))),
                 read => left -= read as u64,
             }
         }
@@ -267,103 +270,105 @@ impl<'a> Download<'a> {
     }
 
     /// An answer that is no content.
-    pub(super) fn refusal(&self, head: &Head) -> Fault {
+    pub(super) fn refusal_failure(&self, head: &ResponseHead) -> RequestFailure {
         let said = format!("the server answers {}", status_text(head.status));
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
-        let fault = match head.status {
-            408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers), at: None },
-            407 => {
-                Fault::never(error.hint("the proxy wants a login, which its address in https_proxy can have"))
+        let failure = match head.status {
+            408 | 429 | 500..=599 => {
+                RequestFailure { error, retry: self.requested_wait(&head.headers), at: None }
             }
-            401 | 403 if head.found_at.has_login() => {
-                Fault::never(error.hint("the login may be wrong, or not be one for this file"))
-            }
-            401 | 403 => Fault::never(error.hint(wants_login())),
-            404 | 410 => Fault::never(error.hint("see whether the address is still right")),
-            400..=499 => Fault::never(error),
-            _ => return Fault::never(error),
+            407 => RequestFailure::without_retry(
+                error.hint("the proxy wants a login, which its address in https_proxy can have"),
+            ),
+            401 | 403 if head.found_at.has_login() => RequestFailure::without_retry(
+                error.hint("the login may be wrong, or not be one for this file"),
+            ),
+            401 | 403 => RequestFailure::without_retry(error.hint(login_advice())),
+            404 | 410 => RequestFailure::without_retry(error.hint("see whether the address is still right")),
+            400..=499 => RequestFailure::without_retry(error),
+            _ => return RequestFailure::without_retry(error),
         };
-        fault.at(&head.found_at)
+        failure.for_url(&head.found_at)
     }
 
     /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
     /// the next time. The address itself is named, too.
-    fn led_elsewhere(&self, fault: Fault) -> Fault {
-        match &fault.at {
+    fn blame_mirror(&self, failure: RequestFailure) -> RequestFailure {
+        match &failure.at {
             Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
-                let again = match fault.again {
-                    Again::After(time) => Again::After(time),
-                    _ => Again::Soon,
+                let retry = match failure.retry {
+                    Retry::After(time) => Retry::After(time),
+                    _ => Retry::Soon,
                 };
-                Fault { error: fault.error.led_from(&self.url, at), again, at: None }
+                RequestFailure { error: failure.error.with_redirect(&self.url, at), retry, at: None }
             }
-            _ => fault,
+            _ => failure,
         }
     }
 
     /// `Retry-After` in seconds (RFC 9110, 10.2.3); a date there is passed over.
-    fn asked_wait(&self, headers: &HeaderMap) -> Again {
+    fn requested_wait(&self, headers: &HeaderMap) -> Retry {
         let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds.map(Duration::from_secs) {
-            None => Again::Soon,
-            Some(time) if time <= self.client.settings().longest_wait => Again::After(time),
-            Some(_) => Again::Never,
+            None => Retry::Soon,
+            Some(time) if time <= self.client.settings().longest_wait => Retry::After(time),
+            Some(_) => Retry::Never,
         }
     }
 
     /// Waits before the next try, if there is to be one.
-    pub(super) fn pause(&mut self, fault: Fault) -> Result<(), TransferError> {
+    pub(super) fn wait_for_retry(&mut self, failure: RequestFailure) -> Result<(), TransferError> {
         self.stream = None;
-        let fault = self.led_elsewhere(fault);
+        let failure = self.blame_mirror(failure);
         let settings = self.client.settings();
         let begun = self.file.is_some() && self.position > 0;
-        if fault.again == Again::Never || (fault.again == Again::IfBegun && !begun) {
-            return Err(fault.error);
+        if failure.retry == Retry::Never || (failure.retry == Retry::IfBegun && !begun) {
+            return Err(failure.error);
         }
         if self.position >= self.earned_at + PROGRESS {
             (self.tries, self.earned_at) = (0, self.position);
         }
-        let few = fault.again == Again::Seldom && !begun;
+        let few = failure.retry == Retry::Seldom && !begun;
         if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
-            return Err(given_up(fault.error, self.tries));
+            return Err(give_up(failure.error, self.tries));
         }
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
-        let time = if let Again::After(time) = fault.again { time.max(usual) } else { usual };
+        let time = if let Retry::After(time) = failure.retry { time.max(usual) } else { usual };
         self.tries += 1;
-        self.pace.again(&format!("{}; trying again in {} s", fault.error, time.as_secs_f32()));
-        wait(self.pace, time)
+        self.control.on_retry(&format!("{}; trying again in {} s", failure.error, time.as_secs_f32()));
+        wait_unless_stopped(self.control, time)
     }
 
-    fn answer(&self, cause: &str) -> TransferError {
+    fn answer_error(&self, cause: &str) -> TransferError {
         TransferError::new(Reason::Answer, format!("cannot download {}", self.url)).because(cause)
     }
 
-    fn changed(&self, cause: &str) -> TransferError {
+    fn changed_error(&self, cause: &str) -> TransferError {
         TransferError::new(Reason::Changed, format!("cannot go on with the download of {}", self.url))
             .because(cause)
             .hint("run it again")
     }
 
     /// An answer that ends before the file does.
-    fn cut_off(&self, length: u64) -> Fault {
+    fn cut_off_failure(&self, length: u64) -> RequestFailure {
         let cause = format!("it ended after {} of {length} bytes", self.position);
-        Fault::soon(
+        RequestFailure::with_retry(
             TransferError::new(Reason::Unreachable, format!("cannot download {}", self.url)).because(cause),
         )
     }
 
-    fn too_long(&self, length: u64) -> TransferError {
-        self.answer(&format!("more came than the {} that the server announced", Bytes(length)))
+    fn too_long_error(&self, length: u64) -> TransferError {
+        self.answer_error(&format!("more came than the {} that the server announced", Bytes(length)))
     }
 
     /// What a stream gave, as far as it is what was announced.
-    fn took(&mut self, read: usize) -> Result<usize, Fault> {
+    fn count_read(&mut self, read: usize) -> Result<usize, RequestFailure> {
         let length = self.file.as_ref().and_then(|file| file.length);
         self.position += read as u64;
         match length {
-            Some(length) if self.position > length => return Err(self.too_long(length).into()),
-            Some(length) if read == 0 && self.position < length => return Err(self.cut_off(length)),
+            Some(length) if self.position > length => return Err(self.too_long_error(length).into()),
+            Some(length) if read == 0 && self.position < length => return Err(self.cut_off_failure(length)),
             _ => {}
         }
         self.complete = read == 0;
@@ -378,10 +383,10 @@ impl Read for Download<'_> {
                 self.connect()?;
                 continue;
             };
-            let read = stream.read(buffer, self.pace);
-            match read.and_then(|read| self.took(read)) {
+            let read = stream.read(buffer, self.control);
+            match read.and_then(|read| self.count_read(read)) {
                 Ok(read) => return Ok(read),
-                Err(fault) => self.pause(fault)?,
+                Err(failure) => self.wait_for_retry(failure)?,
             }
         }
         Ok(0)
@@ -390,7 +395,7 @@ impl Read for Download<'_> {
 
 impl Content for Download<'_> {}
 
-fn given_up(error: TransferError, tries: u32) -> TransferError {
+fn give_up(error: TransferError, tries: u32) -> TransferError {
     let tried = format!("given up after {} tries", tries + 1);
     let advice = match error.advice() {
         Some(advice) => advice.clone().text(format!("; {tried}")),

@@ -7,15 +7,15 @@
 
 mod client;
 mod download;
-mod far;
+mod freshness;
 mod headers;
-mod look;
 mod proxy;
+mod remote_resolver;
 mod stream;
 mod validators;
 
 pub use client::{Client, HttpSettings};
-pub use download::{Download, Found};
-pub use look::{Fresh, look};
+pub use download::{Download, RemoteFile};
+pub use freshness::{FileFreshness, check_freshness};
 pub use proxy::Proxies;
 pub use validators::Validators;

@@ -2,7 +2,7 @@
 
 use ureq::Proxy;
 
-use super::super::location::Url;
+use super::super::url::Url;
 
 /// The proxies for each scheme.
 ///
@@ -18,11 +18,11 @@ pub struct Proxies {
 impl Proxies {
     /// Those of this process's environment.
     pub fn from_env() -> Self {
-        Self::read(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
     /// Those that variables name, each looked up by its name. One that cannot be read is as good as not there.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first =
             |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
         let direct = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
@@ -33,7 +33,7 @@ impl Proxies {
         }
     }
 
-    pub(super) fn of(&self, url: &Url) -> Option<Proxy> {
+    pub(super) fn for_url(&self, url: &Url) -> Option<Proxy> {
         if url.is_https() { self.https.clone() } else { self.http.clone() }
     }
 }
@@ -56,30 +56,33 @@ fn with_exceptions(value: &str, direct: &str) -> Option<Proxy> {
 mod tests {
     use super::*;
 
-    fn of(url: &str, variables: &[(&str, &str)]) -> Option<String> {
+    fn proxy_for(url: &str, variables: &[(&str, &str)]) -> Option<String> {
         let read = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let url: Url = url.parse().unwrap();
-        let proxy = Proxies::read(read).of(&url)?;
+        let proxy = Proxies::from_variables(read).for_url(&url)?;
         (!proxy.is_no_proxy(url.uri())).then(|| format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     #[test]
     fn each_scheme_has_its_own() {
         let both = [("http_proxy", "http://plain:3128"), ("HTTPS_PROXY", "secure:3129")];
-        assert_eq!(of("http://a/", &both).as_deref(), Some("plain:3128"));
-        assert_eq!(of("https://a/", &both).as_deref(), Some("secure:3129"));
-        assert_eq!(of("https://a/", &[("http_proxy", "http://plain:1")]), None);
-        assert_eq!(of("http://a/", &[("HTTP_PROXY", "http://cgi:1")]), None, "httpoxy");
-        assert_eq!(of("http://a/", &[("http_proxy", ""), ("ALL_PROXY", "all:1")]).as_deref(), Some("all:1"));
+        assert_eq!(proxy_for("http://a/", &both).as_deref(), Some("plain:3128"));
+        assert_eq!(proxy_for("https://a/", &both).as_deref(), Some("secure:3129"));
+        assert_eq!(proxy_for("https://a/", &[("http_proxy", "http://plain:1")]), None);
+        assert_eq!(proxy_for("http://a/", &[("HTTP_PROXY", "http://cgi:1")]), None, "httpoxy");
+        assert_eq!(
+            proxy_for("http://a/", &[("http_proxy", ""), ("ALL_PROXY", "all:1")]).as_deref(),
+            Some("all:1")
+        );
     }
 
     #[test]
     fn what_is_near_is_reached_directly() {
         let direct = [("all_proxy", "http://me:pw@p:1"), ("NO_PROXY", "localhost, .example.org,10.0.0.1")];
         for near in ["http://localhost/", "https://x.example.org/", "http://10.0.0.1:80/"] {
-            assert_eq!(of(near, &direct), None, "{near}");
+            assert_eq!(proxy_for(near, &direct), None, "{near}");
         }
-        assert_eq!(of("http://example.com/", &direct).as_deref(), Some("p:1"));
-        assert_eq!(of("http://a/", &[("all_proxy", "p:1"), ("no_proxy", "*")]), None);
+        assert_eq!(proxy_for("http://example.com/", &direct).as_deref(), Some("p:1"));
+        assert_eq!(proxy_for("http://a/", &[("all_proxy", "p:1"), ("no_proxy", "*")]), None);
     }
 }

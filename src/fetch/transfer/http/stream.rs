@@ -7,30 +7,30 @@ use std::thread;
 use ureq::BodyReader;
 
 use super::super::error::{Reason, TransferError};
-use super::super::pace::{Pace, TICK};
-use super::client::{Ask, Client, Fault, Head};
+use super::super::retry_control::{RetryControl, TICK};
+use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
 
 /// How many bytes are read at once, and how many such pieces wait for their reader: 2 MiB at most.
 const PIECE: usize = 128 * 1024;
 const PIECES: usize = 16;
 
-enum Message {
-    Head(Head),
+enum StreamMessage {
+    Head(ResponseHead),
     Bytes(Vec<u8>),
     End,
-    Fault(Fault),
+    Fault(RequestFailure),
 }
 
 /// An answer on its way. Whoever drops it ends the connection with the next bytes that come.
-pub(super) struct Stream {
-    messages: Receiver<Message>,
+pub(super) struct ResponseStream {
+    messages: Receiver<StreamMessage>,
     piece: Vec<u8>,
     given: usize,
 }
 
-impl Stream {
+impl ResponseStream {
     /// Asks.
-    pub(super) fn start(client: &Client, ask: Ask) -> Result<Self, Fault> {
+    pub(super) fn open(client: &Client, request: HttpRequest) -> Result<Self, RequestFailure> {
         let (sender, messages) = sync_channel(PIECES);
         let client = client.clone();
         let no_thread = |e: std::io::Error| {
@@ -38,28 +38,35 @@ impl Stream {
         };
         thread::Builder::new()
             .name("download".into())
-            .spawn(move || deliver(&client, &ask, &sender))
+            .spawn(move || run_request(&client, &request, &sender))
             .map_err(no_thread)?;
         Ok(Self { messages, piece: Vec::new(), given: 0 })
     }
 
     /// Waits for the beginning of the answer.
-    pub(super) fn head(&mut self, pace: &dyn Pace) -> Result<Head, Fault> {
-        match self.next(pace)? {
-            Message::Head(head) => Ok(head),
-            Message::Fault(fault) => Err(fault),
-            Message::Bytes(_) | Message::End => Err(died()),
+    pub(super) fn receive_head(
+        &mut self,
+        control: &dyn RetryControl,
+    ) -> Result<ResponseHead, RequestFailure> {
+        match self.receive_message(control)? {
+            StreamMessage::Head(head) => Ok(head),
+            StreamMessage::Fault(failure) => Err(failure),
+            StreamMessage::Bytes(_) | StreamMessage::End => Err(thread_ended()),
         }
     }
 
     /// As [`Read::read`].
-    pub(super) fn read(&mut self, buffer: &mut [u8], pace: &dyn Pace) -> Result<usize, Fault> {
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        control: &dyn RetryControl,
+    ) -> Result<usize, RequestFailure> {
         if self.given == self.piece.len() {
-            match self.next(pace)? {
-                Message::Bytes(piece) => (self.piece, self.given) = (piece, 0),
-                Message::End => return Ok(0),
-                Message::Fault(fault) => return Err(fault),
-                Message::Head(_) => return Err(died()),
+            match self.receive_message(control)? {
+                StreamMessage::Bytes(piece) => (self.piece, self.given) = (piece, 0),
+                StreamMessage::End => return Ok(0),
+                StreamMessage::Fault(failure) => return Err(failure),
+                StreamMessage::Head(_) => return Err(thread_ended()),
             }
         }
         let read = buffer.len().min(self.piece.len() - self.given);
@@ -69,33 +76,33 @@ impl Stream {
     }
 
     /// The thread's own timeouts see to it that something comes.
-    fn next(&self, pace: &dyn Pace) -> Result<Message, Fault> {
+    fn receive_message(&self, control: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
         loop {
-            if pace.stopped() {
-                return Err(TransferError::stopped().into());
+            if control.should_stop() {
+                return Err(TransferError::interrupted().into());
             }
             match self.messages.recv_timeout(TICK) {
                 Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(died()),
+                Err(RecvTimeoutError::Disconnected) => return Err(thread_ended()),
             }
         }
     }
 }
 
-fn died() -> Fault {
-    Fault::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
+fn thread_ended() -> RequestFailure {
+    RequestFailure::without_retry(TransferError::new(Reason::Local, "the download ended unexpectedly"))
 }
 
 /// Sends the data until the receiver is gone.
-fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
-    let last = match client.send(ask) {
-        Err(fault) => Message::Fault(fault),
+fn run_request(client: &Client, request: &HttpRequest, to: &SyncSender<StreamMessage>) {
+    let last = match client.send_request(request) {
+        Err(failure) => StreamMessage::Fault(failure),
         Ok((head, body)) => {
-            if to.send(Message::Head(head)).is_err() {
+            if to.send(StreamMessage::Head(head)).is_err() {
                 return;
             }
-            match pass_on(client, ask, body, to) {
+            match forward_body(client, request, body, to) {
                 Some(last) => last,
                 None => return,
             }
@@ -106,19 +113,19 @@ fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
 }
 
 /// The last message, or `None` if the receiver is gone.
-fn pass_on(
+fn forward_body(
     client: &Client,
-    ask: &Ask,
+    request: &HttpRequest,
     mut body: BodyReader<'static>,
-    to: &SyncSender<Message>,
-) -> Option<Message> {
+    to: &SyncSender<StreamMessage>,
+) -> Option<StreamMessage> {
     let mut buffer = vec![0; PIECE];
     loop {
         match body.read(&mut buffer) {
-            Ok(0) => return Some(Message::End),
-            Ok(read) => to.send(Message::Bytes(buffer[..read].to_vec())).ok()?,
+            Ok(0) => return Some(StreamMessage::End),
+            Ok(read) => to.send(StreamMessage::Bytes(buffer[..read].to_vec())).ok()?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Some(Message::Fault(client.broken(&ask.url, &e))),
+            Err(e) => return Some(StreamMessage::Fault(client.broken_connection(&request.url, &e))),
         }
     }
 }

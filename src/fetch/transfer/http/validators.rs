@@ -20,13 +20,13 @@ pub struct Validators {
 }
 
 impl Validators {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { etag: text("etag"), last_modified: text("last-modified") }.usable()
+        Self { etag: text("etag"), last_modified: text("last-modified") }.only_usable()
     }
 
     /// Those of them that can be kept and sent: the others are as good as not there.
-    pub(super) fn usable(self) -> Self {
+    pub(super) fn only_usable(self) -> Self {
         let usable = |text: &String| text.len() <= LONGEST && !text.chars().any(char::is_control);
         Self { etag: self.etag.filter(usable), last_modified: self.last_modified.filter(usable) }
     }
@@ -67,7 +67,7 @@ impl Validators {
     }
 
     /// Whether nothing changed since: weak tags suffice (RFC 9110, 13.1.2).
-    pub(super) fn unchanged(&self, now: &Self) -> bool {
+    pub(super) fn is_unchanged(&self, now: &Self) -> bool {
         let tag = |v: &Self| v.etag.as_deref().map(|etag| etag.trim_start_matches("W/").to_owned());
         match (tag(self), tag(now)) {
             (Some(a), Some(b)) => a == b,

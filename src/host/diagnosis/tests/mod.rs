@@ -7,7 +7,7 @@ use super::*;
 use texts::WORDS;
 
 fn hint_of(found: &Diagnosis) -> Option<String> {
-    found.advice.as_ref().map(Advice::outline)
+    found.advice.as_ref().map(Advice::to_log_line)
 }
 
 fn of(libvirt: &str) -> (Code, String, String) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::error::TransferError;
 
 /// What a transfer must know of its caller: whether to stop, and how to wait.
-pub trait Pace {
+pub trait RetryControl {
     /// Whether somebody asked to stop.
-    fn stopped(&self) -> bool;
+    fn should_stop(&self) -> bool;
 
     /// Waits. Long waits are asked for in short pieces, with [`stopped`](Self::stopped) in between.
     fn sleep(&self, time: Duration) {
@@ -15,14 +15,14 @@ pub trait Pace {
     }
 
     /// Is told that the connection broke or was refused and that the transfer goes on after a while: a sentence.
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         let _ = what;
     }
 }
 
 /// Nobody stops it.
-impl Pace for () {
-    fn stopped(&self) -> bool {
+impl RetryControl for () {
+    fn should_stop(&self) -> bool {
         false
     }
 }
@@ -31,14 +31,14 @@ impl Pace for () {
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Waits unless cancelled.
-pub(super) fn wait(pace: &dyn Pace, time: Duration) -> Result<(), TransferError> {
+pub(super) fn wait_unless_stopped(control: &dyn RetryControl, time: Duration) -> Result<(), TransferError> {
     let mut left = time;
     while !left.is_zero() {
-        if pace.stopped() {
-            return Err(TransferError::stopped());
+        if control.should_stop() {
+            return Err(TransferError::interrupted());
         }
         let step = left.min(TICK);
-        pace.sleep(step);
+        control.sleep(step);
         left -= step;
     }
     Ok(())

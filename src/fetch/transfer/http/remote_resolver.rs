@@ -12,13 +12,13 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::super::location::nearness_of;
+use super::super::url::local_scope_of;
 
 /// Finds the addresses of names, but for those that only this machine reaches.
 #[derive(Debug, Default)]
-pub(super) struct FarOnly(DefaultResolver);
+pub(super) struct RemoteOnlyResolver(DefaultResolver);
 
-impl Resolver for FarOnly {
+impl Resolver for RemoteOnlyResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -28,10 +28,10 @@ impl Resolver for FarOnly {
         let all = self.0.resolve(uri, config, timeout)?;
         let mut far = self.empty();
         all.iter()
-            .filter(|address| nearness_of(address.ip()).is_none())
+            .filter(|address| local_scope_of(address.ip()).is_none())
             .for_each(|address| far.push(*address));
         match all.first().filter(|_| far.is_empty()) {
-            Some(near) => Err(Error::Io(io::Error::other(Near(*near)))),
+            Some(near) => Err(Error::Io(io::Error::other(LocalAddressError(*near)))),
             None => Ok(far),
         }
     }
@@ -39,10 +39,10 @@ impl Resolver for FarOnly {
 
 /// All that a name stands for is this machine, or on its own link.
 #[derive(Debug, thiserror::Error)]
-#[error("stands for {}, which {}", .0.ip(), nearness_of(.0.ip()).unwrap_or_default())]
-pub(super) struct Near(SocketAddr);
+#[error("resolves to {}, which {}", .0.ip(), local_scope_of(.0.ip()).unwrap_or_default())]
+pub(super) struct LocalAddressError(SocketAddr);
 
 /// Whether a request failed for that.
-pub(super) fn is_near(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Near>())
+pub(super) fn is_local_address(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<LocalAddressError>())
 }

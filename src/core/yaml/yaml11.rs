@@ -5,8 +5,8 @@
 
 use serde_saphyr::granit_parser::Tag;
 
-use super::broken::BrokenRule;
-use super::fault::Position;
+use super::field_error::Position;
+use super::rules::BrokenRule;
 
 /// Where YAML's own tags live; `!!str` is short for it and `str`.
 const CORE: &str = "tag:yaml.org,2002:";

@@ -4,23 +4,23 @@ use super::Code;
 
 /// The codes of several errors that are reported together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Several(Vec<Code>);
+pub struct ErrorCodes(Vec<Code>);
 
-impl Several {
+impl ErrorCodes {
     /// The code of the whole: the first one of the worst kind, which also gives the exit code.
-    pub fn worst(&self) -> Option<Code> {
+    pub fn worst_code(&self) -> Option<Code> {
         let kind = self.0.iter().map(|code| code.kind()).max()?;
         self.0.iter().find(|code| code.kind() == kind).copied()
     }
 
     /// What stands behind one of them where not all have the code of the whole.
-    pub fn mark(&self, code: Code) -> String {
+    pub fn suffix_for(&self, code: Code) -> String {
         let is_mixed = self.0.iter().any(|other| Some(other) != self.0.first());
         if is_mixed { format!(" [{code}]") } else { String::new() }
     }
 }
 
-impl FromIterator<Code> for Several {
+impl FromIterator<Code> for ErrorCodes {
     fn from_iter<I: IntoIterator<Item = Code>>(codes: I) -> Self {
         Self(codes.into_iter().collect())
     }
@@ -32,15 +32,15 @@ mod tests {
 
     #[test]
     fn the_first_of_the_worst_kind_speaks_for_all() {
-        let mixed = Several::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
-        assert_eq!(mixed.worst(), Some(Code::PoolMissing));
-        assert_eq!(mixed.mark(Code::NameTaken), " [FND-4001]");
-        assert_eq!(Several::default().worst(), None);
+        let mixed = ErrorCodes::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
+        assert_eq!(mixed.worst_code(), Some(Code::PoolMissing));
+        assert_eq!(mixed.suffix_for(Code::NameTaken), " [FND-4001]");
+        assert_eq!(ErrorCodes::default().worst_code(), None);
     }
 
     #[test]
     fn what_the_head_says_is_not_said_again() {
-        let same = Several::from_iter([Code::NameTaken, Code::NameTaken]);
-        assert_eq!(same.mark(Code::NameTaken), "");
+        let same = ErrorCodes::from_iter([Code::NameTaken, Code::NameTaken]);
+        assert_eq!(same.suffix_for(Code::NameTaken), "");
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::scalar::{Plain, is_open};
+use super::scalar::{PlainValue, is_open};
 use crate::error::Code;
-use crate::names::nearest;
-pub use crate::text::printable;
+use crate::names::find_nearest;
+pub use crate::text::escape_unseen;
 
 /// A place in a text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ impl fmt::Display for Position {
 
 /// One step of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// A field of a mapping.
     Key(String),
     /// An element of a list.
@@ -38,11 +38,11 @@ pub enum Step {
 /// It is made where the reader fails, without a path; each mapping and list on the way out adds its
 /// own step, so that nothing has to be tracked while all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldError {
     /// Where; `None` until the node around it says so.
     pub at: Option<Position>,
     /// Innermost step first.
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     /// What is wrong and what would be right.
     pub message: String,
     /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
@@ -51,41 +51,41 @@ pub struct Fault {
     meant: Option<String>,
 }
 
-impl Fault {
+impl FieldError {
     /// A fault whose place is known.
-    pub fn at(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
+    pub fn new(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
         Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
     }
 
     /// Says which rule is broken.
-    pub fn of(mut self, code: Code) -> Self {
+    pub fn with_code(mut self, code: Code) -> Self {
         self.code = code;
         self
     }
 
     /// Says in which node it happened; the innermost one stays.
-    pub fn within(mut self, step: Step, at: impl Into<Option<Position>>) -> Self {
+    pub fn add_step(mut self, step: PathStep, at: impl Into<Option<Position>>) -> Self {
         self.at = self.at.or(at.into());
         self.steps.push(step);
         self
     }
 
     /// The path from the document's root, empty for the root itself.
-    pub fn path(&self) -> String {
-        written(self.steps.iter().rev())
+    pub fn path_text(&self) -> String {
+        format_path(self.steps.iter().rev())
     }
 
     /// The steps to the field that is at fault, outermost first; those into a list end at the list, whose other elements
     /// would have other numbers without one. Empty where it is the whole document.
-    pub fn field(&self) -> Vec<&Step> {
-        let mut steps: Vec<&Step> = self.steps.iter().rev().collect();
-        while steps.pop_if(|last| matches!(last, Step::Index(_))).is_some() {}
+    pub fn field_steps(&self) -> Vec<&PathStep> {
+        let mut steps: Vec<&PathStep> = self.steps.iter().rev().collect();
+        while steps.pop_if(|last| matches!(last, PathStep::Index(_))).is_some() {}
         steps
     }
 
     /// The paths of the fields of which nothing more can be said: the one at fault, and the one that was meant by it.
-    pub fn fields_unread(&self) -> Vec<String> {
-        let path = written(self.field().into_iter());
+    pub fn unread_fields(&self) -> Vec<String> {
+        let path = format_path(self.field_steps().into_iter());
         let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.")).unwrap_or_default();
         let meant = self.meant.as_ref().map(|meant| format!("{above}{meant}"));
         // A size has two names, and one that is missing is told under the older one.
@@ -100,14 +100,14 @@ impl Fault {
         // Of two names of a field the newer one, unless the older one is meant to the letter.
         let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
         let is_word = NO_MISSPELLING.contains(&field);
-        let near = nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
+        let near = find_nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
         let guess = match near {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
         };
         let fault =
-            Self { meant: near.map(str::to_owned), ..Self::at(at, format!("unknown field; {guess}")) };
-        fault.of(Code::FieldUnknown).within(Step::Key(field.to_owned()), at)
+            Self { meant: near.map(str::to_owned), ..Self::new(at, format!("unknown field; {guess}")) };
+        fault.with_code(Code::FieldUnknown).add_step(PathStep::Key(field.to_owned()), at)
     }
 }
 
@@ -117,11 +117,11 @@ const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
 const NO_MISSPELLING: &[&str] = &["user"];
 
 /// Steps as a path.
-fn written<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+fn format_path<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
     steps.fold(String::new(), |path, step| match step {
-        Step::Index(index) => format!("{path}[{index}]"),
-        Step::Key(key) if path.is_empty() => printable(&outlined(key)),
-        Step::Key(key) => format!("{path}.{}", printable(&outlined(key))),
+        PathStep::Index(index) => format!("{path}[{index}]"),
+        PathStep::Key(key) if path.is_empty() => escape_unseen(&shorten_key(key)),
+        PathStep::Key(key) => format!("{path}.{}", escape_unseen(&shorten_key(key))),
     })
 }
 
@@ -131,17 +131,17 @@ pub fn did_you_mean(word: &str, near: &str) -> String {
     format!("did you mean '{near}'?{case}")
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for FieldError {}
 
-impl de::Error for Fault {
+impl de::Error for FieldError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::at(None, message.to_string())
+        Self::new(None, message.to_string())
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -150,16 +150,16 @@ impl de::Error for Fault {
             rust if rust == "u64" => "a whole number".to_owned(),
             words => words,
         };
-        let found = discreet(found, &wanted);
+        let found = hide_secret(found, &wanted);
         let hint = match found {
-            Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
+            Unexpected::Str(text) if wanted.contains("number") && PlainValue::interpret(text).is_number() => {
                 " (a number is written without quotes)".to_owned()
             }
-            Unexpected::Str(text) if wanted.contains("number") => in_gib(text),
+            Unexpected::Str(text) if wanted.contains("number") => suggest_gib(text),
             Unexpected::Unit if wanted == "text" => " (no text is written as '')".to_owned(),
             _ => String::new(),
         };
-        Self::custom(format_args!("wants {wanted}, got {}{hint}", describe(found)))
+        Self::custom(format_args!("wants {wanted}, got {}{hint}", describe_type(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -169,7 +169,7 @@ impl de::Error for Fault {
 
 /// What was found, without a text that may be a secret in the wrong place: only one that is no number where
 /// one is wanted, or no boolean but like one, is worth a quotation.
-fn discreet<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
+fn hide_secret<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
     match found {
         Unexpected::Str(text) if !(wanted.contains("number") || is_open(text)) => Unexpected::Other("text"),
         other => other,
@@ -177,7 +177,7 @@ fn discreet<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
 }
 
 /// What to write for a size with a unit, which Kubernetes takes: fields that end in GiB have theirs in the name.
-fn in_gib(text: &str) -> String {
+fn suggest_gib(text: &str) -> String {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let number = text[..text.len() - unit.len()].parse::<f64>().ok();
     let gib = number.and_then(|number| match unit.trim() {
@@ -190,13 +190,13 @@ fn in_gib(text: &str) -> String {
 }
 
 /// YAML's words for what serde has words of its own for.
-fn describe(found: Unexpected<'_>) -> String {
+fn describe_type(found: Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => value.to_string(),
         Unexpected::Signed(value) => format!("the number {value}"),
         Unexpected::Unsigned(value) => format!("the number {value}"),
         Unexpected::Float(value) => format!("the number {value}"),
-        Unexpected::Str(text) => format!("the text {:?}", shortened(text)),
+        Unexpected::Str(text) => format!("the text {:?}", shorten(text)),
         Unexpected::Unit => "null".to_owned(),
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "a mapping".to_owned(),
@@ -205,7 +205,7 @@ fn describe(found: Unexpected<'_>) -> String {
 }
 
 /// So much of a text as a message needs.
-pub fn shortened(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     const ENOUGH: usize = 60;
     match text.char_indices().nth(ENOUGH) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -215,8 +215,8 @@ pub fn shortened(text: &str) -> String {
 
 /// A key as far as it is like a name. A colon without a blank behind it, as in `passwordHash:$6$…`, makes a key
 /// of what was to be a secret.
-pub fn outlined(key: &str) -> String {
-    let shown = shortened(key);
+pub fn shorten_key(key: &str) -> String {
+    let shown = shorten(key);
     match shown.find([':', '$', '=', ' ']) {
         Some(end) => format!("{}…", &shown[..end]),
         None => shown,
@@ -230,47 +230,48 @@ mod tests {
     #[test]
     fn a_path_grows_from_the_inside_and_the_innermost_place_stays() {
         let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
-        let fault = <Fault as de::Error>::custom("no")
-            .within(Step::Key("ip".into()), inner)
-            .within(Step::Index(1), outer)
-            .within(Step::Key("networkInterfaces".into()), outer)
-            .within(Step::Key("spec".into()), outer);
-        assert_eq!(fault.path(), "spec.networkInterfaces[1].ip");
+        let fault = <FieldError as de::Error>::custom("no")
+            .add_step(PathStep::Key("ip".into()), inner)
+            .add_step(PathStep::Index(1), outer)
+            .add_step(PathStep::Key("networkInterfaces".into()), outer)
+            .add_step(PathStep::Key("spec".into()), outer);
+        assert_eq!(fault.path_text(), "spec.networkInterfaces[1].ip");
         assert_eq!(fault.at, Some(inner));
     }
 
     #[test]
     fn a_key_cannot_talk_to_the_terminal() {
         let at = Position { line: 1, column: 1 };
-        let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
-        assert_eq!(fault.path(), "a\\u{1b}[2J");
-        let fault = Fault::at(at, "no").within(Step::Key("a\u{202e}b".into()), at);
-        assert_eq!(fault.path(), "a\\u{202e}b");
+        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{1b}[2J".into()), at);
+        assert_eq!(fault.path_text(), "a\\u{1b}[2J");
+        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{202e}b".into()), at);
+        assert_eq!(fault.path_text(), "a\\u{202e}b");
     }
 
     #[test]
     fn nothing_that_may_be_a_secret_is_quoted() {
-        let told =
-            |text, wanted: &str| <Fault as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message;
+        let told = |text, wanted: &str| {
+            <FieldError as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message
+        };
         assert_eq!(told("hunter2", "a mapping"), "wants a mapping, got text");
         assert_eq!(told("hunter2", "true or false"), "wants true or false, got text");
         assert_eq!(told("yes", "true or false"), "wants true or false, got the text \"yes\"");
         assert_eq!(told("two", "a number"), "wants a number, got the text \"two\"");
-        assert_eq!(outlined("passwordHash:$6$salt"), "passwordHash…");
-        assert_eq!(outlined("sshKeys"), "sshKeys");
+        assert_eq!(shorten_key("passwordHash:$6$salt"), "passwordHash…");
+        assert_eq!(shorten_key("sshKeys"), "sshKeys");
     }
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
-        let long = shortened(&"é".repeat(100));
+        assert_eq!(shorten("short"), "short");
+        let long = shorten(&"é".repeat(100));
         assert_eq!(long.chars().count(), 61);
         assert!(long.ends_with('…'));
     }
 
     #[test]
     fn what_yaml_cannot_say_is_still_described() {
-        assert_eq!(describe(Unexpected::Char('x')), "character `x`");
-        assert_eq!(describe(Unexpected::Unsigned(3)), "the number 3");
+        assert_eq!(describe_type(Unexpected::Char('x')), "character `x`");
+        assert_eq!(describe_type(Unexpected::Unsigned(3)), "the number 3");
     }
 }

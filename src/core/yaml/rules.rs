@@ -1,6 +1,6 @@
 //! The rules that a YAML text can break, and for which documents they apply.
 
-use super::fault::{Position, outlined};
+use super::field_error::{Position, shorten_key};
 use crate::error::Code;
 
 /// The deepest nesting of mappings and lists that is read, aliases expanded; a manifest needs six levels,
@@ -31,7 +31,7 @@ pub(crate) enum BrokenRule {
     AliasInItself,
     #[error("a key must be a single value, not a list or a mapping")]
     KeyIsCollection,
-    #[error("the key `{}` comes twice", excerpt(key))]
+    #[error("the key `{}` comes twice", escape_key(key))]
     KeyTwice { key: String, first_line: usize },
     #[error("`<<` takes a mapping or a list of mappings")]
     MergeOfOther,
@@ -67,7 +67,7 @@ impl BrokenRule {
     }
 
     /// Whether it ends the reading of a text with these rules.
-    pub(super) fn binds(&self, rules: Rules) -> bool {
+    pub(super) fn ends_reading(&self, rules: Rules) -> bool {
         match self {
             Self::Syntax(_) | Self::Depth | Self::AliasInItself => true,
             Self::KeyIsCollection | Self::KeyTwice { .. } | Self::MergeOfOther => true,
@@ -98,12 +98,12 @@ impl ReadError {
     }
 
     /// The broken rule in words, without its place.
-    pub fn rule(&self) -> String {
+    pub fn rule_text(&self) -> String {
         self.broken.to_string()
     }
 }
 
 /// The beginning of a key, for a message.
-fn excerpt(key: &str) -> String {
-    outlined(key).chars().flat_map(char::escape_debug).collect()
+fn escape_key(key: &str) -> String {
+    shorten_key(key).chars().flat_map(char::escape_debug).collect()
 }

@@ -6,24 +6,24 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::error::TransferError;
-use super::pace::{Pace, TICK};
+use super::retry_control::{RetryControl, TICK};
 use super::sparse::SparseFile;
 use crate::content::Content;
 
 /// A file that is read as soon as it has something, and that can be stopped until then. A read(2) of a pipe
 /// whose writer is silent returns for no signal: another thread takes it.
-pub(super) struct Awaited<'a> {
+pub(super) struct InterruptibleFile<'a> {
     pub(super) file: SparseFile,
-    pub(super) pace: &'a dyn Pace,
+    pub(super) control: &'a dyn RetryControl,
 }
 
-impl Awaited<'_> {
+impl InterruptibleFile<'_> {
     /// Returns when there is something to read, or the end. A regular file always has one or the other.
-    fn wait(&self) -> io::Result<()> {
+    fn wait_for_data(&self) -> io::Result<()> {
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
         loop {
-            if self.pace.stopped() {
-                return Err(TransferError::stopped().into());
+            if self.control.should_stop() {
+                return Err(TransferError::interrupted().into());
             }
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&tick)) {
                 Ok(0) | Err(Errno::INTR) => {}
@@ -34,11 +34,11 @@ impl Awaited<'_> {
     }
 }
 
-impl Read for Awaited<'_> {
+impl Read for InterruptibleFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if !self.file.is_regular() {
-                self.wait()?;
+                self.wait_for_data()?;
             }
             match self.file.read(buffer) {
                 // What was there has been read by somebody else who has it open.
@@ -49,7 +49,7 @@ impl Read for Awaited<'_> {
     }
 }
 
-impl Content for Awaited<'_> {
+impl Content for InterruptibleFile<'_> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         self.file.skip_hole(limit)
     }

@@ -1,7 +1,7 @@
 //! Formats with a table of tables of clusters: VMDK, QED, and qcow's version 1.
 
-use super::{Found, Kind, be64_entries, le32_entries, le64_entries};
-use crate::disk_image::{array, be64, le32, le64};
+use super::{ExtentState, TableKind, be64_entries, le32_entries, le64_entries};
+use crate::disk_image::{bytes_at, read_be64, read_le32, read_le64};
 
 /// What an entry of a table says.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +15,7 @@ enum Entries {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct TwoLevelLayout {
     entries: Entries,
     /// Bytes of a cluster, and of the disk.
     cluster: u64,
@@ -38,60 +38,62 @@ const SECTOR: u64 = 512;
 
 /// VMDK's sparse extent (block/vmdk.c, `VMDK4Header`): capacity, grain, grain tables' entries, directory. The one made
 /// for streams has its directory's place at its end, without which QEMU does not open it.
-pub(super) fn vmdk(head: &[u8], found: &mut Found) {
-    let field = |at| le64(head, at).unwrap_or_default();
+pub(super) fn read_vmdk_header(head: &[u8], state: &mut ExtentState) {
+    let field = |at| read_le64(head, at).unwrap_or_default();
     let (disk, cluster) = (field(12).saturating_mul(SECTOR), field(20).saturating_mul(SECTOR));
-    let second = u64::from(le32(head, 44).unwrap_or_default());
-    found.disk = Some(disk);
+    let second = u64::from(read_le32(head, 44).unwrap_or_default());
+    state.disk = Some(disk);
     // Grains of a stream are compressed, behind markers of their own.
-    let is_compressed = le32(head, 8).is_none_or(|flags| flags & (1 << 16) != 0);
+    let is_compressed = read_le32(head, 8).is_none_or(|flags| flags & (1 << 16) != 0);
     if field(56) == u64::MAX || is_compressed || second == 0 || cluster == 0 {
         return;
     }
-    let layout = Layout { entries: Entries::Sectors, cluster, disk, second, second_bytes: second * 4 };
+    let layout =
+        TwoLevelLayout { entries: Entries::Sectors, cluster, disk, second, second_bytes: second * 4 };
     let covered = cluster.saturating_mul(second);
     let directory = disk.div_ceil(covered).saturating_mul(4);
-    found.table(field(56).saturating_mul(SECTOR), directory, Kind::TwoLevels(layout, Level::First));
+    state.add_table(field(56).saturating_mul(SECTOR), directory, TableKind::TwoLevels(layout, Level::First));
 }
 
 /// QED (docs/interop/qed_spec.rst): all tables have one size.
-pub(super) fn qed(head: &[u8], found: &mut Found) {
-    let small = |at| u64::from(le32(head, at).unwrap_or_default());
-    let (cluster, disk) = (small(4), le64(head, 48).unwrap_or_default());
+pub(super) fn read_qed_header(head: &[u8], state: &mut ExtentState) {
+    let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
+    let (cluster, disk) = (small(4), read_le64(head, 48).unwrap_or_default());
     let second_bytes = small(8).saturating_mul(cluster);
-    found.disk = Some(disk);
-    let layout = Layout { entries: Entries::Little, cluster, disk, second: second_bytes / 8, second_bytes };
-    let first = le64(head, 40).unwrap_or_default();
-    found.table(first, second_bytes, Kind::TwoLevels(layout, Level::First));
+    state.disk = Some(disk);
+    let layout =
+        TwoLevelLayout { entries: Entries::Little, cluster, disk, second: second_bytes / 8, second_bytes };
+    let first = read_le64(head, 40).unwrap_or_default();
+    state.add_table(first, second_bytes, TableKind::TwoLevels(layout, Level::First));
 }
 
 /// qcow, version 1 (block/qcow.c, `QCowHeader`).
-pub(super) fn qcow(head: &[u8], found: &mut Found) {
-    let field = |at| be64(head, at).unwrap_or_default();
-    let [cluster_bits, second_bits] = array::<2>(head, 32).unwrap_or_default().map(u32::from);
+pub(super) fn read_qcow_header(head: &[u8], state: &mut ExtentState) {
+    let field = |at| read_be64(head, at).unwrap_or_default();
+    let [cluster_bits, second_bits] = bytes_at::<2>(head, 32).unwrap_or_default().map(u32::from);
     let disk = field(24);
-    found.disk = Some(disk);
+    state.disk = Some(disk);
     // What QEMU takes: block/qcow.c, `qcow_open`.
     if !(9..=16).contains(&cluster_bits) || !(6..=13).contains(&second_bits) {
         return;
     }
     let (cluster, second) = (1 << cluster_bits, 1 << second_bits);
     let entries = Entries::Big { cluster_bits };
-    let layout = Layout { entries, cluster, disk, second, second_bytes: second * 8 };
+    let layout = TwoLevelLayout { entries, cluster, disk, second, second_bytes: second * 8 };
     let first = disk.div_ceil(cluster * second).saturating_mul(8);
-    found.table(field(40), first, Kind::TwoLevels(layout, Level::First));
+    state.add_table(field(40), first, TableKind::TwoLevels(layout, Level::First));
 }
 
-impl Layout {
-    pub(super) fn read(self, level: Level, bytes: &[u8], found: &mut Found) {
+impl TwoLevelLayout {
+    pub(super) fn read_table(self, level: Level, bytes: &[u8], state: &mut ExtentState) {
         match self.entries {
-            Entries::Sectors => self.each(level, le32_entries(bytes).map(u64::from), found),
-            Entries::Little => self.each(level, le64_entries(bytes), found),
-            Entries::Big { .. } => self.each(level, be64_entries(bytes), found),
+            Entries::Sectors => self.read_entries(level, le32_entries(bytes).map(u64::from), state),
+            Entries::Little => self.read_entries(level, le64_entries(bytes), state),
+            Entries::Big { .. } => self.read_entries(level, be64_entries(bytes), state),
         }
     }
 
-    fn each(self, level: Level, entries: impl Iterator<Item = u64>, found: &mut Found) {
+    fn read_entries(self, level: Level, entries: impl Iterator<Item = u64>, state: &mut ExtentState) {
         let (from, step) = match level {
             Level::First => (0, self.cluster.saturating_mul(self.second)),
             Level::Second { from } => (from, self.cluster),
@@ -102,37 +104,37 @@ impl Layout {
                 break;
             }
             match level {
-                Level::First => self.table(entry, place, found),
-                Level::Second { .. } => self.data(entry, self.disk - place, found),
+                Level::First => self.add_second_table(entry, place, state),
+                Level::Second { .. } => self.add_data(entry, self.disk - place, state),
             }
             place = place.saturating_add(step);
         }
     }
 
-    fn table(self, entry: u64, from: u64, found: &mut Found) {
+    fn add_second_table(self, entry: u64, from: u64, state: &mut ExtentState) {
         let offset = match self.entries {
             Entries::Sectors => entry * SECTOR,
             Entries::Little | Entries::Big { .. } => entry,
         };
         if offset > 0 {
-            found.table(offset, self.second_bytes, Kind::TwoLevels(self, Level::Second { from }));
+            state.add_table(offset, self.second_bytes, TableKind::TwoLevels(self, Level::Second { from }));
         }
     }
 
     /// A cluster, of which so many bytes are the disk's.
-    fn data(self, entry: u64, left: u64, found: &mut Found) {
+    fn add_data(self, entry: u64, left: u64, state: &mut ExtentState) {
         let length = self.cluster.min(left);
         match self.entries {
             _ if entry == 0 => {}
-            Entries::Sectors if entry > 1 => found.has(entry * SECTOR, length),
-            Entries::Little if entry > 1 => found.has(entry, length),
+            Entries::Sectors if entry > 1 => state.add_range(entry * SECTOR, length),
+            Entries::Little if entry > 1 => state.add_range(entry, length),
             Entries::Sectors | Entries::Little => {}
             Entries::Big { cluster_bits } if entry >> 63 == 1 => {
                 let offset_bits = 63 - cluster_bits;
                 let packed = (entry >> offset_bits) & (self.cluster - 1);
-                found.has(entry & ((1 << offset_bits) - 1), packed);
+                state.add_range(entry & ((1 << offset_bits) - 1), packed);
             }
-            Entries::Big { .. } => found.has(entry, length),
+            Entries::Big { .. } => state.add_range(entry, length),
         }
     }
 }

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 
 /// Gives a user's file another text. Whoever reads it meanwhile sees it as it was or as it is. A link of the user's stays
 /// one; a new file and its directories are made, the file for its owner alone (mode 0600).
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let target = target(path)?;
+pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
+    let target = resolve_link(path)?;
     if let Some(folder) = folder_of(&target) {
         fs::create_dir_all(folder)?;
     }
     // An address may hold a token.
     let mode = fs::metadata(&target).map_or(0o600, |meta| meta.mode() & 0o777);
-    put(&target, text.as_bytes(), mode)
+    write_atomically(&target, text.as_bytes(), mode)
 }
 
 /// Puts a file in place, of that mode.
-pub fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = folder_of(path).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".foundry-").suffix(".new").tempfile_in(folder)?;
     // Not by the umask.
@@ -33,7 +33,7 @@ pub fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// The file that is meant: where a link leads, if it is the user's own or root's.
-fn target(path: &Path) -> io::Result<PathBuf> {
+fn resolve_link(path: &Path) -> io::Result<PathBuf> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => found,
         _ => return Ok(path.to_owned()),
@@ -65,11 +65,11 @@ mod tests {
         symlink(at("secret"), at(&format!("own.yaml.{}.new", std::process::id()))).unwrap();
         fs::write(at("own.yaml"), "old").unwrap();
         fs::set_permissions(at("own.yaml"), Permissions::from_mode(0o640)).unwrap();
-        replace(&at("own.yaml"), "new").unwrap();
+        replace_text(&at("own.yaml"), "new").unwrap();
         assert_eq!(fs::read_to_string(at("own.yaml")).unwrap(), "new");
         assert_eq!(fs::metadata(at("own.yaml")).unwrap().mode() & 0o777, 0o640);
         symlink(at("secret"), at("page")).unwrap();
-        put(&at("page"), b"page", 0o644).unwrap();
+        write_atomically(&at("page"), b"page", 0o644).unwrap();
         assert!(!fs::symlink_metadata(at("page")).unwrap().is_symlink());
         let secret = fs::metadata(at("secret")).unwrap();
         assert_eq!((secret.len(), secret.mode() & 0o777), (6, 0o600));
@@ -81,15 +81,15 @@ mod tests {
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "old").unwrap();
         symlink(&file, &link).unwrap();
-        replace(&link, "new").unwrap();
+        replace_text(&link, "new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         if rustix::process::geteuid().is_root() {
             lchown(&link, Some(12345), None).unwrap();
-            assert!(replace(&link, "theirs").unwrap_err().to_string().contains("a link of user 12345"));
+            assert!(replace_text(&link, "theirs").unwrap_err().to_string().contains("a link of user 12345"));
             assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         }
-        replace(&dir.path().join("a/b/new"), "text").unwrap();
+        replace_text(&dir.path().join("a/b/new"), "text").unwrap();
         assert_eq!(fs::metadata(dir.path().join("a/b/new")).unwrap().mode() & 0o777, 0o600);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Secret, Server};
-use crate::names::nearest;
+use crate::names::find_nearest;
 
 /// Formats of a block device's file system that libvirt knows (its `storagepool.rng`, `sourcefmtfs`).
 pub(super) const FS_FORMATS: [&str; 14] = [
@@ -15,10 +15,10 @@ pub(super) const FS_FORMATS: [&str; 14] = [
 pub(super) const NETFS_FORMATS: [&str; 4] = ["auto", "nfs", "cifs", "glusterfs"];
 
 /// A word that was judged, or what is wrong with it.
-pub(super) type Judged<T> = Result<T, String>;
+pub(super) type CheckedWord<T> = Result<T, String>;
 
 /// An absolute path of the host, which leads nowhere else.
-pub(super) fn path(word: &str) -> Judged<String> {
+pub(super) fn check_path(word: &str) -> CheckedWord<String> {
     let stays = !word.split('/').any(|part| part == "..");
     if word.starts_with('/') && stays && !has_control(word) {
         return Ok(word.to_owned());
@@ -27,22 +27,23 @@ pub(super) fn path(word: &str) -> Judged<String> {
 }
 
 /// A block device is named by its path.
-pub(super) fn device(word: &str) -> Judged<String> {
-    path(word).map_err(|_| format!("{word:?} is not a device: write its path, /dev/disk/by-id/… for one"))
+pub(super) fn check_device(word: &str) -> CheckedWord<String> {
+    check_path(word)
+        .map_err(|_| format!("{word:?} is not a device: write its path, /dev/disk/by-id/… for one"))
 }
 
 /// One of some words.
-pub(super) fn format(word: &str, known: &[&str]) -> Judged<String> {
+pub(super) fn check_format(word: &str, known: &[&str]) -> CheckedWord<String> {
     if known.contains(&word) {
         return Ok(word.to_owned());
     }
-    let near = nearest(word, known.iter().copied());
+    let near = find_nearest(word, known.iter().copied());
     let near = near.map(|n| format!(": did you mean {n}?")).unwrap_or_default();
     Err(format!("--format {word:?} is none of {}{near}", known.join(", ")))
 }
 
 /// `nfs`'s version: mount(8)'s `nfsvers`.
-pub(super) fn version(word: &str) -> Judged<String> {
+pub(super) fn check_version(word: &str) -> CheckedWord<String> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if word.len() <= 8 && word.split('.').all(digits) {
         return Ok(word.to_owned());
@@ -51,7 +52,7 @@ pub(super) fn version(word: &str) -> Judged<String> {
 }
 
 /// `HOST:/EXPORT`, or for what is not served by NFS `HOST:SHARE`.
-pub(super) fn export(word: &str, is_nfs: bool) -> Judged<(String, String)> {
+pub(super) fn parse_export(word: &str, is_nfs: bool) -> CheckedWord<(String, String)> {
     let wrong = || format!("{word:?} is not HOST:{}", if is_nfs { "/DIRECTORY" } else { "SHARE" });
     // The address of an IPv6 host has colons of its own.
     let (host, rest) = match word.strip_prefix('[') {
@@ -63,11 +64,11 @@ pub(super) fn export(word: &str, is_nfs: bool) -> Judged<(String, String)> {
     if !fits || !stays || has_control(rest) {
         return Err(wrong());
     }
-    Ok((host_name(host).ok_or_else(wrong)?, rest.to_owned()))
+    Ok((check_host_name(host).ok_or_else(wrong)?, rest.to_owned()))
 }
 
 /// The name of an LVM volume group (lvm(8), "VALID NAMES").
-pub(super) fn volume_group(word: &str) -> Judged<String> {
+pub(super) fn check_volume_group(word: &str) -> CheckedWord<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
     if (1..=127).contains(&word.len())
         && word.chars().all(plain)
@@ -80,7 +81,7 @@ pub(super) fn volume_group(word: &str) -> Judged<String> {
 }
 
 /// The name of a ZFS pool or of a dataset in one (zfs(8), zpoolconcepts(7)).
-pub(super) fn dataset(word: &str) -> Judged<String> {
+pub(super) fn check_dataset(word: &str) -> CheckedWord<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     let part =
         |p: &str| !p.is_empty() && p.chars().all(plain) && !p.starts_with('-') && p != "." && p != "..";
@@ -91,7 +92,7 @@ pub(super) fn dataset(word: &str) -> Judged<String> {
 }
 
 /// The name of a Ceph pool. QEMU ends it at `/` and an image's name at `@` (its docs, "rbd").
-pub(super) fn ceph_pool(word: &str) -> Judged<String> {
+pub(super) fn check_ceph_pool(word: &str) -> CheckedWord<String> {
     let bad = |c: char| c.is_control() || c.is_whitespace() || "/@:\\".contains(c);
     if matches!(word, "" | "." | "..") || word.len() > 128 || word.starts_with('-') || word.contains(bad) {
         return Err(format!("{word:?} is not the name of a Ceph pool"));
@@ -100,7 +101,7 @@ pub(super) fn ceph_pool(word: &str) -> Judged<String> {
 }
 
 /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`.
-pub(super) fn server(word: &str) -> Judged<Server> {
+pub(super) fn parse_server(word: &str) -> CheckedWord<Server> {
     let wrong = || format!("{word:?} is not HOST or HOST:PORT");
     let (host, port) = match word.strip_prefix('[') {
         Some(rest) => {
@@ -113,11 +114,11 @@ pub(super) fn server(word: &str) -> Judged<Server> {
         None => word.split_once(':').map_or((word, None), |(host, port)| (host, Some(port))),
     };
     let port = port.map(|p| p.parse().ok().filter(|p| *p > 0).ok_or_else(wrong)).transpose()?;
-    Ok(Server { host: host_name(host).ok_or_else(wrong)?, port })
+    Ok(Server { host: check_host_name(host).ok_or_else(wrong)?, port })
 }
 
 /// A name of the DNS or an IP address.
-fn host_name(word: &str) -> Option<String> {
+fn check_host_name(word: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let is_name = word.len() < 254
         && word.chars().all(plain)
@@ -126,7 +127,7 @@ fn host_name(word: &str) -> Option<String> {
 }
 
 /// An iSCSI qualified name (RFC 3720, section 3.2.6.3.1): `iqn.2026-01.com.example:disks`.
-pub(super) fn iqn(word: &str) -> Judged<String> {
+pub(super) fn check_iqn(word: &str) -> CheckedWord<String> {
     let wrong = || format!("{word:?} is not a qualified name of iSCSI, like iqn.2026-01.com.example:disks");
     let rest = word.strip_prefix("iqn.").ok_or_else(wrong)?;
     let (date, rest) = rest.split_once('.').ok_or_else(wrong)?;
@@ -149,7 +150,7 @@ pub(super) fn iqn(word: &str) -> Judged<String> {
 }
 
 /// A user's name at Ceph or at an iSCSI target.
-pub(super) fn user(word: &str) -> Judged<String> {
+pub(super) fn check_user(word: &str) -> CheckedWord<String> {
     if word.is_empty() || word.starts_with('-') || word.contains(char::is_whitespace) || has_control(word) {
         return Err(format!("--auth-user {word:?} is no user's name"));
     }
@@ -157,7 +158,7 @@ pub(super) fn user(word: &str) -> Judged<String> {
 }
 
 /// How libvirt finds the secret: by UUID where the word is one, else by its usage.
-pub(super) fn secret(word: &str) -> Judged<Secret> {
+pub(super) fn parse_secret(word: &str) -> CheckedWord<Secret> {
     if word.trim().is_empty() || has_control(word) {
         return Err(format!("--secret {word:?} is neither the UUID nor the usage of a secret of libvirt's"));
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::has;
-use crate::transfer::skippable_frame;
+use super::has_bytes;
+use crate::transfer::skippable_frame_length;
 
 /// Something that is known and no disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoDisk {
+pub enum NotADisk {
     /// No bytes.
     Empty,
     /// A CD or DVD; one that boots is an installer or a live system.
@@ -56,21 +56,21 @@ const ARCHIVES: [(&str, usize, &[u8]); 9] = [
 ];
 
 /// Tells what has a mark of its own.
-pub(super) fn by_magic(head: &[u8]) -> Option<NoDisk> {
+pub(super) fn detect_by_magic(head: &[u8]) -> Option<NotADisk> {
     if head.is_empty() {
-        return Some(NoDisk::Empty);
+        return Some(NotADisk::Empty);
     }
     let named = |known: &[(&'static str, usize, &[u8])]| {
-        known.iter().find(|(_, offset, magic)| has(head, *offset, magic)).map(|(name, ..)| *name)
+        known.iter().find(|(_, offset, magic)| has_bytes(head, *offset, magic)).map(|(name, ..)| *name)
     };
     let compressed = || match named(&COMPRESSED) {
         // Their marks are short: a boot sector may begin so.
-        Some("lzma" | "compress") if has(head, 510, b"\x55\xaa") => None,
+        Some("lzma" | "compress") if has_bytes(head, 510, b"\x55\xaa") => None,
         Some("lzma") if !is_lzma(head) => None,
-        None => named_behind_skippable_frames(head).map(NoDisk::Compressed),
-        name => name.map(NoDisk::Compressed),
+        None => detect_after_skippable_frames(head).map(NotADisk::Compressed),
+        name => name.map(NotADisk::Compressed),
     };
-    compressed().or_else(|| named(&ARCHIVES).map(NoDisk::Archive)).or_else(|| iso(head))
+    compressed().or_else(|| named(&ARCHIVES).map(NotADisk::Archive)).or_else(|| detect_iso(head))
 }
 
 /// LZMA's own format ends its header in the length of what is packed, or in ones where that is not known (lzma-file-format,
@@ -81,15 +81,15 @@ fn is_lzma(head: &[u8]) -> bool {
 }
 
 /// zstd and lz4 share frames that carry nothing for the content.
-fn named_behind_skippable_frames(head: &[u8]) -> Option<&'static str> {
+fn detect_after_skippable_frames(head: &[u8]) -> Option<&'static str> {
     let mut rest = head;
-    while let Some(length) = skippable_frame(rest) {
+    while let Some(length) = skippable_frame_length(rest) {
         rest = usize::try_from(length).ok().and_then(|length| rest.get(length..)).unwrap_or_default();
     }
     if rest.len() == head.len() {
         return None;
     }
-    if has(rest, 0, b"\x04\x22\x4d\x18") || has(rest, 0, b"\x02\x21\x4c\x18") {
+    if has_bytes(rest, 0, b"\x04\x22\x4d\x18") || has_bytes(rest, 0, b"\x02\x21\x4c\x18") {
         Some("lz4")
     } else {
         Some("zstd")
@@ -98,21 +98,22 @@ fn named_behind_skippable_frames(head: &[u8]) -> Option<&'static str> {
 
 /// The second descriptor of one that boots is the boot record. UDF's sequence begins where ISO's does
 /// (ECMA-167, 2/8.3).
-fn iso(head: &[u8]) -> Option<NoDisk> {
-    let is_iso = has(head, ISO_DESCRIPTORS + 1, b"CD001") || has(head, ISO_DESCRIPTORS + 1, b"BEA01");
-    let boots = has(head, ISO_DESCRIPTORS + ISO_SECTOR, b"\0CD001\x01EL TORITO SPECIFICATION");
-    is_iso.then_some(NoDisk::Iso { boots })
+fn detect_iso(head: &[u8]) -> Option<NotADisk> {
+    let is_iso =
+        has_bytes(head, ISO_DESCRIPTORS + 1, b"CD001") || has_bytes(head, ISO_DESCRIPTORS + 1, b"BEA01");
+    let boots = has_bytes(head, ISO_DESCRIPTORS + ISO_SECTOR, b"\0CD001\x01EL TORITO SPECIFICATION");
+    is_iso.then_some(NotADisk::Iso { boots })
 }
 
 /// Tells what only looks like something: text, which a server sends in place of a file.
-pub(super) fn by_look(head: &[u8]) -> Option<NoDisk> {
+pub(super) fn detect_text(head: &[u8]) -> Option<NotADisk> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins = |word: &str| head.get(..word.len()).is_some_and(|h| h.eq_ignore_ascii_case(word.as_bytes()));
     let start = &head[..head.len().min(512)];
     if !is_text(start) {
         return None;
     }
-    Some(NoDisk::Text(if ["<!doctype html", "<html", "<head"].into_iter().any(begins) {
+    Some(NotADisk::Text(if ["<!doctype html", "<html", "<head"].into_iter().any(begins) {
         "a web page"
     } else if begins("<") {
         "XML"
@@ -133,8 +134,8 @@ fn is_text(start: &[u8]) -> bool {
     decoded.is_ok_and(|text| !text.is_empty() && is_plain(text))
 }
 
-impl NoDisk {
-    pub(super) fn refusal(self) -> String {
+impl NotADisk {
+    pub(super) fn refusal_text(self) -> String {
         match self {
             Self::Empty => "it is empty".into(),
             Self::Iso { boots: true } => "it is an ISO image, an installer or a live system and no disk; \
@@ -154,7 +155,7 @@ impl NoDisk {
     }
 }
 
-impl fmt::Display for NoDisk {
+impl fmt::Display for NotADisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("empty"),

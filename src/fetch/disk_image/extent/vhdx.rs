@@ -1,7 +1,7 @@
 //! VHDX ("MS-VHDX", 2.2 to 2.6): a table of regions, of which one is the table of blocks and one says how large they are.
 
-use super::{Found, Kind, le64_entries};
-use crate::disk_image::{array, has, le32, le64};
+use super::{ExtentState, TableKind, le64_entries};
+use crate::disk_image::{bytes_at, has_bytes, read_le32, read_le64};
 
 /// Where the first of two equal tables of regions is, and its length.
 const REGIONS: u64 = 192 << 10;
@@ -16,7 +16,7 @@ const SECTOR_SIZE: [u8; 16] = *b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x3
 const PRESENT: [u64; 2] = [6, 7];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum VhdxTable {
     Regions,
     /// What the disk is like, and where the table of its blocks is.
     Metadata {
@@ -29,61 +29,61 @@ pub(super) enum Part {
     },
 }
 
-pub(super) fn begin(found: &mut Found) {
-    found.table(REGIONS, REGIONS_LENGTH, Kind::Vhdx(Part::Regions));
+pub(super) fn read_header(state: &mut ExtentState) {
+    state.add_table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
 }
 
-impl Part {
-    pub(super) fn read(self, bytes: &[u8], found: &mut Found) {
+impl VhdxTable {
+    pub(super) fn read_table(self, bytes: &[u8], state: &mut ExtentState) {
         match self {
-            Self::Regions => read_regions(bytes, found),
-            Self::Metadata { blocks } => read_metadata(bytes, blocks, found),
-            Self::Blocks { block, ratio } => read_blocks(bytes, block, ratio, found),
+            Self::Regions => read_regions(bytes, state),
+            Self::Metadata { blocks } => read_metadata(bytes, blocks, state),
+            Self::Blocks { block, ratio } => read_blocks(bytes, block, ratio, state),
         }
     }
 }
 
-fn read_regions(bytes: &[u8], found: &mut Found) {
-    let count = le32(bytes, 8).unwrap_or_default() as usize;
+fn read_regions(bytes: &[u8], state: &mut ExtentState) {
+    let count = read_le32(bytes, 8).unwrap_or_default() as usize;
     let entries = bytes.get(16..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let place = |id: [u8; 16]| {
         let entry = entries.clone().find(|entry| entry[..16] == id)?;
-        Some((le64(entry, 16)?, u64::from(le32(entry, 24)?)))
+        Some((read_le64(entry, 16)?, u64::from(read_le32(entry, 24)?)))
     };
     if let (true, Some(blocks), Some((offset, length))) =
-        (has(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
+        (has_bytes(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
     {
-        found.has(blocks.0, blocks.1);
-        found.table(offset, length, Kind::Vhdx(Part::Metadata { blocks }));
+        state.add_range(blocks.0, blocks.1);
+        state.add_table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
     }
 }
 
-fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut Found) {
-    let count = usize::from(array::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
+fn read_metadata(bytes: &[u8], blocks: (u64, u64), state: &mut ExtentState) {
+    let count = usize::from(bytes_at::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
     let entries = bytes.get(32..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let item = |id: [u8; 16]| {
         let entry = entries.clone().find(|entry| entry[..16] == id)?;
-        Some(le32(entry, 16)? as usize)
+        Some(read_le32(entry, 16)? as usize)
     };
-    found.disk = item(DISK_SIZE).and_then(|at| le64(bytes, at));
-    let block = item(FILE_PARAMETERS).and_then(|at| le32(bytes, at)).map_or(0, u64::from);
-    let sector = item(SECTOR_SIZE).and_then(|at| le32(bytes, at)).map_or(0, u64::from);
+    state.disk = item(DISK_SIZE).and_then(|at| read_le64(bytes, at));
+    let block = item(FILE_PARAMETERS).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
+    let sector = item(SECTOR_SIZE).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
     if block == 0 || sector == 0 {
         return;
     }
     // One bitmap of a mebibyte has a bit for each sector of so many blocks.
     let ratio = ((1 << 23) * sector / block).max(1);
-    let disk = found.disk.unwrap_or_default().div_ceil(block);
+    let disk = state.disk.unwrap_or_default().div_ceil(block);
     let entries = disk.saturating_add(disk.saturating_sub(1) / ratio);
     let length = entries.saturating_mul(8).min(blocks.1);
-    found.table(blocks.0, length, Kind::Vhdx(Part::Blocks { block, ratio }));
+    state.add_table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
 }
 
-fn read_blocks(bytes: &[u8], block: u64, ratio: u64, found: &mut Found) {
+fn read_blocks(bytes: &[u8], block: u64, ratio: u64, state: &mut ExtentState) {
     for (i, entry) in (0u64..).zip(le64_entries(bytes)) {
         let is_bitmap = i % (ratio + 1) == ratio;
         if !is_bitmap && PRESENT.contains(&(entry & 7)) {
-            found.has(entry >> 20 << 20, block);
+            state.add_range(entry >> 20 << 20, block);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Formats with tables keep the data anywhere behind them, and their readers take what lies behind the file's end for
 //! zeros. So each table is followed to the data that it names. The tables are read where they pass by in a transfer
-//! ([`Reach::see`]), or from a file ([`Reach::complete`]), also those that lie in front of what names them.
+//! ([`ImageExtent::see`]), or from a file ([`ImageExtent::complete`]), also those that lie in front of what names them.
 
 mod block_maps;
 mod qcow2;
@@ -23,17 +23,17 @@ const LONGEST_TABLE: u64 = 32 << 20;
 
 /// What an image says of its own length.
 #[derive(Debug, Clone)]
-pub struct Reach {
-    found: Found,
+pub struct ImageExtent {
+    state: ExtentState,
     /// Tables that lie ahead, by the offset of what is missing of them.
     ahead: BTreeMap<(u64, u64), Table>,
     /// Tables that had passed by before it was known what they are.
     missed: Vec<(u64, Table)>,
 }
 
-/// What was found so far.
+/// What is known of the image so far.
 #[derive(Debug, Clone, Default)]
-struct Found {
+struct ExtentState {
     /// The end of the furthest thing that the image has.
     end: u64,
     /// What the guest sees, where the image says it.
@@ -45,98 +45,98 @@ struct Found {
 #[derive(Debug, Clone)]
 struct Table {
     length: u64,
-    kind: Kind,
+    kind: TableKind,
     /// What of it passed by.
     bytes: Vec<u8>,
 }
 
 /// What a table's entries mean.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
-    Qcow2(qcow2::Layout, qcow2::Part),
-    TwoLevels(two_levels::Layout, two_levels::Level),
-    Blocks(block_maps::Layout),
-    Vhdx(vhdx::Part),
+enum TableKind {
+    Qcow2(qcow2::Qcow2Layout, qcow2::Qcow2Table),
+    TwoLevels(two_levels::TwoLevelLayout, two_levels::Level),
+    Blocks(block_maps::BlockMapLayout),
+    Vhdx(vhdx::VhdxTable),
 }
 
-impl Kind {
-    fn read(self, bytes: &[u8], found: &mut Found) {
+impl TableKind {
+    fn read_table(self, bytes: &[u8], state: &mut ExtentState) {
         match self {
-            Self::Qcow2(layout, part) => layout.read(part, bytes, found),
-            Self::TwoLevels(layout, level) => layout.read(level, bytes, found),
-            Self::Blocks(layout) => layout.read(bytes, found),
-            Self::Vhdx(part) => part.read(bytes, found),
+            Self::Qcow2(layout, part) => layout.read_table(part, bytes, state),
+            Self::TwoLevels(layout, level) => layout.read_table(level, bytes, state),
+            Self::Blocks(layout) => layout.read_table(bytes, state),
+            Self::Vhdx(part) => part.read_table(bytes, state),
         }
     }
 }
 
-impl Found {
+impl ExtentState {
     /// Something of the image lies there.
-    fn has(&mut self, offset: u64, length: u64) {
+    fn add_range(&mut self, offset: u64, length: u64) {
         self.end = self.end.max(offset.saturating_add(length));
     }
 
     /// A table of the image lies there.
-    fn table(&mut self, offset: u64, length: u64, kind: Kind) {
-        self.has(offset, length);
-        self.table_in_part(offset, length, kind);
+    fn add_table(&mut self, offset: u64, length: u64, kind: TableKind) {
+        self.add_range(offset, length);
+        self.add_partial_table(offset, length, kind);
     }
 
     /// A table begins there, of which the file need not hold all.
-    fn table_in_part(&mut self, offset: u64, length: u64, kind: Kind) {
+    fn add_partial_table(&mut self, offset: u64, length: u64, kind: TableKind) {
         if (1..=LONGEST_TABLE).contains(&length) && self.tables.len() < MOST_TABLES {
             self.tables.push((offset, Table { length, kind, bytes: Vec::new() }));
         }
     }
 }
 
-impl Reach {
+impl ImageExtent {
     /// What the beginning says.
-    pub fn of(image: &DiskImage, head: &[u8]) -> Self {
-        let mut found = Found::default();
+    pub fn from_header(image: &DiskImage, head: &[u8]) -> Self {
+        let mut state = ExtentState::default();
         match image {
-            DiskImage::Qcow2(header) => qcow2::begin(header, head, &mut found),
-            DiskImage::Raw => found.end = raw::least_length(head),
+            DiskImage::Qcow2(header) => qcow2::read_header(header, head, &mut state),
+            DiskImage::Raw => state.end = raw::least_length(head),
             DiskImage::Foreign(foreign) => match foreign.format {
-                ForeignFormat::Vmdk => two_levels::vmdk(head, &mut found),
-                ForeignFormat::Qed => two_levels::qed(head, &mut found),
-                ForeignFormat::Qcow => two_levels::qcow(head, &mut found),
-                ForeignFormat::Vdi => block_maps::vdi(head, &mut found),
-                ForeignFormat::Vhd => block_maps::vhd(head, &mut found),
-                ForeignFormat::Parallels => block_maps::parallels(head, &mut found),
-                ForeignFormat::Vhdx => vhdx::begin(&mut found),
+                ForeignFormat::Vmdk => two_levels::read_vmdk_header(head, &mut state),
+                ForeignFormat::Qed => two_levels::read_qed_header(head, &mut state),
+                ForeignFormat::Qcow => two_levels::read_qcow_header(head, &mut state),
+                ForeignFormat::Vdi => block_maps::read_vdi_header(head, &mut state),
+                ForeignFormat::Vhd => block_maps::read_vhd_header(head, &mut state),
+                ForeignFormat::Parallels => block_maps::read_parallels_header(head, &mut state),
+                ForeignFormat::Vhdx => vhdx::read_header(&mut state),
                 ForeignFormat::Luks => {}
             },
             DiskImage::NoDisk(_) | DiskImage::Unknown => {}
         }
-        let mut reach = Self { found, ahead: BTreeMap::new(), missed: Vec::new() };
-        reach.take_up();
-        reach.see(0, head);
+        let mut reach = Self { state, ahead: BTreeMap::new(), missed: Vec::new() };
+        reach.queue_tables();
+        reach.feed_bytes(0, head);
         reach
     }
 
     /// The end of the furthest thing that the image has, as far as its tables were read.
     pub fn end(&self) -> u64 {
-        self.found.end
+        self.state.end
     }
 
     /// What a guest would see, where the image says it.
-    pub fn disk(&self) -> Option<u64> {
-        self.found.disk
+    pub fn disk_size(&self) -> Option<u64> {
+        self.state.disk
     }
 
     /// Bytes pass by, each behind those before.
-    pub fn see(&mut self, at: u64, bytes: &[u8]) {
+    pub fn feed_bytes(&mut self, at: u64, bytes: &[u8]) {
         let end = at.saturating_add(bytes.len() as u64);
-        self.pass(at, end, |table, from, to| {
+        self.feed_tables(at, end, |table, from, to| {
             let place = |offset: u64| usize::try_from(offset - at).unwrap_or(usize::MAX);
             table.bytes.extend_from_slice(bytes.get(place(from)..place(to)).unwrap_or_default());
         });
     }
 
     /// A hole passes by.
-    pub fn see_hole(&mut self, at: u64, length: u64) {
-        self.pass(at, at.saturating_add(length), |table, from, to| {
+    pub fn feed_hole(&mut self, at: u64, length: u64) {
+        self.feed_tables(at, at.saturating_add(length), |table, from, to| {
             // No entry of a table that is all zeros names anything.
             if !(table.bytes.is_empty() && to - from == table.length) {
                 table.bytes.resize(table.bytes.len() + usize::try_from(to - from).unwrap_or(0), 0);
@@ -144,7 +144,7 @@ impl Reach {
         });
     }
 
-    fn pass(&mut self, at: u64, end: u64, add: impl Fn(&mut Table, u64, u64)) {
+    fn feed_tables(&mut self, at: u64, end: u64, add: impl Fn(&mut Table, u64, u64)) {
         while let Some(entry) = self.ahead.first_entry().filter(|entry| entry.key().0 < end) {
             let ((next, start), mut table) = entry.remove_entry();
             if next < at {
@@ -158,14 +158,14 @@ impl Reach {
                 self.ahead.insert((until, start), table);
                 continue;
             }
-            table.kind.read(&table.bytes, &mut self.found);
-            self.take_up();
+            table.kind.read_table(&table.bytes, &mut self.state);
+            self.queue_tables();
         }
     }
 
     /// Takes up the tables that were named. One place is one table.
-    fn take_up(&mut self) {
-        for (offset, table) in std::mem::take(&mut self.found.tables) {
+    fn queue_tables(&mut self) {
+        for (offset, table) in std::mem::take(&mut self.state.tables) {
             // Behind the largest offset of any file is nothing.
             if self.ahead.len() + self.missed.len() < MOST_TABLES && i64::try_from(offset).is_ok() {
                 self.ahead.entry((offset, offset)).or_insert(table);
@@ -178,7 +178,7 @@ impl Reach {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn complete<E>(
+    pub fn read_missing_tables<E>(
         &mut self,
         length: u64,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
@@ -186,13 +186,13 @@ impl Reach {
         loop {
             let next = self.ahead.pop_first().map(|((_, start), table)| (start, table));
             let Some((start, table)) = next.or_else(|| self.missed.pop()) else { return Ok(()) };
-            if self.found.end > length {
+            if self.state.end > length {
                 return Ok(());
             }
             let mut bytes = vec![0; usize::try_from(table.length).unwrap_or(0)];
             read(start, &mut bytes)?;
-            table.kind.read(&bytes, &mut self.found);
-            self.take_up();
+            table.kind.read_table(&bytes, &mut self.state);
+            self.queue_tables();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! qcow2: tables of clusters in two levels, and reference counts (QEMU's docs/interop/qcow2.txt).
 
-use super::{Found, Kind, be64_entries};
+use super::{ExtentState, TableKind, be64_entries};
 use crate::disk_image::qcow2::Qcow2;
-use crate::disk_image::{be32, be64};
+use crate::disk_image::{read_be32, read_be64};
 
 /// An entry's offset of a table or a cluster: bits 9 to 55.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
@@ -14,7 +14,7 @@ const ZERO: u64 = 1;
 const SUBCLUSTERS: u64 = 32;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct Qcow2Layout {
     cluster: u64,
     disk: u64,
     /// Entries of 16 bytes, with a bitmap of the cluster's parts.
@@ -24,7 +24,7 @@ pub(super) struct Layout {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum Qcow2Table {
     /// The table of tables.
     First,
     /// The table of the clusters from a place of the disk on.
@@ -35,35 +35,35 @@ pub(super) enum Part {
     Block { from: u64 },
 }
 
-pub(super) fn begin(header: &Qcow2, head: &[u8], found: &mut Found) {
-    let field = |at| be64(head, at).unwrap_or_default();
-    let small = |at| u64::from(be32(head, at).unwrap_or_default());
+pub(super) fn read_header(header: &Qcow2, head: &[u8], state: &mut ExtentState) {
+    let field = |at| read_be64(head, at).unwrap_or_default();
+    let small = |at| u64::from(read_be32(head, at).unwrap_or_default());
     let order = if header.version == 2 { 4 } else { small(96).min(6) };
-    let layout = Layout {
+    let layout = Qcow2Layout {
         cluster: header.cluster_size.0,
         disk: header.virtual_size.0,
         extended: header.extended_l2,
         count_bits: 1 << order,
     };
-    found.disk = Some(layout.disk);
-    let kind = |part| Kind::Qcow2(layout, part);
-    found.table(field(40), small(36).saturating_mul(8), kind(Part::First));
+    state.disk = Some(layout.disk);
+    let kind = |part| TableKind::Qcow2(layout, part);
+    state.add_table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
     let (counts, clusters) = (field(48), small(56));
     // Only the first of its clusters has to be there in full.
-    found.has(counts, clusters.min(1) * 512);
+    state.add_range(counts, clusters.min(1) * 512);
     // The clusters of a snapshot are in no table but its own.
     if header.snapshots > 0 {
-        found.table_in_part(counts, clusters.saturating_mul(layout.cluster), kind(Part::Counts));
+        state.add_partial_table(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
     }
 }
 
-impl Layout {
-    pub(super) fn read(self, part: Part, bytes: &[u8], found: &mut Found) {
+impl Qcow2Layout {
+    pub(super) fn read_table(self, part: Qcow2Table, bytes: &[u8], state: &mut ExtentState) {
         match part {
-            Part::First => self.read_first(bytes, found),
-            Part::Second { from } => self.read_second(from, bytes, found),
-            Part::Counts => self.read_counts(bytes, found),
-            Part::Block { from } => self.read_block(from, bytes, found),
+            Qcow2Table::First => self.read_first(bytes, state),
+            Qcow2Table::Second { from } => self.read_second(from, bytes, state),
+            Qcow2Table::Counts => self.read_counts(bytes, state),
+            Qcow2Table::Block { from } => self.read_block(from, bytes, state),
         }
     }
 
@@ -71,73 +71,76 @@ impl Layout {
         if self.extended { 16 } else { 8 }
     }
 
-    fn read_first(self, bytes: &[u8], found: &mut Found) {
+    fn read_first(self, bytes: &[u8], state: &mut ExtentState) {
         let covered = (self.cluster / self.entry_length()).saturating_mul(self.cluster);
-        for (entry, from) in be64_entries(bytes).zip(steps(covered)).filter(|(_, from)| *from < self.disk) {
-            self.cluster_table(entry & OFFSET, Part::Second { from }, found);
+        for (entry, from) in
+            be64_entries(bytes).zip(multiples_of(covered)).filter(|(_, from)| *from < self.disk)
+        {
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Second { from }, state);
         }
     }
 
     /// QEMU reads no table that is not at the border of a cluster.
-    fn cluster_table(self, offset: u64, part: Part, found: &mut Found) {
+    fn add_cluster_table(self, offset: u64, part: Qcow2Table, state: &mut ExtentState) {
         if offset > 0 && offset.is_multiple_of(self.cluster) {
-            found.table(offset, self.cluster, Kind::Qcow2(self, part));
+            state.add_table(offset, self.cluster, TableKind::Qcow2(self, part));
         }
     }
 
-    fn read_second(self, from: u64, bytes: &[u8], found: &mut Found) {
+    fn read_second(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let length = usize::try_from(self.entry_length()).unwrap_or(8);
-        for (entry, step) in bytes.chunks_exact(length).zip(steps(self.cluster)) {
+        for (entry, step) in bytes.chunks_exact(length).zip(multiples_of(self.cluster)) {
             let place = from.saturating_add(step);
             if place >= self.disk {
                 break;
             }
-            let cluster = be64(entry, 0).unwrap_or_default();
+            let cluster = read_be64(entry, 0).unwrap_or_default();
             if cluster & COMPRESSED != 0 {
-                self.compressed(cluster, found);
+                self.add_compressed(cluster, state);
             } else if cluster & OFFSET != 0 {
-                let parts = if self.extended { self.extended_parts(entry) } else { self.whole(cluster) };
-                found.has(cluster & OFFSET, parts.min(self.disk - place));
+                let parts =
+                    if self.extended { self.extended_data_length(entry) } else { self.data_length(cluster) };
+                state.add_range(cluster & OFFSET, parts.min(self.disk - place));
             }
         }
     }
 
     /// How much of a cluster is data.
-    fn whole(self, entry: u64) -> u64 {
+    fn data_length(self, entry: u64) -> u64 {
         if entry & ZERO == 0 { self.cluster } else { 0 }
     }
 
     /// Up to the last part that is allocated.
-    fn extended_parts(self, entry: &[u8]) -> u64 {
-        let allocated = be64(entry, 8).unwrap_or_default() as u32;
+    fn extended_data_length(self, entry: &[u8]) -> u64 {
+        let allocated = read_be64(entry, 8).unwrap_or_default() as u32;
         u64::from(u32::BITS - allocated.leading_zeros()) * (self.cluster / SUBCLUSTERS)
     }
 
     /// A byte offset, and behind it how many sectors more than its first it takes.
-    fn compressed(self, entry: u64, found: &mut Found) {
+    fn add_compressed(self, entry: u64, state: &mut ExtentState) {
         let sector_bits = self.cluster.trailing_zeros() - 8;
         let offset_bits = 62 - sector_bits;
         let offset = entry & ((1 << offset_bits) - 1);
         let sectors = ((entry & (COMPRESSED - 1)) >> offset_bits) + 1;
-        found.has(offset / 512 * 512, sectors * 512);
+        state.add_range(offset / 512 * 512, sectors * 512);
     }
 
-    fn read_counts(self, bytes: &[u8], found: &mut Found) {
+    fn read_counts(self, bytes: &[u8], state: &mut ExtentState) {
         let covered = self.cluster * 8 / self.count_bits;
-        for (entry, from) in be64_entries(bytes).zip(steps(covered)) {
-            self.cluster_table(entry & OFFSET, Part::Block { from }, found);
+        for (entry, from) in be64_entries(bytes).zip(multiples_of(covered)) {
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Block { from }, state);
         }
     }
 
     /// A cluster that is counted begins in the file; the last one may be there in part.
-    fn read_block(self, from: u64, bytes: &[u8], found: &mut Found) {
+    fn read_block(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return };
         let cluster = from.saturating_add(last as u64 * 8 / self.count_bits);
-        found.has(cluster.saturating_mul(self.cluster), 1);
+        state.add_range(cluster.saturating_mul(self.cluster), 1);
     }
 }
 
 /// 0, one step, two steps, as far as numbers go.
-fn steps(step: u64) -> impl Iterator<Item = u64> {
+fn multiples_of(step: u64) -> impl Iterator<Item = u64> {
     (0..).map_while(move |i: u64| i.checked_mul(step))
 }

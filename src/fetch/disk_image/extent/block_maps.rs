@@ -1,11 +1,11 @@
 //! Formats with one table of large blocks: VDI, dynamic VHD, Parallels.
 
-use super::{Found, Kind, be32_entries, le32_entries};
-use crate::disk_image::{be32, be64, has, le32, le64};
+use super::{ExtentState, TableKind, be32_entries, le32_entries};
+use crate::disk_image::{has_bytes, read_be32, read_be64, read_le32, read_le64};
 
 /// A table of blocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct BlockMapLayout {
     big_endian: bool,
     /// What says that a block is not there: a number, and each above it.
     none_from: u32,
@@ -18,26 +18,26 @@ pub(super) struct Layout {
     block: u64,
 }
 
-impl Layout {
-    pub(super) fn read(self, bytes: &[u8], found: &mut Found) {
+impl BlockMapLayout {
+    pub(super) fn read_table(self, bytes: &[u8], state: &mut ExtentState) {
         let is_block = |entry: &u32| *entry < self.none_from && !(self.none_at_zero && *entry == 0);
         let last = match self.big_endian {
             true => be32_entries(bytes).filter(is_block).max(),
             false => le32_entries(bytes).filter(is_block).max(),
         };
         if let Some(last) = last {
-            found.has(self.base.saturating_add(u64::from(last).saturating_mul(self.unit)), self.block);
+            state.add_range(self.base.saturating_add(u64::from(last).saturating_mul(self.unit)), self.block);
         }
     }
 }
 
 /// VDI (block/vdi.c, `VdiHeader`). The two highest numbers are a block that was never written and one of zeros.
-pub(super) fn vdi(head: &[u8], found: &mut Found) {
-    let small = |at| u64::from(le32(head, at).unwrap_or_default());
+pub(super) fn read_vdi_header(head: &[u8], state: &mut ExtentState) {
+    let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
     let (map, data, block) = (small(0x154), small(0x158), small(0x178).saturating_add(small(0x17c)));
-    found.disk = le64(head, 0x170);
-    found.has(data, small(0x184).saturating_mul(block));
-    let layout = Layout {
+    state.disk = read_le64(head, 0x170);
+    state.add_range(data, small(0x184).saturating_mul(block));
+    let layout = BlockMapLayout {
         big_endian: false,
         none_from: u32::MAX - 1,
         none_at_zero: false,
@@ -45,19 +45,19 @@ pub(super) fn vdi(head: &[u8], found: &mut Found) {
         base: data,
         block,
     };
-    found.table(map, small(0x180).saturating_mul(4), Kind::Blocks(layout));
+    state.add_table(map, small(0x180).saturating_mul(4), TableKind::Blocks(layout));
 }
 
 /// A dynamic VHD ("Virtual Hard Disk Image Format Specification", 1.0): the footer's copy, the header that it names, the
 /// table that that names. Each block has a bitmap of its sectors in front.
-pub(super) fn vhd(head: &[u8], found: &mut Found) {
-    found.disk = be64(head, 48);
-    let header = be64(head, 16).and_then(|at| usize::try_from(at).ok()).and_then(|at| head.get(at..));
-    let Some(header) = header.filter(|header| has(header, 0, b"cxsparse")) else { return };
-    let small = |at| u64::from(be32(header, at).unwrap_or_default());
+pub(super) fn read_vhd_header(head: &[u8], state: &mut ExtentState) {
+    state.disk = read_be64(head, 48);
+    let header = read_be64(head, 16).and_then(|at| usize::try_from(at).ok()).and_then(|at| head.get(at..));
+    let Some(header) = header.filter(|header| has_bytes(header, 0, b"cxsparse")) else { return };
+    let small = |at| u64::from(read_be32(header, at).unwrap_or_default());
     let block = small(32);
     let bitmap = block.div_ceil(512 * 8).next_multiple_of(512);
-    let layout = Layout {
+    let layout = BlockMapLayout {
         big_endian: true,
         none_from: u32::MAX,
         none_at_zero: false,
@@ -65,17 +65,21 @@ pub(super) fn vhd(head: &[u8], found: &mut Found) {
         base: 0,
         block: bitmap + block,
     };
-    found.table(be64(header, 16).unwrap_or_default(), small(28).saturating_mul(4), Kind::Blocks(layout));
+    state.add_table(
+        read_be64(header, 16).unwrap_or_default(),
+        small(28).saturating_mul(4),
+        TableKind::Blocks(layout),
+    );
 }
 
 /// Parallels (docs/interop/parallels.rst): the newer of its two kinds counts clusters.
-pub(super) fn parallels(head: &[u8], found: &mut Found) {
-    let small = |at| u64::from(le32(head, at).unwrap_or_default());
+pub(super) fn read_parallels_header(head: &[u8], state: &mut ExtentState) {
+    let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
     let cluster = small(28).saturating_mul(512);
-    let counts_clusters = has(head, 0, b"WithouFreSpacExt");
-    let sectors = if counts_clusters { le64(head, 36) } else { le32(head, 36).map(u64::from) };
-    found.disk = sectors.map(|sectors| sectors.saturating_mul(512));
-    let layout = Layout {
+    let counts_clusters = has_bytes(head, 0, b"WithouFreSpacExt");
+    let sectors = if counts_clusters { read_le64(head, 36) } else { read_le32(head, 36).map(u64::from) };
+    state.disk = sectors.map(|sectors| sectors.saturating_mul(512));
+    let layout = BlockMapLayout {
         big_endian: false,
         none_from: u32::MAX,
         none_at_zero: true,
@@ -83,5 +87,5 @@ pub(super) fn parallels(head: &[u8], found: &mut Found) {
         base: 0,
         block: cluster,
     };
-    found.table(64, small(32).saturating_mul(4), Kind::Blocks(layout));
+    state.add_table(64, small(32).saturating_mul(4), TableKind::Blocks(layout));
 }

@@ -3,115 +3,116 @@
 use std::fs::File;
 use std::io::{self, Read, Take};
 
-use super::cache::{Cache, Kept, Note, Part};
+use super::cache::{Cache, CachedDownload, DownloadRecord, PartialDownload};
 use super::error::{Reason, TransferError};
-use super::http::{Download, Found, Fresh, look};
-use super::location::Url;
-use super::{Algorithm, Check, Opened, Options, SparseFile, downloaded};
+use super::http::{Download, FileFreshness, RemoteFile, check_freshness};
+use super::url::Url;
+use super::{Algorithm, DigestCheck, Opened, SparseFile, TransferOptions, open_download};
 use crate::content::Content;
 
 /// Opens an address, with what is kept of it.
-pub(super) fn open<'a>(
+pub(super) fn open_cached<'a>(
     cache: &Cache,
     url: &Url,
     name: String,
-    options: Options<'a>,
+    options: TransferOptions<'a>,
 ) -> Result<Opened<'a>, TransferError> {
-    if let Some(kept) = cache.kept(url)
+    if let Some(kept) = cache.find_download(url)
         && is_current(&kept, url, options)?
     {
-        return from_cache(kept, url, name, options);
+        return open_from_cache(kept, url, name, options);
     }
     // What is kept has a digest, by which a later run knows that it is still whole.
     let check = match options.check {
-        Check::Nothing => &Check::Note(Algorithm::Sha256),
+        DigestCheck::Nothing => &DigestCheck::Note(Algorithm::Sha256),
         check => check,
     };
-    let Some(part) = cache.part(url)? else {
-        let download = Download::open(options.client, url, options.pace, check.is_expected())?;
-        let found = download.found();
-        return downloaded(download, found, name, check, None);
+    let Some(part) = cache.open_partial(url)? else {
+        let download = Download::open(options.client, url, options.control, check.is_expected())?;
+        let found = download.remote_file();
+        return open_download(download, found, name, check, None);
     };
-    let source = Source::open(&part, url, options)?;
-    let found = source.rest.found();
-    let mut note = Note::new(url, &found.validators);
+    let source = ResumedDownload::open(&part, url, options)?;
+    let found = source.rest.remote_file();
+    let mut note = DownloadRecord::new(url, &found.validators);
     // So that a part is known to be of what is expected the next time, whatever the server says.
-    if let Check::Expect(digest) = check {
+    if let DigestCheck::Expect(digest) = check {
         note.digest = Some(digest.clone());
     }
-    let keep = cache.keep(url, part, note, source.there())?;
-    downloaded(source, found, name, check, Some(Box::new(keep)))
+    let keep = cache.start_writing(url, part, note, source.bytes_present())?;
+    open_download(source, found, name, check, Some(Box::new(keep)))
 }
 
 /// Whether nothing newer can be meant: it has the very digest that is asked for, or the server says so.
-fn is_current(kept: &Kept, url: &Url, options: Options<'_>) -> Result<bool, TransferError> {
+fn is_current(kept: &CachedDownload, url: &Url, options: TransferOptions<'_>) -> Result<bool, TransferError> {
     if is_expected(options.check, &kept.note) {
         return Ok(true);
     }
     if kept.note.validators.is_empty() {
         return Ok(false);
     }
-    Ok(look(options.client, url, &kept.note.validators, options.pace)? == Fresh::Unchanged)
+    Ok(check_freshness(options.client, url, &kept.note.validators, options.control)?
+        == FileFreshness::Unchanged)
 }
 
 /// Whether a note is about the very bytes that are asked for.
-fn is_expected(check: &Check, note: &Note) -> bool {
-    matches!((check, &note.digest), (Check::Expect(expected), Some(digest)) if expected == digest)
+fn is_expected(check: &DigestCheck, note: &DownloadRecord) -> bool {
+    matches!((check, &note.digest), (DigestCheck::Expect(expected), Some(digest)) if expected == digest)
 }
 
-fn from_cache<'a>(
-    kept: Kept,
+fn open_from_cache<'a>(
+    kept: CachedDownload,
     url: &Url,
     name: String,
-    options: Options<'a>,
+    options: TransferOptions<'a>,
 ) -> Result<Opened<'a>, TransferError> {
     let check = match (options.check, &kept.note.digest) {
-        (Check::Expect(_), _) | (_, None) => options.check.clone(),
-        (_, Some(digest)) => Check::Expect(digest.clone()),
+        (DigestCheck::Expect(_), _) | (_, None) => options.check.clone(),
+        (_, Some(digest)) => DigestCheck::Expect(digest.clone()),
     };
     let file = SparseFile::open(&kept.path)?;
     let (validators, length) = (kept.note.validators.clone(), kept.note.length);
-    let found = Found { length, validators, found_at: url.clone() };
-    let mut opened = downloaded(file, found, name, &check, Some(Box::new(kept)))?;
+    let found = RemoteFile { length, validators, found_at: url.clone() };
+    let mut opened = open_download(file, found, name, &check, Some(Box::new(kept)))?;
     opened.from_cache = true;
     Ok(opened)
 }
 
 /// A download of which the first bytes may be here.
-struct Source<'a> {
+struct ResumedDownload<'a> {
     part: Option<Take<File>>,
     rest: Download<'a>,
 }
 
-impl<'a> Source<'a> {
-    fn open(part: &Part, url: &Url, options: Options<'a>) -> Result<Self, TransferError> {
+impl<'a> ResumedDownload<'a> {
+    fn open(part: &PartialDownload, url: &Url, options: TransferOptions<'a>) -> Result<Self, TransferError> {
         let verified = options.check.is_expected();
         let expected = part.note.as_ref().is_some_and(|note| is_expected(options.check, note));
         let known = part.note.as_ref().map(|note| note.validators.clone());
         if let Some(validators) = known.filter(|known| expected || known.can_resume()) {
-            let (client, pace, length) = (options.client, options.pace, part.length);
-            match Download::open_behind(client, url, pace, length, validators, expected) {
-                Ok(rest) => return Self::behind(part, rest),
+            let (client, control, length) = (options.client, options.control, part.length);
+            match Download::open_after(client, url, control, length, validators, expected) {
+                Ok(rest) => return Self::after_part(part, rest),
                 Err(e) if e.reason() == Reason::Changed => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(Self { part: None, rest: Download::open(options.client, url, options.pace, verified)? })
+        Ok(Self { part: None, rest: Download::open(options.client, url, options.control, verified)? })
     }
 
-    fn behind(part: &Part, rest: Download<'a>) -> Result<Self, TransferError> {
+    fn after_part(part: &PartialDownload, rest: Download<'a>) -> Result<Self, TransferError> {
         let name = part.path.display().to_string();
         let file = File::open(&part.path).map_err(|e| TransferError::from_io(e, &name))?;
         Ok(Self { part: Some(file.take(part.length)), rest })
     }
 
     /// How many bytes are here.
-    fn there(&self) -> u64 {
+    fn bytes_present(&self) -> u64 {
         self.part.as_ref().map_or(0, Take::limit)
     }
 }
 
-impl Read for Source<'_> {
+impl Read for ResumedDownload<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(part) = &mut self.part {
             match part.read(buffer)? {
@@ -126,4 +127,4 @@ impl Read for Source<'_> {
     }
 }
 
-impl Content for Source<'_> {}
+impl Content for ResumedDownload<'_> {}
