@@ -26,6 +26,7 @@ const CONTEXTS: &str = "contexts";
 pub struct ContextName(String);
 
 impl ContextName {
+    /// The name as it is written in a file.
     pub fn as_str(&self) -> &str {
         &self.0
     }
