@@ -32,6 +32,7 @@ mod support {
 mod live {
     mod causes;
     mod completion;
+    mod connections;
     mod cost;
     mod create;
     mod daemon;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::Context;
 use crate::diagnose::name_of;
+use crate::poll::{Poll, Waited};
 use crate::unix_permissions::Accounts;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
@@ -114,16 +115,21 @@ fn wait_for_lock(
     what: &str,
     is_over: impl Fn() -> bool,
 ) -> Result<HostLock, LockError> {
-    let until = context.clock.elapsed().saturating_add(LONGEST);
-    let mut told = false;
-    loop {
-        let lock = context.host.lock(thing);
-        if !matches!(lock, Err(LockError::Taken(_))) || is_over() || context.clock.elapsed() >= until {
-            return lock;
-        }
-        if !std::mem::replace(&mut told, true) {
-            context.report_working(format!("Waiting for another foundry that works on {what}"));
-        }
-        context.clock.sleep(TRY_EVERY);
+    let mut holder = None;
+    let waited = Poll::new(context, TRY_EVERY)
+        .within(LONGEST)
+        .unless(is_over)
+        .announce(format!("Waiting for another foundry that works on {what}"))
+        .until(|| match context.host.lock(thing) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::Taken(by)) => {
+                holder = by;
+                Ok(None)
+            }
+            Err(unusable) => Err(unusable),
+        })?;
+    match waited {
+        Waited::Done(lock) => Ok(lock),
+        Waited::TimeOver | Waited::Cancelled => Err(LockError::Taken(holder)),
     }
 }

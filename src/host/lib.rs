@@ -32,7 +32,10 @@ pub use objects::{
 };
 pub use state::DomainState;
 pub use storage::{Pool, PoolSource, Volume};
-pub use traits::{Disks, Domains, Guests, Host, HostInfo, Networks, Pools, Transfers, Volumes, Zeros};
+pub use traits::{
+    Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo, Networks, Pools,
+    Transfers, Volumes, Zeros,
+};
 pub use uri::is_local_uri;
 pub use why::Why;
 

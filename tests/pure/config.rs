@@ -299,7 +299,7 @@ fn the_current_context_is_what_is_connected_to() {
     );
     let over = home.run(&["list", "--context=away", "-o", "name"], &[("LIBVIRT_DEFAULT_URI", TEST_DRIVER)]);
     assert_eq!(over.stdout, "test\n");
-    assert!(over.stderr.contains("LIBVIRT_DEFAULT_URI goes before it"), "{}", over.stderr);
+    assert!(over.stderr.contains("LIBVIRT_DEFAULT_URI overrides it"), "{}", over.stderr);
     let unknown = home.run(&["list", "--context", "labb"], &[]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("did you mean lab?"), "{}", unknown.stderr);

@@ -16,7 +16,7 @@ use foundry::host::memory::MemoryHost;
 
 #[test]
 fn the_host_in_memory_keeps_the_contract() {
-    let host = MemoryHost::new();
+    let host = MemoryHost::new().with_events();
     let lacks = &[Need::Holes];
     run_all(&Subject { host: &host, domain_type: "qemu", directory: "/pool", on_disk: false, lacks });
 }

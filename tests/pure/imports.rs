@@ -92,6 +92,8 @@ fn bindings_and_the_terminal_have_one_place() {
         let prints =
             ["println", "eprintln", "print", "eprint"].iter().any(|word| code.contains(&format!("{word}!(")));
         assert!(!prints, "{at} prints by itself: cli/ui.rs does that");
+        let waits = is_in("engine/") && code.contains("clock.sleep(") && at != "engine/poll.rs";
+        assert!(!waits, "{at} has a waiting loop of its own: engine/poll.rs has the only one");
     }
 }
 

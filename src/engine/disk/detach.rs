@@ -13,6 +13,7 @@ use super::handle::{DiskHandle, VmHandle, refused_unchanged};
 use super::record_update::{remove_disk, remove_volume, update_record};
 use super::resize::{check_block_job, check_snapshots};
 use crate::disk::own_disk::is_same_file;
+use crate::poll::{Poll, Waited};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::VolumeToDelete;
@@ -25,8 +26,8 @@ use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::{Affect, View, Volume};
 
-/// Time between two looks at a guest that lets go of a disk.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time between two looks at a guest that releases a disk.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// How long the guest's agent may take to tell what is mounted.
 const AGENT_WITHIN: Duration = Duration::from_secs(2);
@@ -342,7 +343,7 @@ fn detach_live(context: &Context, plan: &DetachPlan, target: &str, patience: Dur
     .outcome("nothing was deleted; it may still let go, and has the disk again at its next start"))
 }
 
-/// Looks at a running domain until it has no such disk; false where that does not come about.
+/// Waits until a running domain has no such disk any more, and returns whether that happened. A domain that is off has none.
 pub(crate) fn wait_until_detached(
     context: &Context,
     uuid: Uuid,
@@ -350,18 +351,13 @@ pub(crate) fn wait_until_detached(
     patience: Duration,
     give_up: impl Fn() -> bool,
 ) -> Result<bool, Error> {
-    let until = context.clock.elapsed().saturating_add(patience);
-    loop {
+    let is_detached = || -> Result<Option<()>, Error> {
         let is_off = context.host.state(uuid)?.is_none_or(|now| !now.state.is_active());
         let described = if is_off { None } else { context.host.describe(uuid, View::Current)? };
-        if described.is_none_or(|now| now.disk(target).is_none()) {
-            return Ok(true);
-        }
-        if give_up() || context.clock.elapsed() >= until {
-            return Ok(false);
-        }
-        context.clock.sleep(LOOK_EVERY);
-    }
+        Ok(described.is_none_or(|now| now.disk(target).is_none()).then_some(()))
+    };
+    let waited = Poll::new(context, POLL_EVERY).within(patience).unless(give_up).until(is_detached)?;
+    Ok(matches!(waited, Waited::Done(())))
 }
 
 fn delete_volume(context: &Context, plan: &DetachPlan) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::facts::{Probe, answer_of, arch_of, virt_type_of};
 use crate::Context;
+use crate::poll::{Poll, Waited};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::plan::Arch;
@@ -18,7 +19,7 @@ const NAME: &str = "foundry-doctor";
 /// Several times what firmware takes to its first drivers, under the translator, too.
 const LASTS: Duration = Duration::from_secs(2);
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_EVERY: Duration = Duration::from_millis(100);
 /// libvirt's first version with firmware that has no store of variables (its page "Domain XML", `stateless`):
 /// the file of one would stay behind.
 const STATELESS: u32 = 8_006_000;
@@ -77,14 +78,16 @@ fn probe_xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
 
 /// Looks until its time is over, and takes it away. Should that fail, it goes with the connection.
 fn watch_probe(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Probe, Error> {
-    let begun = context.clock.elapsed();
-    let mut ran = true;
-    while ran && context.clock.elapsed().saturating_sub(begun) < LASTS && !context.cancel.is_requested() {
-        context.clock.sleep(LOOK_EVERY);
+    let has_stopped = || -> Result<Option<()>, Error> {
         let now = context.host.state(uuid)?;
-        ran = now.is_some_and(|now| !now.stopped_by_error());
-    }
+        Ok(now.is_none_or(|now| now.stopped_by_error()).then_some(()))
+    };
+    let waited = Poll::new(context, POLL_EVERY)
+        .within(LASTS)
+        .unless(|| context.cancel.is_requested())
+        .pause_first()
+        .until(has_stopped)?;
     context.host.force_off(uuid)?;
     context.cancel.check()?;
-    Ok(if ran { Probe::Ran(virt_type) } else { Probe::Stopped(virt_type) })
+    Ok(if waited == Waited::Done(()) { Probe::Stopped(virt_type) } else { Probe::Ran(virt_type) })
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::ImageSource;
 use super::import::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
-use crate::{Context, Event};
+use crate::{Context, Event, poll};
 use foundry_core::error::{Code, Error};
 use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
@@ -46,7 +46,7 @@ impl RetryControl for ContextPace<'_> {
     }
 
     fn sleep(&self, time: std::time::Duration) {
-        self.0.clock.sleep(time);
+        poll::pause(self.0, time);
     }
 
     fn on_retry(&self, what: &str) {

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use super::usage::{is_directory_away, refresh_pool};
 use crate::Context;
+use crate::poll::{Poll, Waited};
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordState};
 
 /// How long it may take. Another program may make something large in the same pool.
 const WITHIN: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_EVERY: Duration = Duration::from_millis(100);
 
 /// Waits for the volumes that an interrupted creation, or an interrupted attach, may still be getting.
 ///
@@ -26,10 +27,17 @@ pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(),
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
     let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {
-        while is_usable(context, pool)? && !refresh_pool(context, pool)? && context.clock.elapsed() < until {
-            context.report_working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
+        let is_settled = || -> Result<Option<()>, Error> {
+            Ok((!is_usable(context, pool)? || refresh_pool(context, pool)?).then_some(()))
+        };
+        // One limit for all pools. What libvirt has not finished by then is left to the caller.
+        let waited = Poll::new(context, POLL_EVERY)
+            .within(until.saturating_sub(context.clock.elapsed()))
+            .unless(|| context.cancel.is_requested())
+            .announce(format!("Waiting for volumes that libvirt is still creating in pool '{pool}'"))
+            .until(is_settled)?;
+        if waited == Waited::Cancelled {
             context.cancel.check_unchanged()?;
-            context.clock.sleep(LOOK_EVERY);
         }
     }
     Ok(())

@@ -13,14 +13,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::Context;
+use crate::poll::{Poll, Waited};
 use crate::preflight::conflicts;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
 
-/// Time between two looks at one that makes up its mind.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time between two looks at a rival that has not decided yet.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// How long to wait for a creator on another machine, whose liveness cannot be checked.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
@@ -34,12 +35,9 @@ pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> 
         return Ok(());
     }
     let until = context.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
-    loop {
+    let is_decided = || {
         let domains = context.host.domains(false)?;
         let rivals = conflicts::find_conflicts(plan, &domains);
-        if rivals.is_empty() {
-            return Ok(());
-        }
         let patient = context.clock.elapsed() < until;
         for (rival, finding) in &rivals {
             if has_address(context, rival, own, patient)? {
@@ -47,10 +45,13 @@ pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> 
                     .because(format!("{}, which was made at the same moment", finding.message)));
             }
         }
-        context.report_working("Waiting for another VM that wants the same address");
-        context.cancel.check()?;
-        context.clock.sleep(LOOK_EVERY);
-    }
+        Ok(rivals.is_empty().then_some(()))
+    };
+    let waited = Poll::new(context, POLL_EVERY)
+        .unless(|| context.cancel.is_requested())
+        .announce("Waiting for another VM that wants the same address")
+        .until(is_decided)?;
+    if waited == Waited::Cancelled { context.cancel.check() } else { Ok(()) }
 }
 
 /// Whether another VM has the address, and does not only want it.

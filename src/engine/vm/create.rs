@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{console, destroy};
 use crate::diagnose::FailureContext;
+use crate::poll::{Poll, Waited};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
@@ -194,19 +195,22 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
         return Ok(());
     }
     let mut outcome = context.host.start_pool(name);
-    let tries = if is_ours { POOL_TRIES } else { 0 };
-    for _ in 0..tries {
-        if outcome.is_ok() || is_active()? {
-            return Ok(());
+    let mut tries = if is_ours { POOL_TRIES } else { 0 };
+    let waited = Poll::new(context, POOL_PAUSE).until(|| {
+        let Err(refused) = &outcome else { return Ok(Some(Ok(()))) };
+        if is_active()? {
+            return Ok(Some(Ok(())));
         }
-        let built = context.host.build_pool(name);
-        outcome = built.and_then(|()| context.host.start_pool(name));
-        if outcome.is_err() {
-            context.clock.sleep(POOL_PAUSE);
+        if tries == 0 {
+            return Ok(Some(Err(refused.clone())));
         }
-    }
-    match outcome {
-        Err(refused) if !is_active()? => {
+        tries -= 1;
+        // The directory may be missing: a start does not create it.
+        outcome = context.host.build_pool(name).and_then(|()| context.host.start_pool(name));
+        Ok::<_, Error>(outcome.is_ok().then_some(Ok(())))
+    })?;
+    match waited {
+        Waited::Done(Err(refused)) => {
             Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
         }
         _ => Ok(()),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::Context;
+use crate::poll::{Poll, Waited};
 use foundry_core::error::{Code, Error};
 use foundry_host::DomainState;
 
 /// Time between two looks at a guest that shuts down; ACPI shutdowns take seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// How long to ask a guest before its plug is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +56,15 @@ fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Er
         _ => {}
     }
     context.report_working("Waiting for the guest to shut down");
-    let until = context.clock.elapsed().saturating_add(time);
-    loop {
-        if context.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {
-            return Ok(true);
-        }
-        context.cancel.check()?;
-        if context.clock.elapsed() >= until {
-            return Ok(false);
-        }
-        context.clock.sleep(LOOK_EVERY);
+    let is_off = || -> Result<Option<()>, Error> {
+        let now = context.host.state(domain)?;
+        Ok(now.is_none_or(|now| now.state == DomainState::ShutOff).then_some(()))
+    };
+    let waited =
+        Poll::new(context, POLL_EVERY).within(time).unless(|| context.cancel.is_requested()).until(is_off)?;
+    match waited {
+        Waited::Done(()) => Ok(true),
+        Waited::TimeOver => Ok(false),
+        Waited::Cancelled => context.cancel.check().map(|()| false),
     }
 }

@@ -14,6 +14,7 @@ use super::create::CreatedVm;
 use super::inspect::guest_addresses;
 use super::{cloud_init_log, console, lookup};
 use crate::advice::list_unused;
+use crate::poll::{Poll, Waited};
 use crate::preflight::conflicts;
 use crate::{Context, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
@@ -35,7 +36,7 @@ pub enum Goal {
 }
 
 /// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+const POLL_EVERY: Duration = Duration::from_millis(300);
 /// How long one attempt to connect may take; a guest that is not up yet does not answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_millis(700);
 /// How long the agent may take to answer.
@@ -62,24 +63,20 @@ pub fn wait_for_vm(
     watch.warn_of_silence(goal);
     context.report_working(format!("Waiting for {}", goal.as_str()));
     let begun = context.clock.elapsed();
-    let until = begun.saturating_add(timeout);
-    loop {
+    let waited = Poll::new(context, POLL_EVERY).within(timeout).until(|| {
+        // Before the look, which may take seconds: an interrupted wait ends without one more.
         if context.cancel.is_requested() {
             return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
-        if watch.check_once(goal).map_err(|e| watch.with_vm_kept(e))? {
-            context.report_done(format!(
-                "{} after {:.0} s",
-                goal.reached_sentence(),
-                context.clock.elapsed().saturating_sub(begun).as_secs_f32()
-            ));
-            return watch.known_addresses().map_err(|e| watch.with_vm_kept(e));
-        }
-        if context.clock.elapsed() >= until {
-            return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
-        }
-        context.clock.sleep(LOOK_EVERY);
+        let is_ready = watch.check_once(goal).map_err(|e| watch.with_vm_kept(e))?;
+        Ok(is_ready.then_some(()))
+    })?;
+    if waited != Waited::Done(()) {
+        return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
     }
+    let took = context.clock.elapsed().saturating_sub(begun);
+    context.report_done(format!("{} after {:.0} s", goal.reached_sentence(), took.as_secs_f32()));
+    watch.known_addresses().map_err(|e| watch.with_vm_kept(e))
 }
 
 /// Whether cloud-init in a foundry VM is known to be done: by its agent, or by its console, also that of a VM that is
@@ -91,16 +88,18 @@ pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Re
     let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
     let name = domain.name.clone();
     let mut watch = GuestWatch { context, vm: &vm, name, seen: "", finished: None };
-    let until = context.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
-    loop {
-        if watch.cloud_init_done()? {
-            return Ok(true);
-        }
-        if watch.finished.is_none() || context.clock.elapsed() >= until {
-            return Ok(false);
-        }
-        context.cancel.check()?;
-        context.clock.sleep(LOOK_EVERY);
+    let waited = Poll::new(context, POLL_EVERY)
+        .within(RESULT_WITHIN * 2)
+        .unless(|| context.cancel.is_requested())
+        .until(|| {
+            let is_done = watch.cloud_init_done()?;
+            // Without its last words on the console there is no result to wait for.
+            Ok::<_, Error>((is_done || watch.finished.is_none()).then_some(is_done))
+        })?;
+    match waited {
+        Waited::Done(is_done) => Ok(is_done),
+        Waited::TimeOver => Ok(false),
+        Waited::Cancelled => context.cancel.check().map(|()| false),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
+use super::events::Subscriptions;
 use super::info::CapabilityCache;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
@@ -89,6 +90,7 @@ impl Libvirt {
             watchdog,
             unanswered,
             told: CapabilityCache::default(),
+            subscriptions: Subscriptions::default(),
             is_here: OnceLock::new(),
             name: OnceLock::new(),
         })

@@ -12,6 +12,7 @@ mod direct;
 mod disks;
 mod domains;
 mod event_loop;
+mod events;
 mod guests;
 mod info;
 mod keepalive;
@@ -37,6 +38,7 @@ use virt::connect::Connect;
 
 pub use self::call_timeouts::CallTimeouts;
 use self::calling::{Asked, Unanswered, storage, vm};
+use self::events::Subscriptions;
 use self::info::CapabilityCache;
 pub use self::socket_keeper::{SOCKET_KEEPER, run_socket_keeper};
 use self::sockets::Sockets;
@@ -68,6 +70,7 @@ pub struct Libvirt {
     /// The call that ended the connection by having no answer.
     unanswered: OnceLock<Unanswered>,
     told: CapabilityCache,
+    subscriptions: Subscriptions,
     /// Whether the host is this machine, once somebody asked.
     is_here: OnceLock<bool>,
     /// The host's name, once somebody asked.

@@ -21,6 +21,7 @@ mod backend;
 mod calls;
 mod disks;
 mod domains;
+mod events;
 mod fingerprint;
 mod guest;
 mod image;
@@ -43,14 +44,15 @@ pub use guest::{Guest, OnShutdown, OnUnplug};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Bridge, Capabilities, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network, PoolSource,
-    Result, Why,
+    Bridge, Capabilities, DomainEvent, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network,
+    PoolSource, Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -68,6 +70,8 @@ pub struct MemoryHost {
     local: bool,
     /// Whether another foundry holds every lock.
     busy: Arc<AtomicBool>,
+    /// Whether it tells what happens to its domains.
+    has_events: Arc<AtomicBool>,
     /// Where their lock files are, if rivals are foundries of one machine.
     locks: Option<Arc<TempDir>>,
     inside: Arc<Mutex<Inside>>,
@@ -102,6 +106,8 @@ struct State {
     no_room_for_definitions: bool,
     /// What others have on it, whom libvirt knows nothing of.
     others: u64,
+    /// Who is told what happens to domains.
+    watchers: Vec<Sender<DomainEvent>>,
     /// How many disks can still be plugged into running domains; `None` is no limit.
     slots: Option<usize>,
 }
@@ -201,7 +207,10 @@ impl MemoryHost {
         if let Some(effect) = effect.filter(|e| e.comes_before()) {
             return Err(call.fault(effect));
         }
-        let answer = act(state).map_err(|failure| call.failed(failure))?;
+        let before = state.snapshot();
+        let answer = act(state);
+        state.send_events(&before);
+        let answer = answer.map_err(|failure| call.failed(failure))?;
         effect.map_or(Ok(answer), |effect| Err(call.fault(effect)))
     }
 

@@ -61,6 +61,7 @@ impl MemoryHost {
             guest_machine,
             local: false,
             busy: Arc::default(),
+            has_events: Arc::default(),
             locks: None,
             inside: Arc::new(Mutex::new(Inside { state, calls: Calls::default() })),
         }
@@ -312,6 +313,13 @@ impl MemoryHost {
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.block_jobs.insert(target.to_owned());
         }
+    }
+
+    /// Has it tell what happens to its domains.
+    #[must_use]
+    pub fn with_events(self) -> Self {
+        self.has_events.store(true, Ordering::Relaxed);
+        self
     }
 
     /// Has another foundry work on everything, or on nothing any more.

@@ -2,6 +2,7 @@
 
 mod disks;
 mod domains;
+mod events;
 mod guests;
 mod info;
 mod networks;
@@ -11,6 +12,7 @@ mod volumes;
 
 pub use self::disks::Disks;
 pub use self::domains::Domains;
+pub use self::events::{DomainChange, DomainEvent, DomainWatch, Events};
 pub use self::guests::Guests;
 pub use self::info::HostInfo;
 pub use self::networks::Networks;
@@ -22,6 +24,9 @@ pub use self::volumes::Volumes;
 /// type is known, the part that has the call must be imported.
 ///
 /// The contract that each implementation keeps is `tests/pure/host_contract.rs`.
-pub trait Host: HostInfo + Domains + Disks + Guests + Pools + Volumes + Transfers + Networks {}
+pub trait Host:
+    HostInfo + Domains + Disks + Events + Guests + Pools + Volumes + Transfers + Networks
+{
+}
 
-impl<T: HostInfo + Domains + Disks + Guests + Pools + Volumes + Transfers + Networks> Host for T {}
+impl<T: HostInfo + Domains + Disks + Events + Guests + Pools + Volumes + Transfers + Networks> Host for T {}

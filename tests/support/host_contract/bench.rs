@@ -25,6 +25,8 @@ pub(crate) enum Need {
     BulkStats,
     /// Attaching and detaching devices.
     Devices,
+    /// Events of domains.
+    Events,
     /// Telling apart what a domain without definition cannot have.
     Transience,
 }
@@ -67,6 +69,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
             super::domains::CASES,
             super::running::CASES,
             super::disks::CASES,
+            super::events::CASES,
             super::pools::CASES,
             super::volumes::CASES,
             super::transfers::CASES,

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod disks;
 mod domains;
+mod events;
 mod pools;
 mod running;
 mod transfers;
