@@ -14,7 +14,6 @@ pub mod local;
 mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
-mod netlink;
 mod objects;
 mod state;
 mod storage;
@@ -25,7 +24,7 @@ mod why;
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
 pub use local::{HostLock, LockError};
-pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
+pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
     Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,

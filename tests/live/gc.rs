@@ -117,7 +117,7 @@ fn what_kills_left_of_vms_goes_and_the_neighbours_stay() {
     // Nobody can be asked: it lists, says how to go on, and does nothing.
     let unasked = bed.foundry(&["gc", vm]).run().exits(1);
     assert!(unasked.stdout.contains(vm), "{unasked:#?}");
-    unasked.mentions("hint: --yes removes it without a question");
+    unasked.mentions("hint: --yes cleans up without asking");
     assert_eq!(listed(&bed), pairs([(vm, "goes")]));
     bed.foundry(&["gc", vm, "--yes"]).run().exits(0).mentions("✓ Domain undefined\n");
     assert_eq!(bed.traces(), neighbours.traces());
@@ -305,7 +305,7 @@ fn a_seed_is_ejected_from_a_vm_that_runs_and_from_one_that_is_off() {
             bed.record(vm)["volumes"].as_array().unwrap().iter().map(|v| v["role"].clone()).collect();
         assert_eq!(roles, ["boot"]);
         let again = bed.foundry(&["seed", "eject", vm]).run().exits(0);
-        again.prints(&format!("The seed of VM '{vm}' was ejected already\n"));
+        again.prints(&format!("The seed of VM '{vm}' is already ejected\n"));
         assert_eq!(listed(&bed), []);
         // It starts without it.
         bed.virsh().tries(&["destroy", vm]);

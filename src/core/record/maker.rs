@@ -7,19 +7,20 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Maker {
-    /// The machine, by an id of its own (of machine-id(5), which is not shown itself) and, since clones share that, its
-    /// host name; and since containers share a machine, the PID namespace.
+    /// The machine: an id derived from machine-id(5) (which is not shown), the host name (because clones share the id)
+    /// and the PID namespace (because containers share the machine).
     pub host: String,
-    /// The boot of that machine (`/proc/sys/kernel/random/boot_id`).
+    /// Boot id of the machine (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
-    /// The process id.
+    /// Process id.
     pub pid: u32,
-    /// When the process began, in clock ticks since boot (proc_pid_stat(5), field 22).
+    /// Start time of the process in clock ticks since boot (proc_pid_stat(5), field 22).
     pub started: u64,
-    /// Seconds since 1970 when it began its work, to compare with boots; absent where its clock was before that.
+    /// Seconds since 1970 when the process began its work, to compare with boot times; absent if the clock was set
+    /// before 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// The version of foundry.
+    /// Version of foundry.
     pub version: String,
     /// The operation: a process that goes on may have given it up. Absent if the process had no place for its lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,13 +36,13 @@ pub struct Operation {
     pub directory: String,
 }
 
-/// Whether a maker still works.
+/// Whether a maker is still running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
     /// It works on it.
     Alive,
     /// It does not run any more, or has given the operation up.
     Dead,
-    /// It is on another machine, so its liveness cannot be checked.
+    /// It runs on another machine or cannot be seen, so its liveness cannot be checked.
     Elsewhere,
 }
