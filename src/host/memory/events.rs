@@ -42,10 +42,10 @@ pub(super) struct Snapshot {
 }
 
 impl State {
-    /// What events are about; nothing if nobody watches.
-    pub(super) fn snapshot(&self) -> BTreeMap<Uuid, Snapshot> {
+    /// What events are about; `None` if nobody watches.
+    pub(super) fn snapshot(&self) -> Option<BTreeMap<Uuid, Snapshot>> {
         if self.watchers.is_empty() {
-            return BTreeMap::new();
+            return None;
         }
         let of = |machine: &super::MemoryDomain| Snapshot {
             name: machine.name.clone(),
@@ -53,12 +53,12 @@ impl State {
             state: machine.state(),
             disks: machine.live.as_ref().map_or(0, |live| live.xml.matches("<disk ").count()),
         };
-        self.machines.iter().map(|(uuid, machine)| (*uuid, of(machine))).collect()
+        Some(self.machines.iter().map(|(uuid, machine)| (*uuid, of(machine))).collect())
     }
 
-    /// Tells the watchers what changed since `before`.
-    pub(super) fn send_events(&mut self, before: &BTreeMap<Uuid, Snapshot>) {
-        let after = self.snapshot();
+    /// Tells the watchers what changed since `before`. One that came with this call learns of later ones.
+    pub(super) fn send_events(&mut self, before: Option<&BTreeMap<Uuid, Snapshot>>) {
+        let (Some(before), Some(after)) = (before, self.snapshot()) else { return };
         let all = before.keys().chain(after.keys().filter(|uuid| !before.contains_key(uuid)));
         for uuid in all {
             let (old, new) = (before.get(uuid), after.get(uuid));

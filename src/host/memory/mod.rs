@@ -209,7 +209,7 @@ impl MemoryHost {
         }
         let before = state.snapshot();
         let answer = act(state);
-        state.send_events(&before);
+        state.send_events(before.as_ref());
         let answer = answer.map_err(|failure| call.failed(failure))?;
         effect.map_or(Ok(answer), |effect| Err(call.fault(effect)))
     }
