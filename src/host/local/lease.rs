@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use uuid::Uuid;
 
 use super::lock::{HostLock, LockDirectories};
-use super::process::this_process;
-use foundry_core::record::{Maker, Operation};
+use super::process::{check_process, this_process};
+use foundry_core::record::{Liveness, Maker, Operation};
 
 /// The lease of one operation. Dropped, the operation has ended.
 ///
@@ -37,15 +37,28 @@ fn lock_name(operation: &Operation) -> String {
     format!("operation {}", operation.id)
 }
 
+/// Whether a maker still works: its process is running and has not given the operation up.
+pub fn check_liveness(maker: &Maker) -> Liveness {
+    let process = check_process(maker);
+    match (process, &maker.operation) {
+        (Liveness::Alive, Some(operation)) if is_given_up(operation) => Liveness::Dead,
+        (Liveness::Dead, Some(operation)) => {
+            remove_leftover(operation);
+            Liveness::Dead
+        }
+        _ => process,
+    }
+}
+
 /// Whether the lock of an operation is gone from its directory. Of a directory that this process does not reach, nothing
 /// is known.
-pub(super) fn is_given_up(operation: &Operation) -> bool {
+fn is_given_up(operation: &Operation) -> bool {
     let place = LockDirectories::of_all().find(&operation.directory);
     place.is_some_and(|place| !HostLock::exists_in(&place, &lock_name(operation)))
 }
 
 /// Removes the lock file that a killed process left.
-pub(super) fn remove_leftover(operation: &Operation) {
+fn remove_leftover(operation: &Operation) {
     let Some(place) = LockDirectories::of_all().find(&operation.directory) else { return };
     let name = lock_name(operation);
     if HostLock::exists_in(&place, &name) {
@@ -57,8 +70,6 @@ pub(super) fn remove_leftover(operation: &Operation) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::check_liveness;
-    use foundry_core::record::Liveness;
 
     #[test]
     fn an_operation_is_alive_until_its_lease_is_dropped() {

@@ -15,7 +15,7 @@ mod process;
 
 pub use accounts::{Accounts, UnixPermissions, User, is_root, path_below, permissions_along, permissions_of};
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
-pub use lease::Lease;
+pub use lease::{Lease, check_liveness};
 pub use lock::{HostLock, LockError};
 pub use machine_id::prove;
-pub use process::{check_liveness, this_process};
+pub use process::this_process;

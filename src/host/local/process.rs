@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::lease;
 use super::machine_id::{derive_shown_id, read_machine_id};
 use foundry_core::record::{Liveness, Maker};
 
@@ -27,24 +26,18 @@ pub fn this_process() -> Maker {
     }
 }
 
-/// Whether a maker still works: its process runs and has not given the operation up.
-pub fn check_liveness(maker: &Maker) -> Liveness {
+/// Whether the process of a maker is running.
+pub(super) fn check_process(maker: &Maker) -> Liveness {
     if !is_this_machine(&maker.host) {
         return Liveness::Elsewhere;
     }
     if maker.boot != boot_id() {
         return check_earlier_boot(maker, boot_time());
     }
-    let is_given_up = || maker.operation.as_ref().is_some_and(lease::is_given_up);
     match look_up_process(maker.pid) {
-        ProcessState::Runs { started } if started == maker.started && !is_given_up() => Liveness::Alive,
+        ProcessState::Runs { started } if started == maker.started => Liveness::Alive,
         ProcessState::Hidden => Liveness::Elsewhere,
-        ProcessState::Runs { .. } | ProcessState::Ended => {
-            if let Some(operation) = &maker.operation {
-                lease::remove_leftover(operation);
-            }
-            Liveness::Dead
-        }
+        ProcessState::Runs { .. } | ProcessState::Ended => Liveness::Dead,
     }
 }
 
@@ -130,7 +123,7 @@ mod tests {
 
     #[test]
     fn this_process_is_alive() {
-        assert_eq!(check_liveness(&this_process()), Liveness::Alive);
+        assert_eq!(check_process(&this_process()), Liveness::Alive);
     }
 
     #[test]
@@ -140,19 +133,16 @@ mod tests {
             if let ProcessState::Runs { started } = look_up_process(child.id()) { started } else { 1 };
         let maker = Maker { pid: child.id(), started, ..this_process() };
         std::thread::sleep(std::time::Duration::from_millis(300));
-        assert_eq!(check_liveness(&maker), Liveness::Dead);
+        assert_eq!(check_process(&maker), Liveness::Dead);
         child.wait().unwrap();
-        assert_eq!(check_liveness(&maker), Liveness::Dead);
+        assert_eq!(check_process(&maker), Liveness::Dead);
     }
 
     #[test]
     fn reused_process_id_is_not_the_maker() {
         let current = this_process();
-        assert_eq!(
-            check_liveness(&Maker { started: current.started + 1, ..current.clone() }),
-            Liveness::Dead
-        );
-        assert_eq!(check_liveness(&Maker { host: "another".into(), ..current }), Liveness::Elsewhere);
+        assert_eq!(check_process(&Maker { started: current.started + 1, ..current.clone() }), Liveness::Dead);
+        assert_eq!(check_process(&Maker { host: "another".into(), ..current }), Liveness::Elsewhere);
     }
 
     /// Cloned machines (with `/etc/machine-id` and host name) look like one that was rebooted.
@@ -160,9 +150,9 @@ mod tests {
     fn maker_of_another_boot_is_dead_only_if_it_began_before_this_boot() {
         let booted = boot_time().unwrap();
         let other = |since| Maker { boot: "another".into(), since, ..this_process() };
-        assert_eq!(check_liveness(&other(Some(booted - 1))), Liveness::Dead);
-        assert_eq!(check_liveness(&other(Some(booted + 1))), Liveness::Elsewhere, "it began on a clone");
-        assert_eq!(check_liveness(&other(None)), Liveness::Elsewhere);
+        assert_eq!(check_process(&other(Some(booted - 1))), Liveness::Dead);
+        assert_eq!(check_process(&other(Some(booted + 1))), Liveness::Elsewhere, "it began on a clone");
+        assert_eq!(check_process(&other(None)), Liveness::Elsewhere);
         assert_eq!(check_earlier_boot(&this_process(), None), Liveness::Elsewhere);
     }
 
@@ -178,7 +168,7 @@ mod tests {
         let current = this_process();
         assert!(own.is_empty() || !current.host.contains(&own), "{}", current.host);
         let older = Maker { host: host_of(&own), ..current };
-        assert_eq!(check_liveness(&older), Liveness::Alive);
+        assert_eq!(check_process(&older), Liveness::Alive);
     }
 
     /// kill(2) also finds a process that `/proc` may hide.
