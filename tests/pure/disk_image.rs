@@ -95,10 +95,10 @@ fn what_a_qcow2_lies_on_is_named_and_refused() {
         assert_eq!(detect_format(&head).unwrap().driver(), None);
     }
     let head = made(dir.path(), &["-f", "qcow2", "-o", "data_file=d.bin", "a.img", "1G"]);
-    refused(&head, "its data lies in another file (\"d.bin\")");
+    refused(&head, "its data is in another file (\"d.bin\")");
     // The bit counts, whether or not a name comes with it.
     let plain = made(dir.path(), &["-f", "qcow2", "a.img", "1G"]);
-    refused(&patched(&plain, 79, &[4]), "its data lies in another file;");
+    refused(&patched(&plain, 79, &[4]), "its data is in another file;");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn hostile_headers_are_errors() {
     for length in 4..112 {
         assert_eq!(detect_format(&head[..length]), Err(HeaderError::Truncated), "{length}");
     }
-    refused(&patched(&head, 24, &[0; 8]), "its disk has no bytes");
+    refused(&patched(&head, 24, &[0; 8]), "its disk is empty (0 bytes)");
 }
 
 #[test]
@@ -204,15 +204,15 @@ fn foreign_overlays_are_not_taken() {
         made(dir.path(), &["-f", format, "a.img", "64M"]);
         std::fs::rename(dir.path().join("a.img"), dir.path().join("base")).unwrap();
         let head = made(dir.path(), &["-f", format, "-b", "base", "-F", format, "a.img"]);
-        refused(&head, "lies on another image");
+        refused(&head, "has a parent image");
         assert_eq!(detect_format(&head).unwrap().driver(), None, "{format}");
     }
     // Those that qemu-img does not make.
     let vdi = made(dir.path(), &["-f", "vdi", "a.img", "64M"]);
-    refused(&patched(&vdi, 0x4c, &4u32.to_le_bytes()), "lies on another image");
-    refused(&patched(&vdi, 0x1b8, &[1]), "lies on another image");
+    refused(&patched(&vdi, 0x4c, &4u32.to_le_bytes()), "has a parent image");
+    refused(&patched(&vdi, 0x1b8, &[1]), "has a parent image");
     let vhd = made(dir.path(), &["-f", "vpc", "a.img", "64M"]);
-    refused(&patched(&vhd, 60, &4u32.to_be_bytes()), "lies on another image");
+    refused(&patched(&vhd, 60, &4u32.to_be_bytes()), "has a parent image");
     let vmdk = made(dir.path(), &["-f", "vmdk", "a.img", "64M"]);
     refused(&patched(&vmdk, 12, &[0; 8]), "has its data in other files");
     refused(b"\n# comment\r\n\r\nversion=1\ncreateType=\"monolithicFlat\"\n", "*-flat.vmdk is a raw image");
@@ -300,7 +300,7 @@ fn what_downloads_turn_out_to_be_is_said() {
         ("zstd -qc file", "it is compressed with zstd"),
         ("printf 'BZh91AY&SY'", "it is compressed with bzip2"),
         ("tar -c file", "it is a tar archive"),
-        ("printf '\\n  <!DOCTYPE html><title>404'", "it is a web page and nothing to boot from"),
+        ("printf '\\n  <!DOCTYPE html><title>404'", "it is a web page, not a disk"),
         ("printf '\\357\\273\\277<?xml version=\"1.0\"?>'", "it is XML"),
         ("printf '{\"message\": \"not f\\303\\266und\"}'", "it is JSON"),
         ("printf 'Not Found\\r\\n'", "it is text"),
