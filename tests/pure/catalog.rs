@@ -101,7 +101,7 @@ fn what_no_catalogue_says_is_an_error_with_its_place() {
         ),
         ("images:\n  x: {description: y}\n", ":2:6: images.x: missing field `url`"),
         ("image: {}\n", ":1:1: image: unknown field; did you mean 'images'?"),
-        ("images:\n  X: {url: /x}\n", ":2:6: images.X: may hold only"),
+        ("images:\n  X: {url: /x}\n", ":2:6: images.X: may contain only"),
         ("images:\n  x: {url: 'ftp://x/y'}\n", ":2:6: images.x.url: \"ftp://x/y\" is not an address"),
         ("images:\n  x: {url: '-'}\n", ":2:6: images.x.url: standard input"),
         (

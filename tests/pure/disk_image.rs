@@ -118,8 +118,8 @@ fn features_that_are_not_known_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let head = made(dir.path(), &["-f", "qcow2", "a.img", "1G"]);
     refused(&patched(&head, 79, &[1]), "it was not closed");
-    refused(&patched(&head, 79, &[2]), "QEMU marked it corrupt");
-    refused(&patched(&head, 79, &[0x20]), "features that foundry does not know: bit 5");
+    refused(&patched(&head, 79, &[2]), "QEMU marked it as corrupt");
+    refused(&patched(&head, 79, &[0x20]), "unknown qcow2 features: bit 5");
     // QEMU writes the names of the features that it knows; bit 4 is the fifth of them.
     let at = head.windows(16).position(|w| w == b"extended L2 entr").unwrap() - 2;
     assert_eq!(head[at..at + 2], [0, 4]);
@@ -134,7 +134,7 @@ fn snapshots_inside_are_told_and_no_hindrance() {
     run(dir.path(), "qemu-img", &["snapshot", "-c", "one", "a.img"]);
     let image = detect_format(&head(&dir.path().join("a.img"))).unwrap();
     assert_eq!(image.refusal(), None);
-    assert!(image.note().unwrap().contains("a snapshot inside"));
+    assert!(image.note().unwrap().contains("contains a snapshot"));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn foreign_images_are_named_and_those_on_others_told_apart() {
         let DiskImage::Foreign(foreign) = &image else { panic!("{arguments:?}: {image:?}") };
         assert_eq!((foreign.format, image.driver(), image.format()), (format, driver, None), "{arguments:?}");
         let refusal = image.refusal().unwrap();
-        assert_eq!(refusal.contains("has to be converted"), driver.is_some(), "{refusal}");
+        assert_eq!(refusal.contains("must be converted"), driver.is_some(), "{refusal}");
     }
     let luks =
         ["--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s,iter-time=10", "a.img", "1M"];
@@ -285,9 +285,9 @@ fn installers_are_no_disks_even_where_they_have_a_boot_sector() {
     );
     run(dir.path(), "genisoimage", &["-quiet", "-b", "boot.bin", "-no-emul-boot", "-o", "a.img", "d"]);
     let installer = head(&dir.path().join("a.img"));
-    refused(&installer, "an installer or a live system and no disk");
+    refused(&installer, "an installer or live system, not a disk");
     let hybrid = patched(&patched(&installer, 0, b"\xeb\x63"), 510, &[0x55, 0xaa]);
-    refused(&hybrid, "an installer or a live system and no disk");
+    refused(&hybrid, "an installer or live system, not a disk");
 }
 
 #[test]

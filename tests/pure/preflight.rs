@@ -405,7 +405,7 @@ fn what_is_no_bootable_image_is_refused_with_the_reason() {
     let bench = Bench::on(host);
     for (name, reason) in [
         ("overlay", "it is an overlay on \"/pool/images/debian-12\""),
-        ("text", "boot"),
+        ("text", "it is text, not a disk"),
         ("vmdk", "VMDK"),
         ("broken", "the qcow2 header is truncated"),
     ] {
