@@ -105,12 +105,12 @@ impl HostError {
             Self::Lost { .. } => Code::ConnectionLost,
             Self::Silent { .. } => Code::NoAnswer,
             Self::Busy { .. } => Code::VmHeld,
-            _ => self.diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
+            _ => self.find_diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
         }
     }
 
     /// What libvirt's words alone tell of the cause.
-    fn diagnosis(&self) -> Option<Diagnosis> {
+    fn find_diagnosis(&self) -> Option<Diagnosis> {
         match self {
             Self::Connect { uri, libvirt } => diagnosis::cannot_connect(uri, libvirt),
             Self::Refused { libvirt, .. } => diagnosis::of_words(libvirt),
@@ -131,10 +131,10 @@ impl HostError {
             Self::Silent { kvm_is_closed, .. } => kvm_is_closed.then(|| KVM_IS_CLOSED.to_owned()),
             Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
             Self::Lost { libvirt, .. } => {
-                Some(diagnosis::lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
+                Some(diagnosis::connection_lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
             }
             _ => self
-                .diagnosis()
+                .find_diagnosis()
                 .map(|found| found.cause)
                 .or_else(|| self.libvirt_words().map(|text| diagnosis::first_line(text).to_owned())),
         }
@@ -160,11 +160,13 @@ impl HostError {
     pub fn advice(&self) -> Option<Advice> {
         match self {
             Self::Connect { uri, .. } => Some(
-                self.diagnosis()
+                self.find_diagnosis()
                     .and_then(|found| found.advice)
-                    .unwrap_or_else(|| diagnosis::check(uri).into()),
+                    .unwrap_or_else(|| diagnosis::check_uri_hint(uri).into()),
             ),
-            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.advice),
+            Self::Refused { .. } | Self::Transfer { .. } => {
+                self.find_diagnosis().and_then(|found| found.advice)
+            }
             Self::Lost { .. } => {
                 Some(Advice::from(Verb::ListAll).text(" shows what is there once libvirt answers again"))
             }
@@ -174,7 +176,7 @@ impl HostError {
                     .text(" shows what is there"),
             ),
             Self::Silent { uri, .. } => Some(
-                Advice::from(diagnosis::wake(uri))
+                Advice::from(diagnosis::restart_daemon_hint(uri))
                     .text("; then ")
                     .run(Verb::ListAll)
                     .text(" shows what is there"),
@@ -205,7 +207,7 @@ impl From<HostError> for Error {
 mod tests {
     use super::*;
 
-    fn refused(libvirt: &str) -> HostError {
+    fn refused_error(libvirt: &str) -> HostError {
         let operation = "start domain 'web'".into();
         HostError::Refused { operation, kind: Kind::Vm, libvirt: libvirt.into() }
     }
@@ -213,8 +215,8 @@ mod tests {
     #[test]
     fn libvirts_words_are_the_detail_where_the_cause_is_ours() {
         let text = "Cannot get interface MTU on 'br9': No such device";
-        assert_eq!(refused(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
-        assert_eq!(refused(text).detail().as_deref(), Some(text));
+        assert_eq!(refused_error(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
+        assert_eq!(refused_error(text).detail().as_deref(), Some(text));
     }
 
     /// libvirt is slow then, and not hung: to restart it helps nothing.
@@ -252,9 +254,9 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_to_its_first_line() {
-        let error = refused("it is odd\nvery odd\n");
+        let error = refused_error("it is odd\nvery odd\n");
         assert_eq!(error.cause().as_deref(), Some("it is odd"));
         assert_eq!(error.detail().as_deref(), Some("it is odd\nvery odd\n"));
-        assert_eq!(refused("it is odd").detail(), None, "it would be said twice");
+        assert_eq!(refused_error("it is odd").detail(), None, "it would be said twice");
     }
 }

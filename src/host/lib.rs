@@ -17,10 +17,10 @@ pub mod memory;
 mod netlink;
 mod objects;
 mod state;
+mod state_reason;
 mod storage;
 mod traits;
 mod uri;
-mod why;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
@@ -31,13 +31,13 @@ pub use objects::{
     Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
 };
 pub use state::DomainState;
+pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{
     Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo, Networks, Pools,
     Transfers, Volumes, Zeros,
 };
 pub use uri::is_local_uri;
-pub use why::Why;
 
 /// The result of asking the host for something.
 pub type Result<T> = std::result::Result<T, HostError>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use uuid::Uuid;
 
-use super::{DomainState, SecurityModel, Why};
+use super::{DomainState, SecurityModel, StateReason};
 use foundry_core::record::{Owner, Record};
 use foundry_core::text::{is_unseen, quote_for_shell};
 use foundry_core::units::Bytes;
@@ -56,7 +56,7 @@ pub struct Domain {
     /// What it is doing.
     pub state: DomainState,
     /// Why it is doing that.
-    pub why: Why,
+    pub why: StateReason,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory.
@@ -177,7 +177,7 @@ pub struct StateNow {
     /// What it is doing.
     pub state: DomainState,
     /// Why it is doing that.
-    pub why: Why,
+    pub why: StateReason,
 }
 
 impl Domain {

@@ -120,7 +120,7 @@ fn vm(bridge: &str, vlan: bool) -> Domain {
         uuid: uuid::Uuid::from_u128(1),
         name: "web".into(),
         state: DomainState::ShutOff,
-        why: foundry_host::Why::default(),
+        why: foundry_host::StateReason::default(),
         vcpus: 1,
         memory: Bytes(GIB),
         persistent: true,

@@ -10,16 +10,16 @@ use foundry_core::text::quote_for_shell;
 /// Why no connection could be made.
 pub(crate) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
     by_ssh(uri, text)
-        .or_else(|| certificate(text))
-        .or_else(|| forbidden(uri, text))
+        .or_else(|| certificate_refused(text))
+        .or_else(|| access_denied(uri, text))
         .or_else(|| daemon_down(text))
-        .or_else(|| unanswered(uri, text))
-        .or_else(|| unreachable(uri, text))
+        .or_else(|| no_answer(uri, text))
+        .or_else(|| host_unreachable(uri, text))
         .or_else(|| uri_wrong(uri, text))
 }
 
 /// Why a connection broke: the sentence only, since the outcome is open and what to do is to look.
-pub(crate) fn lost(text: &str) -> Option<&'static str> {
+pub(crate) fn connection_lost(text: &str) -> Option<&'static str> {
     [
         ("keepalive timeout", "it does not answer any more, or cannot be reached"),
         ("client socket is closed", "it was lost before that"),
@@ -31,8 +31,8 @@ pub(crate) fn lost(text: &str) -> Option<&'static str> {
 
 /// ssh's own words, which libvirt passes on below its own.
 fn by_ssh(uri: &str, text: &str) -> Option<Diagnosis> {
-    let to = Destination::of(uri)?;
-    let try_it = format!("ssh {} virsh list has to answer without a question", to.words());
+    let to = Destination::from_uri(uri)?;
+    let try_it = format!("ssh {} virsh list has to answer without a question", to.ssh_arguments());
     if has_any(
         text,
         &["Permission denied (publickey", "Permission denied (password", "Too many authentication failures"],
@@ -40,7 +40,7 @@ fn by_ssh(uri: &str, text: &str) -> Option<Diagnosis> {
         let cause = format!("ssh does not let this user in at {}", to.login);
         return Some(
             Diagnosis::new(Code::AuthenticationRefused, cause)
-                .hint(format!("ssh-copy-id {}; {try_it}", to.words())),
+                .hint(format!("ssh-copy-id {}; {try_it}", to.ssh_arguments())),
         );
     }
     if text.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
@@ -64,7 +64,7 @@ struct Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    fn of(uri: &'a str) -> Option<Self> {
+    fn from_uri(uri: &'a str) -> Option<Self> {
         let (scheme, rest) = uri.split_once("://")?;
         let authority = rest.split(['/', '?']).next()?;
         let (host, port) = authority
@@ -77,7 +77,7 @@ impl<'a> Destination<'a> {
     }
 
     /// As ssh(1) and ssh-copy-id(1) take it.
-    fn words(&self) -> String {
+    fn ssh_arguments(&self) -> String {
         let login = quote_for_shell(&self.login);
         self.port.map_or(login.to_string(), |port| format!("-p {port} {login}"))
     }
@@ -90,7 +90,7 @@ impl<'a> Destination<'a> {
 }
 
 /// Of TLS, which asks both sides for one.
-fn certificate(text: &str) -> Option<Diagnosis> {
+fn certificate_refused(text: &str) -> Option<Diagnosis> {
     let refused = [
         "Cannot read CA certificate",
         "Unable to verify TLS peer",
@@ -105,7 +105,7 @@ fn certificate(text: &str) -> Option<Diagnosis> {
     })
 }
 
-fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
+fn access_denied(uri: &str, text: &str) -> Option<Diagnosis> {
     let ways = if is_local_uri(uri) {
         Advice::from(format!(
             "sudo usermod -aG libvirt \"$USER\" and log in anew ({GROUP_OF_ROOTS}), or run as root, or use --connect qemu:///session; "
@@ -131,21 +131,21 @@ fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
             Diagnosis::new(Code::AuthenticationRefused, "this user may not manage that libvirt").hint(ways),
         );
     }
-    let socket = socket(text).filter(|_| text.contains("Permission denied"))?;
+    let socket = socket_path(text).filter(|_| text.contains("Permission denied"))?;
     Some(
         Diagnosis::new(Code::SocketForbidden, format!("this user may not use the socket {socket}"))
             .hint(ways),
     )
 }
 
-fn socket(text: &str) -> Option<&str> {
+fn socket_path(text: &str) -> Option<&str> {
     quoted_after(text, "Failed to connect socket to ")
 }
 
 fn daemon_down(text: &str) -> Option<Diagnosis> {
     const START: &str =
         "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)";
-    let cause = match socket(text) {
+    let cause = match socket_path(text) {
         Some(socket) if text.contains("No such file") => {
             format!("no daemon of libvirt's listens there: {socket} does not exist")
         }
@@ -157,17 +157,17 @@ fn daemon_down(text: &str) -> Option<Diagnosis> {
     Some(Diagnosis::new(Code::DaemonDown, cause).hint(START))
 }
 
-fn unanswered(uri: &str, text: &str) -> Option<Diagnosis> {
-    if let Some(meaning) = lost(text) {
-        return Some(Diagnosis::new(Code::NoAnswer, meaning).hint(check(uri)));
+fn no_answer(uri: &str, text: &str) -> Option<Diagnosis> {
+    if let Some(meaning) = connection_lost(text) {
+        return Some(Diagnosis::new(Code::NoAnswer, meaning).hint(check_uri_hint(uri)));
     }
     text.contains("no answer within").then(|| {
         let cause = super::first_line(text);
-        Diagnosis::new(Code::NoAnswer, cause).hint(wake(uri))
+        Diagnosis::new(Code::NoAnswer, cause).hint(restart_daemon_hint(uri))
     })
 }
 
-fn unreachable(uri: &str, text: &str) -> Option<Diagnosis> {
+fn host_unreachable(uri: &str, text: &str) -> Option<Diagnosis> {
     let meaning = [
         ("Could not resolve hostname", "its name cannot be resolved"),
         ("Name or service not known", "its name cannot be resolved"),
@@ -179,7 +179,7 @@ fn unreachable(uri: &str, text: &str) -> Option<Diagnosis> {
     ]
     .into_iter()
     .find_map(|(words, meaning)| text.contains(words).then_some(meaning))?;
-    Some(Diagnosis::new(Code::HostUnreachable, meaning).hint(check(uri)))
+    Some(Diagnosis::new(Code::HostUnreachable, meaning).hint(check_uri_hint(uri)))
 }
 
 fn uri_wrong(uri: &str, text: &str) -> Option<Diagnosis> {
@@ -188,18 +188,18 @@ fn uri_wrong(uri: &str, text: &str) -> Option<Diagnosis> {
     has_any(text, &refused).then(|| {
         Diagnosis::new(Code::UriWrong, super::first_line(text)).hint(format!(
             "{}; qemu:///system is this machine, qemu+ssh://USER@HOST/system another",
-            check(uri)
+            check_uri_hint(uri)
         ))
     })
 }
 
 /// What is left to try.
-pub(crate) fn check(uri: &str) -> String {
+pub(crate) fn check_uri_hint(uri: &str) -> String {
     format!("check the URI and that `virsh -c {} uri` answers", quote_for_shell(uri))
 }
 
 /// A daemon that hangs stays so, and ending it harms no guest.
-pub(crate) fn wake(uri: &str) -> String {
+pub(crate) fn restart_daemon_hint(uri: &str) -> String {
     format!(
         "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
         quote_for_shell(uri)

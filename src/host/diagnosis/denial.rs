@@ -15,7 +15,7 @@ pub enum Guard {
 
 impl Guard {
     /// As libvirt calls its security driver (libvirt's `<secmodel>`).
-    pub fn driver(self) -> &'static str {
+    pub fn driver_name(self) -> &'static str {
         match self {
             Self::AppArmor => "apparmor",
             Self::SeLinux => "selinux",
@@ -53,17 +53,17 @@ pub struct Denial {
 
 impl Denial {
     /// Reads a line of the kernel's log or of auditd's; `None` where it tells of no refusal of a guest's.
-    pub fn read(line: &str) -> Option<Self> {
+    pub fn parse_line(line: &str) -> Option<Self> {
         Self::of_apparmor(line).or_else(|| Self::of_selinux(line))
     }
 
     /// `apparmor="DENIED" operation="open" profile="libvirt-UUID" name="/srv/x" …` (AppArmor's wiki, "Auditing").
     fn of_apparmor(line: &str) -> Option<Self> {
         line.contains("apparmor=\"DENIED\"").then_some(())?;
-        let subject = value(line, "profile")?;
+        let subject = field_value(line, "profile")?;
         let is_guest = subject.starts_with("libvirt-") || subject.contains("virt-aa-helper");
-        let file = value(line, "name")?;
-        let wanted = value(line, "requested_mask");
+        let file = field_value(line, "name")?;
+        let wanted = field_value(line, "requested_mask");
         is_guest.then_some(Self {
             guard: Guard::AppArmor,
             file,
@@ -71,17 +71,17 @@ impl Denial {
             label: None,
             context: None,
             wanted,
-            line: shown(line),
+            line: shorten_line(line),
         })
     }
 
     /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
     fn of_selinux(line: &str) -> Option<Self> {
         let is_denial = line.contains("avc:") && line.contains("denied") && !line.contains("permissive=1");
-        let context = value(line, "scontext").filter(|_| is_denial);
-        let subject = label(context.as_deref()?)?;
-        let file = value(line, "path").or_else(|| value(line, "name"))?;
-        let label = value(line, "tcontext").and_then(|context| label(&context));
+        let context = field_value(line, "scontext").filter(|_| is_denial);
+        let subject = selinux_type(context.as_deref()?)?;
+        let file = field_value(line, "path").or_else(|| field_value(line, "name"))?;
+        let label = field_value(line, "tcontext").and_then(|context| selinux_type(&context));
         (subject.starts_with("svirt") || subject.starts_with("virt")).then_some(Self {
             guard: Guard::SeLinux,
             file,
@@ -89,7 +89,7 @@ impl Denial {
             label,
             context,
             wanted: None,
-            line: shown(line),
+            line: shorten_line(line),
         })
     }
 
@@ -117,13 +117,13 @@ impl Denial {
     }
 }
 
-fn shown(line: &str) -> String {
+fn shorten_line(line: &str) -> String {
     escape_unseen(line.lines().next().unwrap_or_default()).chars().take(400).collect()
 }
 
 /// The value of a field: in quotes, or bare; what has other than printable characters is in hexadecimal (audit's
 /// `audit_log_untrustedstring`).
-fn value(line: &str, name: &str) -> Option<String> {
+fn field_value(line: &str, name: &str) -> Option<String> {
     let at = line.match_indices(name).find(|(at, _)| {
         let after = &line[at + name.len()..];
         let begins = *at == 0 || line.as_bytes()[at - 1] == b' ';
@@ -151,6 +151,6 @@ fn from_hexadecimal(word: &str) -> Option<String> {
 }
 
 /// The type in `user:role:type:level`.
-fn label(context: &str) -> Option<String> {
+fn selinux_type(context: &str) -> Option<String> {
     context.split(':').nth(2).map(str::to_owned)
 }

@@ -1,7 +1,7 @@
 //! Causes in the hypervisor: KVM, machine types, firmware, memory, leftovers of a domain.
 
 use super::advice::OPEN_KVM;
-use super::words::{between, has_any, named_after};
+use super::words::{has_any, named_after, text_between};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::quote_for_shell;
@@ -79,8 +79,8 @@ fn why_refused(lower: &str) -> Advice {
 /// memory.
 pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let machine = named_after(text, "does not support machine type ")
-        .or_else(|| between(text, "unsupported machine type: \"", "\""))
-        .or_else(|| between(text, "nsupported machine type '", "'"))?;
+        .or_else(|| text_between(text, "unsupported machine type: \"", "\""))
+        .or_else(|| text_between(text, "nsupported machine type '", "'"))?;
     let emulator = named_after(text, "Emulator ").unwrap_or("QEMU");
     Some(
         Diagnosis::new(
@@ -96,7 +96,7 @@ pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
 
 pub(super) fn arch_unsupported(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let arch = named_after(text, "No emulator found for arch ")
-        .or_else(|| between(text, "could not find capabilities for arch=", " "))
+        .or_else(|| text_between(text, "could not find capabilities for arch=", " "))
         .or_else(|| text.split_once("could not find capabilities for arch=").map(|(_, arch)| arch.trim()))?;
     Some(
         Diagnosis::new(Code::ArchUnsupported, format!("the host has no QEMU for {arch}"))

@@ -18,7 +18,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(super) use connection::{cannot_connect, check, lost, wake};
+pub(super) use connection::{cannot_connect, check_uri_hint, connection_lost, restart_daemon_hint};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
 pub use network::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
@@ -40,7 +40,7 @@ pub struct Evidence {
     /// What QEMU said in the domain's log since the operation began, a line each, without its command line.
     pub log: String,
     /// What was asked for.
-    pub asked: Asked,
+    pub asked: RequestedVm,
     /// What the kernel denied since the operation began.
     pub denials: Vec<Denial>,
     /// The first directory or file on the way to a refused one that QEMU's user has no right to.
@@ -53,7 +53,7 @@ pub struct Evidence {
 
 /// What was asked for, as far as a cause depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestedVm {
     /// The domain's name.
     pub vm: String,
     /// The domain's UUID, as text.
@@ -92,7 +92,7 @@ impl Diagnosis {
 impl Diagnosis {
     /// An error with this cause. What it says failed, and what became of it, stays.
     #[must_use]
-    pub fn blame(self, error: Error) -> Error {
+    pub fn apply_to(self, error: Error) -> Error {
         let error = error.with_code(self.code).because(self.cause);
         match self.advice {
             Some(advice) => error.hint(advice),
@@ -129,27 +129,27 @@ const CAUSES: &[Cause] = &[
     network::port_taken,
     storage::out_of_space,
     storage::too_large,
-    storage::gone,
+    storage::object_gone,
     storage::driver_missing,
     storage::not_mounted,
     storage::open_elsewhere,
-    storage::directory,
+    storage::directory_unreadable,
     storage::not_made,
-    permission::confined,
-    permission::barred,
-    permission::unreadable,
-    storage::missing,
+    permission::guard_denied,
+    permission::path_barred,
+    permission::file_unreadable,
+    storage::file_missing,
     storage::not_an_image,
 ];
 
 /// The cause of a refusal, where it is known. libvirt's own words count before those in QEMU's log, which may be about
 /// something that went wrong without stopping anything.
-pub fn diagnose(evidence: &Evidence) -> Option<Diagnosis> {
+pub fn find_cause(evidence: &Evidence) -> Option<Diagnosis> {
     let of = |text: &str| CAUSES.iter().find_map(|cause| cause(text, evidence));
     of(&evidence.libvirt).or_else(|| of(&evidence.log))
 }
 
 /// The cause as libvirt's words alone tell it.
 pub fn of_words(libvirt: &str) -> Option<Diagnosis> {
-    diagnose(&Evidence { libvirt: libvirt.to_owned(), ..Evidence::default() })
+    find_cause(&Evidence { libvirt: libvirt.to_owned(), ..Evidence::default() })
 }

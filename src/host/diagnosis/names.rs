@@ -9,7 +9,7 @@ const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid",
 
 /// `domain 'web' already exists with uuid …`
 pub(super) fn name_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let name = taken(text).filter(|_| !has_any(text, &["storage volume '", "pool '"]))?;
+    let name = taken_name(text).filter(|_| !has_any(text, &["storage volume '", "pool '"]))?;
     Some(
         Diagnosis::new(Code::NameTaken, format!("the name {name} is taken")).hint(
             Advice::from("choose another name; ")
@@ -32,7 +32,7 @@ pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
             ),
         );
     }
-    let name = taken(text).filter(|_| text.contains("storage volume '"))?;
+    let name = taken_name(text).filter(|_| text.contains("storage volume '"))?;
     Some(Diagnosis::new(Code::VolumeTaken, format!("the name {name} is taken")))
 }
 
@@ -44,10 +44,10 @@ pub(super) fn pool_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
                 .hint(format!("use that one: --vm-pool or spec.storagePool {}", quote_for_shell(other))),
         );
     }
-    let name = taken(text).filter(|_| text.contains("pool '"))?;
+    let name = taken_name(text).filter(|_| text.contains("pool '"))?;
     Some(Diagnosis::new(Code::PoolTaken, format!("the name {name} is taken")))
 }
 
-fn taken(text: &str) -> Option<&str> {
+fn taken_name(text: &str) -> Option<&str> {
     has_any(text, &TAKEN).then(|| quoted_after(text, ""))?
 }

@@ -1,6 +1,6 @@
 //! Bridges, taps, networks, addresses and ports.
 
-use super::words::{between, has_any, interface, named_after};
+use super::words::{has_any, interface_name, named_after, text_between};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::Code;
 use foundry_core::text::quote_for_shell;
@@ -10,12 +10,12 @@ const TAP_MTU: u32 = 65_521;
 
 /// libvirt makes each tap by itself, and refuses one that is there (since its 8.10; before that, one that was open).
 pub(super) fn tap_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let there = between(text, "The ", " interface already exists");
+    let there = text_between(text, "The ", " interface already exists");
     let busy = || {
-        let device = between(text, "Unable to create tap device ", ":")?;
+        let device = text_between(text, "Unable to create tap device ", ":")?;
         has_any(text, &["Device or resource busy", "Invalid argument"]).then_some(device)
     };
-    let tap = interface(there.or_else(busy)?)?;
+    let tap = interface_name(there.or_else(busy)?)?;
     Some(
         Diagnosis::new(
             Code::TapTaken,
@@ -53,7 +53,7 @@ fn helper_refused(text: &str, evidence: &Evidence) -> Option<(&'static str, Stri
     text.contains("bridge-helper").then_some(())?;
     if text.contains("acl file") {
         let asked = evidence.asked.bridges.first().map(String::as_str);
-        let bridge = between(text, "--br=", " ").or(asked).and_then(interface);
+        let bridge = text_between(text, "--br=", " ").or(asked).and_then(interface_name);
         return Some((HELPER_REFUSES, allow_in_helper(bridge.unwrap_or("BRIDGE"))));
     }
     if text.contains("failed to create tun device: Operation not permitted") {
@@ -101,7 +101,7 @@ pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
 }
 
 pub(super) fn bridge_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    if let Some(device) = between(text, "Unable to add bridge ", " port ").and_then(interface)
+    if let Some(device) = text_between(text, "Unable to add bridge ", " port ").and_then(interface_name)
         && text.contains("Operation not supported")
     {
         return Some(
@@ -109,7 +109,7 @@ pub(super) fn bridge_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
                 .hint("ip -br link show type bridge lists the bridges"),
         );
     }
-    let device = missing_device(text).and_then(interface)?;
+    let device = missing_device(text).and_then(interface_name)?;
     Some(Diagnosis::new(Code::BridgeMissing, format!("the host has no bridge '{device}'")).hint(format!(
         "ip -br link show type bridge lists them; ip link add {device} type bridge && ip link set {device} up makes one until the host restarts"
     )))
@@ -120,8 +120,8 @@ fn missing_device(text: &str) -> Option<&str> {
     text.contains("No such device").then_some(())?;
     named_after(text, "Cannot get interface MTU on ")
         .or_else(|| named_after(text, "Cannot get interface flags on "))
-        .or_else(|| between(text, "Unable to add bridge ", " port "))
-        .or_else(|| between(text, "failed to get mtu of bridge `", "'"))
+        .or_else(|| text_between(text, "Unable to add bridge ", " port "))
+        .or_else(|| text_between(text, "failed to get mtu of bridge `", "'"))
 }
 
 pub(super) fn network_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
@@ -165,7 +165,7 @@ pub(super) fn port_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
             &["Failed to find an available port", "Failed to bind socket", "Failed to start VNC server"],
         );
     is_one.then(|| {
-        let place = between(text, "-vnc ", ",").or_else(|| between(text, "-vnc ", ": "));
+        let place = text_between(text, "-vnc ", ",").or_else(|| text_between(text, "-vnc ", ": "));
         let port = place.and_then(|place| place.rsplit_once(':')?.1.parse::<u16>().ok());
         // RFC 6143 has no ports, but QEMU counts displays from 5900 on (qemu(1), -vnc).
         let port = port.and_then(|display| display.checked_add(5900));

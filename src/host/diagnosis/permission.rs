@@ -39,11 +39,11 @@ pub fn refused_file(text: &str) -> Option<RefusedFile<'_>> {
         .or_else(|| text.rfind("Could not open '").and_then(|at| named_after(&text[at..], "Could not open ")))
         .or_else(|| named_after(text, "cannot open file "))
         .or_else(|| named_after(text, "Failed to open file "))?;
-    Some(RefusedFile { path, as_user: ids(text) }).filter(|file| file.path.starts_with('/'))
+    Some(RefusedFile { path, as_user: parse_ids(text) }).filter(|file| file.path.starts_with('/'))
 }
 
 /// `(as uid:64055, gid:64055)`
-fn ids(text: &str) -> Option<(u32, u32)> {
+fn parse_ids(text: &str) -> Option<(u32, u32)> {
     let (_, rest) = text.split_once("(as uid:")?;
     let (uid, rest) = rest.split_once(", gid:")?;
     Some((uid.parse().ok()?, rest.split(')').next()?.parse().ok()?))
@@ -61,7 +61,7 @@ pub fn is_behind(denial: &Denial, evidence: &Evidence) -> bool {
 }
 
 /// AppArmor or SELinux, which are asked after owners and modes.
-pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+pub(super) fn guard_denied(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let denial = evidence.denials.iter().find(|denial| denial.is_about(file.path, &evidence.asked.uuid))?;
     let cause = format!("{} does not let the guest's QEMU use '{}'", denial.guard, file.path);
@@ -124,7 +124,7 @@ pub fn let_pass(user: &str, class: char, directory: &str) -> String {
 }
 
 /// Owners and modes.
-pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+pub(super) fn path_barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let Barrier { path, is_directory, mode, class, user } = evidence.barrier.as_ref()?;
     let bits = mode & 0o7777;
@@ -144,7 +144,7 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
 }
 
 /// That is all that can be known of another machine.
-pub(super) fn unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
+pub(super) fn file_unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let cause = format!("the file '{}' may not be read by the hypervisor's user", file.path);
     Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(Advice::from(Verb::Doctor).text(format!(

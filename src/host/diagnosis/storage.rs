@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::permission::{is_denied, refused_file};
-use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
+use super::words::{first_line, has_any, in_parentheses, named_after, quoted_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::quote_for_shell;
@@ -57,7 +57,7 @@ pub(super) fn too_large(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// Pools and volumes that went after they were looked at.
-pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
+pub(super) fn object_gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {
         return Some(
             Diagnosis::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
@@ -79,7 +79,8 @@ pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 pub(super) fn driver_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let kind = text.split_once("missing backend for pool type ").and_then(|(_, rest)| parenthesized(rest))?;
+    let kind =
+        text.split_once("missing backend for pool type ").and_then(|(_, rest)| in_parentheses(rest))?;
     Some(
         Diagnosis::new(
             Code::PoolDriverMissing,
@@ -162,11 +163,11 @@ fn how_to_free(holders: &[&Holder]) -> String {
 
 /// `Is another process using the image [PATH]?`, QEMU's next line.
 pub fn locked_file(text: &str) -> Option<&str> {
-    super::words::between(text, "using the image [", "]?").filter(|path| path.starts_with('/'))
+    super::words::text_between(text, "using the image [", "]?").filter(|path| path.starts_with('/'))
 }
 
 /// Of a pool, which libvirt itself reads.
-pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
+pub(super) fn directory_unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let quoted = quoted_after(text, "cannot open directory ")?;
     let word = quote_for_shell(quoted.trim_matches('\''));
     if text.contains("Permission denied") {
@@ -212,7 +213,7 @@ pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// A disk, or what it lies on, has gone.
-pub(super) fn missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+pub(super) fn file_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| text.contains("No such file"))?;
     let diagnosis = Diagnosis::new(Code::DiskUnreadable, format!("the file '{}' does not exist", file.path));
     Some(match named_after(text, "of storage file ") {

@@ -19,12 +19,12 @@ pub(super) fn named_after<'a>(text: &'a str, words: &str) -> Option<&'a str> {
 }
 
 /// The first word in parentheses.
-pub(super) fn parenthesized(text: &str) -> Option<&str> {
+pub(super) fn in_parentheses(text: &str) -> Option<&str> {
     text.split_once('(')?.1.split_once(')').map(|(word, _)| word)
 }
 
 /// The text between these two.
-pub(super) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+pub(super) fn text_between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn has_any(text: &str, words: &[&str]) -> bool {
 
 /// The name of a network interface (Linux: up to 15 bytes, no slash, no space); `None` for anything that a shell or
 /// ip(8) could take for something else.
-pub(super) fn interface(word: &str) -> Option<&str> {
+pub(super) fn interface_name(word: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let is_one = !word.is_empty() && word.len() <= 15 && !word.starts_with('-') && word.chars().all(plain);
     is_one.then_some(word)

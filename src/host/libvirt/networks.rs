@@ -16,7 +16,7 @@ impl Networks for Libvirt {
         };
         let active = self.call("virNetworkIsActive", &asked, || network.is_active())?;
         let xml = self.call("virNetworkGetXMLDesc", &asked, || network.xml_desc(0))?;
-        let (forward, subnets) = libvirt_xml::network(&xml)?;
+        let (forward, subnets) = libvirt_xml::read_network(&xml)?;
         Ok(Some(Network { name: name.to_owned(), active, forward, subnets }))
     }
 
@@ -31,7 +31,7 @@ impl Networks for Libvirt {
         if !self.is_local() {
             return Ok(None);
         }
-        netlink::neighbourhood(wanted).map(Some).map_err(unreadable_network)
+        netlink::read_neighbourhood(wanted).map(Some).map_err(unreadable_network)
     }
 
     fn bridges(&self) -> Result<Option<Vec<Bridge>>> {
@@ -52,8 +52,8 @@ fn unreadable_network(error: std::io::Error) -> HostError {
 /// The bridges of this machine: interfaces with a `bridge` directory in sysfs (the kernel's
 /// Documentation/ABI/testing/sysfs-class-net), and those of Open vSwitch's in the kernel, of which one is the bridge's own.
 fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
-    let addresses = netlink::addresses()?;
-    let links = netlink::links()?;
+    let addresses = netlink::list_addresses()?;
+    let links = netlink::list_links()?;
     let bridges = links.into_iter().filter_map(|(number, link)| {
         let settings = Path::new("/sys/class/net").join(&link.name).join("bridge");
         // Besides its bridges, Open vSwitch has one interface for itself.

@@ -6,7 +6,10 @@ use std::path::Path;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{Mentions, attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
+use super::{
+    Mentions, attribute_value, child_element, child_elements, find_element, parse_xml, read_size, text_at,
+    text_of, unreadable_xml,
+};
 use crate::Result;
 use foundry_core::units::Bytes;
 
@@ -124,29 +127,31 @@ impl DomainDescription {
     /// # Errors
     /// Where the text is not a `<domain>`, has no name, or says a size or a UUID that is none.
     pub fn read(xml: &str) -> Result<Self> {
-        let document = parse(xml, "domain", "the description of a domain")?;
+        let document = parse_xml(xml, "domain", "the description of a domain")?;
         let root = document.root_element();
         let name = text_at(root, &["name"])
             .filter(|n| !n.is_empty())
-            .ok_or_else(|| unreadable("the description of a domain", "<name> is missing"))?;
+            .ok_or_else(|| unreadable_xml("the description of a domain", "<name> is missing"))?;
         let what = format!("the description of domain '{name}'");
         let uuid = text_at(root, &["uuid"]).map(|text| text.trim().parse());
-        let devices = child(root, "devices");
+        let devices = child_element(root, "devices");
         Ok(Self {
-            uuid: uuid.transpose().map_err(|_| unreadable(&what, "<uuid> is no UUID"))?,
-            domain_type: attribute(root, "type").unwrap_or_default(),
-            arch: descend(root, &["os", "type"]).and_then(|t| attribute(t, "arch")),
-            memory: Bytes(child(root, "memory").map_or(Ok(0), |m| size(m, "KiB", &what))?),
-            vcpus: child(root, "vcpu").map_or(Ok(1), |v| vcpus(v, &what))?,
-            firmware: child(root, "os").and_then(|os| attribute(os, "firmware")),
+            uuid: uuid.transpose().map_err(|_| unreadable_xml(&what, "<uuid> is no UUID"))?,
+            domain_type: attribute_value(root, "type").unwrap_or_default(),
+            arch: find_element(root, &["os", "type"]).and_then(|t| attribute_value(t, "arch")),
+            memory: Bytes(child_element(root, "memory").map_or(Ok(0), |m| read_size(m, "KiB", &what))?),
+            vcpus: child_element(root, "vcpu").map_or(Ok(1), |v| read_vcpus(v, &what))?,
+            firmware: child_element(root, "os").and_then(|os| attribute_value(os, "firmware")),
             nvram: text_at(root, &["os", "nvram"]).filter(|path| !path.is_empty()),
-            disks: devices.map(|d| children(d, "disk").map(disk).collect()).unwrap_or_default(),
+            disks: devices.map(|d| child_elements(d, "disk").map(read_disk).collect()).unwrap_or_default(),
             interfaces: devices
-                .map(|d| children(d, "interface").map(interface).collect())
+                .map(|d| child_elements(d, "interface").map(read_interface).collect())
                 .unwrap_or_default(),
             console_log: devices.and_then(console_log),
             mentions: Mentions::of(root),
-            record: child(root, "metadata").and_then(|m| m.children().find(|n| is_record(*n))).map(text_of),
+            record: child_element(root, "metadata")
+                .and_then(|m| m.children().find(|n| is_record(*n)))
+                .map(text_of),
             name,
         })
     }
@@ -178,7 +183,7 @@ pub fn metadata_text(element: &str) -> Result<String> {
     let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(element.len());
     let qualified = element.get(1..end).unwrap_or_default();
     let root = qualified.rsplit(':').next().unwrap_or_default();
-    parse(element, root, what).map(|document| text_of(document.root_element()))
+    parse_xml(element, root, what).map(|document| text_of(document.root_element()))
 }
 
 /// The text of the `<disk>` with that target, every element of it; `None` where there is none.
@@ -186,11 +191,11 @@ pub fn metadata_text(element: &str) -> Result<String> {
 /// # Errors
 /// Where the text is not a `<domain>`.
 pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
-    let document = parse(xml, "domain", "the description of a domain")?;
-    let devices = child(document.root_element(), "devices");
+    let document = parse_xml(xml, "domain", "the description of a domain")?;
+    let devices = child_element(document.root_element(), "devices");
     let has_target =
-        |d: &Node<'_, '_>| child(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
-    let found = devices.and_then(|d| children(d, "disk").find(has_target)).map(|disk| disk.range());
+        |d: &Node<'_, '_>| child_element(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
+    let found = devices.and_then(|d| child_elements(d, "disk").find(has_target)).map(|disk| disk.range());
     Ok(found.and_then(|range| xml.get(range)))
 }
 
@@ -205,32 +210,32 @@ pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
 }
 
 /// `current` is how many of the maximum the domain starts with.
-fn vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
-    let text = attribute(node, "current").unwrap_or_else(|| text_of(node));
-    text.trim().parse().map_err(|_| unreadable(what, format!("<vcpu> is '{text}', which is no number")))
+fn read_vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
+    let text = attribute_value(node, "current").unwrap_or_else(|| text_of(node));
+    text.trim().parse().map_err(|_| unreadable_xml(what, format!("<vcpu> is '{text}', which is no number")))
 }
 
-fn disk(node: Node<'_, '_>) -> DiskDescription {
+fn read_disk(node: Node<'_, '_>) -> DiskDescription {
     DiskDescription {
-        target: child(node, "target").and_then(|t| attribute(t, "dev")).unwrap_or_default(),
+        target: child_element(node, "target").and_then(|t| attribute_value(t, "dev")).unwrap_or_default(),
         device: match node.attribute("device").unwrap_or("disk") {
             "disk" => DiskDevice::Disk,
             "cdrom" => DiskDevice::Cdrom,
             other => DiskDevice::Other(other.to_owned()),
         },
-        source: source(node),
-        format: child(node, "driver").and_then(|d| attribute(d, "type")),
+        source: read_source(node),
+        format: child_element(node, "driver").and_then(|d| attribute_value(d, "type")),
         backing_chain: backing_chain(node),
         serial: text_at(node, &["serial"]),
-        readonly: child(node, "readonly").is_some(),
-        shareable: child(node, "shareable").is_some(),
+        readonly: child_element(node, "readonly").is_some(),
+        shareable: child_element(node, "shareable").is_some(),
     }
 }
 
-fn source(disk: Node<'_, '_>) -> DiskSource {
+fn read_source(disk: Node<'_, '_>) -> DiskSource {
     let kind = disk.attribute("type").unwrap_or("file");
-    let Some(source) = child(disk, "source") else { return DiskSource::None };
-    let said = |name| attribute(source, name);
+    let Some(source) = child_element(disk, "source") else { return DiskSource::None };
+    let said = |name| attribute_value(source, name);
     let read = match kind {
         "file" => said("file").map(DiskSource::File),
         "block" => said("dev").map(DiskSource::Block),
@@ -245,18 +250,18 @@ fn source(disk: Node<'_, '_>) -> DiskSource {
 
 /// Follows the nested `<backingStore>` elements; the innermost is empty.
 fn backing_chain(disk: Node<'_, '_>) -> Vec<String> {
-    let first = child(disk, "backingStore");
-    let stores = std::iter::successors(first, |store| child(*store, "backingStore"));
+    let first = child_element(disk, "backingStore");
+    let stores = std::iter::successors(first, |store| child_element(*store, "backingStore"));
     let path = |store| {
-        let source = child(store, "source")?;
-        attribute(source, "file").or_else(|| attribute(source, "dev"))
+        let source = child_element(store, "source")?;
+        attribute_value(source, "file").or_else(|| attribute_value(source, "dev"))
     };
     stores.map_while(path).collect()
 }
 
-fn interface(node: Node<'_, '_>) -> InterfaceDescription {
-    let kind = attribute(node, "type").unwrap_or_default();
-    let said = |element, name| child(node, element).and_then(|n| attribute(n, name));
+fn read_interface(node: Node<'_, '_>) -> InterfaceDescription {
+    let kind = attribute_value(node, "type").unwrap_or_default();
+    let said = |element, name| child_element(node, element).and_then(|n| attribute_value(n, name));
     InterfaceDescription {
         mac: said("mac", "address").map(|mac| mac.to_lowercase()),
         target: said("target", "dev"),
@@ -268,8 +273,8 @@ fn interface(node: Node<'_, '_>) -> InterfaceDescription {
 
 /// The log of the first serial port that has one; `<console>` repeats it.
 fn console_log(devices: Node<'_, '_>) -> Option<String> {
-    let ports = children(devices, "serial").chain(children(devices, "console"));
-    ports.filter_map(|port| child(port, "log")).find_map(|log| attribute(log, "file"))
+    let ports = child_elements(devices, "serial").chain(child_elements(devices, "console"));
+    ports.filter_map(|port| child_element(port, "log")).find_map(|log| attribute_value(log, "file"))
 }
 
 #[cfg(test)]

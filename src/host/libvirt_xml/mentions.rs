@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::Node;
 
-use super::{attribute, child, parse};
+use super::{attribute_value, child_element, parse_xml};
 use crate::Result;
 
 /// What was named.
@@ -25,9 +25,9 @@ pub struct Mentions {
 /// # Errors
 /// Where the text is not a `<domainsnapshot>`.
 pub fn snapshot_memory(xml: &str) -> Result<Option<String>> {
-    let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
-    let memory = child(document.root_element(), "memory");
-    Ok(memory.and_then(|node| attribute(node, "file")).filter(|path| path.starts_with('/')))
+    let document = parse_xml(xml, "domainsnapshot", "the description of a snapshot")?;
+    let memory = child_element(document.root_element(), "memory");
+    Ok(memory.and_then(|node| attribute_value(node, "file")).filter(|path| path.starts_with('/')))
 }
 
 impl Mentions {
@@ -36,7 +36,7 @@ impl Mentions {
     /// # Errors
     /// Where the text is not a `<domainsnapshot>`.
     pub fn of_snapshot(xml: &str) -> Result<Self> {
-        let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
+        let document = parse_xml(xml, "domainsnapshot", "the description of a snapshot")?;
         Ok(Self::of(document.root_element()))
     }
 

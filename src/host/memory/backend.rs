@@ -11,7 +11,7 @@ const ZVOL_BLOCK: u64 = 16 << 10;
 
 /// A storage backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Backend {
+pub(super) enum PoolBackend {
     /// Files in a directory, with the type of the pool.
     Files(String),
     Logical,
@@ -21,8 +21,8 @@ pub(super) enum Backend {
     Fixed(String),
 }
 
-impl Backend {
-    pub(super) fn of(kind: &str) -> Self {
+impl PoolBackend {
+    pub(super) fn for_pool_type(kind: &str) -> Self {
         match kind {
             "dir" | "fs" | "netfs" => Self::Files(kind.into()),
             "logical" => Self::Logical,
@@ -51,7 +51,7 @@ impl Backend {
     }
 
     /// Makes of a new volume what the backend would, or refuses it.
-    pub(super) fn fit(&self, wish: &VolumeParts, made: &mut File) -> StateResult<()> {
+    pub(super) fn apply_limits(&self, wish: &VolumeParts, made: &mut File) -> StateResult<()> {
         match self {
             Self::Files(_) => Ok(()),
             Self::Fixed(_) => {

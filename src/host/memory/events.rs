@@ -16,7 +16,7 @@ impl Events for MemoryHost {
         if !self.has_events.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        self.call(&Call::host("watch_domains", "watch the domains"), |state| {
+        self.call(&Call::about_host("watch_domains", "watch the domains"), |state| {
             let (sender, events) = channel();
             state.watchers.push(sender);
             Ok(Some(Box::new(Watch(events)) as Box<dyn DomainWatch>))

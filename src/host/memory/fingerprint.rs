@@ -38,7 +38,7 @@ impl fmt::Debug for Fingerprint {
 impl MemoryHost {
     /// Everything that is on the host now; faults do not touch this look.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(lines(&self.inside().state))
+        Fingerprint(state_lines(&self.lock_inside().state))
     }
 
     /// What is different since then; empty where the host is as it was.
@@ -47,7 +47,7 @@ impl MemoryHost {
     }
 }
 
-fn lines(state: &State) -> BTreeSet<String> {
+fn state_lines(state: &State) -> BTreeSet<String> {
     let machines = state.machines.iter().map(|(uuid, machine)| domain_line(*uuid, machine));
     let pools = state.pools.iter().map(|(name, pool)| pool_line(name, pool));
     let files = state.files.iter().map(|(path, file)| file_line(path, file));
@@ -58,7 +58,7 @@ fn lines(state: &State) -> BTreeSet<String> {
 
 fn domain_line(uuid: Uuid, machine: &MemoryDomain) -> String {
     let MemoryDomain { name, definition, live, autostart, nvram, saved, why_off: _, snapshots: _ } = machine;
-    let digest = |xml: &String| digest(xml.as_bytes());
+    let digest = |xml: &String| short_digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}{}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
         machine.state(),
@@ -76,17 +76,17 @@ fn pool_line(name: &str, pool: &PoolCell) -> String {
 fn file_line(path: &str, file: &File) -> String {
     // As it is, whether libvirt has noticed or not.
     let mut file = file.clone();
-    file.probe();
+    file.probe_file();
     let File { format, capacity, allocation, length, content, backing, mode, written: _ } = &file;
     format!(
         "file {path}: {format}, capacity {capacity}, allocation {allocation}, length {length}, \
          backing {}, mode {mode:o}, content {}",
         backing.as_deref().unwrap_or("none"),
-        digest(content),
+        short_digest(content),
     )
 }
 
 /// Enough of a SHA-256 to tell two contents apart.
-fn digest(bytes: &[u8]) -> String {
+fn short_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -61,7 +61,7 @@ impl File {
     pub(super) fn with_content(content: &[u8]) -> Self {
         let mut file = Self::new("raw", content.len() as u64, None);
         file.write(0, content, 0);
-        file.probe();
+        file.probe_file();
         file
     }
 
@@ -101,7 +101,7 @@ impl File {
     }
 
     /// Lets libvirt look at what was written.
-    pub(super) fn probe(&mut self) {
+    pub(super) fn probe_file(&mut self) {
         if !std::mem::take(&mut self.written) {
             return;
         }

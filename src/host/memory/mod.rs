@@ -52,9 +52,9 @@ use uuid::Uuid;
 
 use super::{
     Bridge, Capabilities, DomainEvent, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network,
-    PoolSource, Result, Why,
+    PoolSource, Result, StateReason,
 };
-use backend::Backend;
+use backend::PoolBackend;
 use calls::{Call, Calls};
 use image::File;
 
@@ -74,11 +74,11 @@ pub struct MemoryHost {
     has_events: Arc<AtomicBool>,
     /// Where their lock files are, if rivals are foundries of one machine.
     locks: Option<Arc<TempDir>>,
-    inside: Arc<Mutex<Inside>>,
+    inside: Arc<Mutex<Shared>>,
 }
 
 /// One lock for everything, so that each call is as atomic as a libvirt call.
-struct Inside {
+struct Shared {
     state: State,
     calls: Calls,
 }
@@ -125,7 +125,7 @@ struct MemoryDomain {
     /// What its saved memory is restored with.
     saved: Option<String>,
     /// Why it went off.
-    why_off: Why,
+    why_off: StateReason,
     /// Its snapshots: their names, and the definition that each was made of.
     snapshots: Vec<(String, String)>,
 }
@@ -134,7 +134,7 @@ struct MemoryDomain {
 struct Live {
     xml: String,
     state: DomainState,
-    why: Why,
+    why: StateReason,
     /// How many more looks find it running after it was asked to shut down.
     looks_left: Option<usize>,
     address_looks: usize,
@@ -149,7 +149,7 @@ struct Live {
 
 /// A pool.
 struct PoolCell {
-    kind: Backend,
+    kind: PoolBackend,
     /// Below which path its volumes are.
     target: String,
     source: PoolSource,
@@ -183,43 +183,43 @@ impl<T: Into<String>> From<T> for Failure {
 }
 
 /// What cannot be read was given by the caller, so it is a refusal.
-fn refused(error: &HostError) -> Failure {
+fn to_failure(error: &HostError) -> Failure {
     Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
 }
 
 impl MemoryHost {
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn lock_inside(&self) -> MutexGuard<'_, Shared> {
         // A test that panicked inside of a call has failed; the others may still look.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call on a domain, under the name that it has now.
     fn on(&self, method: &str, verb: &str, domain: Uuid) -> Call {
-        Call::domain(method, verb, &self.inside().state.machine_name(domain))
+        Call::about_domain(method, verb, &self.lock_inside().state.machine_name(domain))
     }
 
     /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or
     /// after its effect.
     fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> StateResult<T>) -> Result<T> {
         self.run_hook();
-        let Inside { state, calls } = &mut *self.inside();
-        let effect = calls.enter(call);
+        let Shared { state, calls } = &mut *self.lock_inside();
+        let effect = calls.record_call(call);
         if let Some(effect) = effect.filter(|e| e.comes_before()) {
-            return Err(call.fault(effect));
+            return Err(call.injected_error(effect));
         }
         let before = state.snapshot();
         let answer = act(state);
         state.send_events(&before);
-        let answer = answer.map_err(|failure| call.failed(failure))?;
-        effect.map_or(Ok(answer), |effect| Err(call.fault(effect)))
+        let answer = answer.map_err(|failure| call.to_error(failure))?;
+        effect.map_or(Ok(answer), |effect| Err(call.injected_error(effect)))
     }
 
     /// Runs without the lock, so that the hook can act on the host itself.
     fn run_hook(&self) {
-        let due = self.inside().calls.take_hook();
+        let due = self.lock_inside().calls.take_hook();
         if let Some(hook) = due {
             hook(self);
-            self.inside().calls.hook_ended();
+            self.lock_inside().calls.hook_ended();
         }
     }
 }

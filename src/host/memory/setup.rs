@@ -7,9 +7,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls::Calls;
-use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
+use super::{File, Guest, Live, MemoryHost, PoolCell, Shared, State};
 use crate::{
-    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel, Why,
+    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
+    StateReason,
 };
 use foundry_core::units::Bytes;
 
@@ -63,7 +64,7 @@ impl MemoryHost {
             busy: Arc::default(),
             has_events: Arc::default(),
             locks: None,
-            inside: Arc::new(Mutex::new(Inside { state, calls: Calls::default() })),
+            inside: Arc::new(Mutex::new(Shared { state, calls: Calls::default() })),
         }
     }
 
@@ -108,7 +109,7 @@ impl MemoryHost {
     /// Puts a started, autostarted directory pool on it.
     #[must_use]
     pub fn with_pool(self, name: &str, target: &str) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             let pool = PoolCell { active: true, autostart: true, ..PoolCell::directory(target) };
             state.directories.insert(target.into());
             state.pools.insert(name.into(), pool);
@@ -118,7 +119,7 @@ impl MemoryHost {
     /// Puts a directory pool on it that is not started.
     #[must_use]
     pub fn with_inactive_pool(self, name: &str, target: &str) -> Self {
-        self.with_pool(name, target).change(|state| {
+        self.with_pool(name, target).with_change(|state| {
             state.pools.insert(name.into(), PoolCell::directory(target));
         })
     }
@@ -126,14 +127,14 @@ impl MemoryHost {
     /// Puts something on it that pools can be of: a directory, or a volume group or dataset by its path.
     #[must_use]
     pub fn with_directory(self, path: &str) -> Self {
-        self.change(|state| state.directories.extend([path.to_owned()]))
+        self.with_change(|state| state.directories.extend([path.to_owned()]))
     }
 
     /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
     /// is there. XML that cannot be read leaves the host without it.
     #[must_use]
     pub fn with_pool_of(self, xml: &str) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             let Ok(name) = state.define_pool(xml) else { return };
             if let Some(pool) = state.pools.get_mut(&name) {
                 (pool.active, pool.autostart) = (true, true);
@@ -161,9 +162,9 @@ impl MemoryHost {
     }
 
     fn with_volume_file(self, pool: &str, name: &str, file: File) -> Self {
-        let there = self.inside().state.pools.contains_key(pool);
+        let there = self.lock_inside().state.pools.contains_key(pool);
         let host = if there { self } else { self.with_pool(pool, &format!("/pool/{pool}")) };
-        host.change(|state| {
+        host.with_change(|state| {
             if let Some(cell) = state.pools.get_mut(pool) {
                 cell.known.insert(name.into());
                 state.files.insert(cell.path(name), file);
@@ -174,20 +175,20 @@ impl MemoryHost {
     /// Puts a file on it that libvirt has not seen, in a pool's directory or elsewhere.
     #[must_use]
     pub fn with_file(self, path: &str, content: &[u8]) -> Self {
-        self.change(|state| drop(state.files.insert(path.into(), File::with_content(content))))
+        self.with_change(|state| drop(state.files.insert(path.into(), File::with_content(content))))
     }
 
     /// Defines a domain that foundry did not make; `xml` is its `<domain>`. XML that cannot be
     /// read leaves the host without it.
     #[must_use]
     pub fn with_foreign_domain(self, xml: &str) -> Self {
-        self.change(|state| drop(state.define(xml)))
+        self.with_change(|state| drop(state.define(xml)))
     }
 
     /// Puts a libvirt network on it.
     #[must_use]
     pub fn with_network(self, name: &str, active: bool) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             state.networks.insert(name.into(), active);
         })
     }
@@ -195,7 +196,7 @@ impl MemoryHost {
     /// Puts a libvirt network on it of which more is known than its name.
     #[must_use]
     pub fn with_network_of(self, network: Network) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             state.networks.insert(network.name.clone(), network.active);
             state.known_networks.insert(network.name.clone(), network);
         })
@@ -204,36 +205,36 @@ impl MemoryHost {
     /// Sets the interfaces and addresses of its machine. Without this they are unknown, as on a remote host.
     #[must_use]
     pub fn with_neighbourhood(self, neighbourhood: Neighbourhood) -> Self {
-        self.change(|state| state.neighbourhood = Some(neighbourhood))
+        self.with_change(|state| state.neighbourhood = Some(neighbourhood))
     }
 
     /// Says which bridges its kernel has. Without this they are unknown, as on a remote host, and a
     /// domain on any bridge starts.
     #[must_use]
     pub fn with_bridges(self, bridges: &[Bridge]) -> Self {
-        self.change(|state| state.bridges = Some(bridges.to_vec()))
+        self.with_change(|state| state.bridges = Some(bridges.to_vec()))
     }
 
     /// Says how a guest behaves, now or once a domain of that name exists.
     #[must_use]
     pub fn with_guest(self, name: &str, guest: Guest) -> Self {
-        self.change(|state| drop(state.guests.insert(name.into(), guest)))
+        self.with_change(|state| drop(state.guests.insert(name.into(), guest)))
     }
 
     /// Sets the size of the file system that all pools are on.
     #[must_use]
     pub fn with_space(self, bytes: u64) -> Self {
-        self.change(|state| state.space = bytes)
+        self.with_change(|state| state.space = bytes)
     }
 
     /// Sets how many disks can be plugged into running domains.
     #[must_use]
     pub fn with_free_slots(self, count: usize) -> Self {
-        self.change(|state| state.slots = Some(count))
+        self.with_change(|state| state.slots = Some(count))
     }
 
-    fn change(self, act: impl FnOnce(&mut State)) -> Self {
-        act(&mut self.inside().state);
+    fn with_change(self, act: impl FnOnce(&mut State)) -> Self {
+        act(&mut self.lock_inside().state);
         self
     }
 }
@@ -246,14 +247,16 @@ impl MemoryHost {
         self.set_state_because(
             name,
             now,
-            if now == DomainState::Paused { Why::ByUser } else { Why::NotSaid },
+            if now == DomainState::Paused { StateReason::ByUser } else { StateReason::NotSaid },
         );
     }
 
     /// The same, with the reason that libvirt gives.
-    pub fn set_state_because(&self, name: &str, now: DomainState, why: Why) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+    pub fn set_state_because(&self, name: &str, now: DomainState, why: StateReason) {
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let definition = machine.definition.clone().unwrap_or_default();
         machine.live = now.is_active().then(|| Live { state: now, why, ..Live::new(definition, false) });
         machine.why_off = why;
@@ -261,8 +264,10 @@ impl MemoryHost {
 
     /// Gives a domain that is off another name, as `virsh domrename` does; an absent one stays absent.
     pub fn rename(&self, old: &str, new: &str) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(old).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(old).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let name = |name: &str| format!("<name>{name}</name>");
         machine.name = new.to_owned();
         machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(old), &name(new), 1));
@@ -270,13 +275,15 @@ impl MemoryHost {
 
     /// Changes how a guest behaves.
     pub fn set_guest(&self, name: &str, guest: Guest) {
-        self.inside().state.guests.insert(name.into(), guest);
+        self.lock_inside().state.guests.insert(name.into(), guest);
     }
 
     /// Gives a domain snapshots of these names, made of it as it is.
     pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let definition = machine.definition.clone().unwrap_or_default();
         machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
@@ -284,18 +291,20 @@ impl MemoryHost {
     /// Saves the memory of a running domain and stops it, as `virsh managedsave` does; of one that is off, the memory
     /// of what was like its definition is there.
     pub fn save(&self, name: &str) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         machine.saved = Some(machine.xml().to_owned());
         if machine.live.take().is_some() {
-            machine.why_off = Why::Saved;
+            machine.why_off = StateReason::Saved;
         }
     }
 
     /// Lets a libvirt job hold a running domain until it is off, as where QEMU hangs.
     pub fn set_job(&self, name: &str) {
-        let state = &mut self.inside().state;
-        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        let state = &mut self.lock_inside().state;
+        let machine = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.has_job = true;
         }
@@ -303,13 +312,13 @@ impl MemoryHost {
 
     /// Leaves no room for definitions, until a volume is deleted.
     pub fn fill_definitions(&self) {
-        self.inside().state.no_room_for_definitions = true;
+        self.lock_inside().state.no_room_for_definitions = true;
     }
 
     /// Lets a block job work on a disk of a running domain.
     pub fn set_block_job(&self, name: &str, target: &str) {
-        let state = &mut self.inside().state;
-        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        let state = &mut self.lock_inside().state;
+        let machine = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.block_jobs.insert(target.to_owned());
         }
@@ -329,31 +338,31 @@ impl MemoryHost {
 
     /// Has others take that much of the file system, all together, without telling libvirt.
     pub fn take_space(&self, bytes: u64) {
-        self.inside().state.others = bytes;
+        self.lock_inside().state.others = bytes;
     }
 
     /// Puts a file there without telling libvirt.
     pub fn put_file(&self, path: &str, content: &[u8]) {
-        self.inside().state.files.insert(path.into(), File::with_content(content));
+        self.lock_inside().state.files.insert(path.into(), File::with_content(content));
     }
 
     /// Removes a file without telling libvirt.
     pub fn remove_file(&self, path: &str) {
-        self.inside().state.files.remove(path);
+        self.lock_inside().state.files.remove(path);
     }
 
     /// The paths of all files, sorted.
     pub fn files(&self) -> Vec<String> {
-        self.inside().state.files.keys().cloned().collect()
+        self.lock_inside().state.files.keys().cloned().collect()
     }
 
     /// The first bytes of a file, as far as they were ever written.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
-        self.inside().state.files.get(path).map(|file| file.content.clone())
+        self.lock_inside().state.files.get(path).map(|file| file.content.clone())
     }
 
     /// The UUID of a domain; not a call.
     pub fn uuid_of(&self, name: &str) -> Option<Uuid> {
-        self.inside().state.named(name)
+        self.lock_inside().state.find_by_name(name)
     }
 }

@@ -68,7 +68,7 @@ fn effects_come_before_or_after_and_may_stay() {
             !matches!(effect, Effect::RefuseBefore | Effect::RefuseAfterEffect)
         );
         assert_eq!(host.changes_since(&before).is_empty(), effect.comes_before(), "{effect:?}");
-        assert_eq!(host.pools().is_err(), effect.breaks(), "{effect:?}");
+        assert_eq!(host.pools().is_err(), effect.breaks_connection(), "{effect:?}");
         host.heal();
         host.pools().unwrap();
     }

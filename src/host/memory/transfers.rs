@@ -16,9 +16,9 @@ impl Transfers for MemoryHost {
         length: u64,
         zeros: Zeros,
     ) -> Result<u64> {
-        let call = Call::volume("upload", "upload to", pool, name);
+        let call = Call::about_volume("upload", "upload to", pool, name);
         self.call(&call, |state| {
-            let space = state.space.saturating_sub(state.allocated()).saturating_sub(state.others);
+            let space = state.space.saturating_sub(state.allocated_bytes()).saturating_sub(state.others);
             let kind = state.existing_pool(pool)?.kind.clone();
             let file = state.file(pool, name)?;
             kind.check_upload()?;
@@ -43,7 +43,7 @@ impl Transfers for MemoryHost {
         into: &mut dyn Sink,
         (offset, length): (u64, u64),
     ) -> Result<()> {
-        let call = Call::volume("download", "download", pool, name);
+        let call = Call::about_volume("download", "download", pool, name);
         self.call(&call, |state| {
             state.existing_pool(pool)?.kind.check_download()?;
             let bytes = state.file(pool, name)?.read(offset.saturating_add(length));

@@ -4,7 +4,7 @@ use super::DomainState;
 
 /// Why a domain is off, paused or crashed, as libvirt says (its page "libvirt-domain", the reasons of a domain's states).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Why {
+pub enum StateReason {
     /// libvirt does not say, or something that this foundry does not know. After libvirtd was started anew it no longer
     /// knows of any domain why it went off. A guest that KVM could not go on with is paused without a reason, too.
     #[default]
@@ -49,7 +49,7 @@ pub enum Why {
     NotResumed,
 }
 
-impl Why {
+impl StateReason {
     /// Whether a domain in that state will not go on by itself, since something failed.
     pub fn is_error(self, state: DomainState) -> bool {
         match state {
@@ -69,10 +69,10 @@ impl Why {
     }
 
     /// The reason as a sentence about the VM, without its end; `None` where nothing is known beyond the state.
-    pub fn sentence(self, state: DomainState) -> Option<&'static str> {
+    pub fn to_sentence(self, state: DomainState) -> Option<&'static str> {
         match state {
-            DomainState::ShutOff => self.off(),
-            DomainState::Paused => Some(self.paused()),
+            DomainState::ShutOff => self.off_sentence(),
+            DomainState::Paused => Some(self.paused_sentence()),
             DomainState::Crashed => Some("it crashed"),
             DomainState::Suspended => Some("its guest has put itself to sleep"),
             DomainState::ShuttingDown => Some("it shuts down"),
@@ -80,7 +80,7 @@ impl Why {
         }
     }
 
-    fn off(self) -> Option<&'static str> {
+    fn off_sentence(self) -> Option<&'static str> {
         Some(match self {
             Self::ShutDown => "it shut down",
             Self::Destroyed => "its plug was pulled",
@@ -96,7 +96,7 @@ impl Why {
         })
     }
 
-    fn paused(self) -> &'static str {
+    fn paused_sentence(self) -> &'static str {
         match self {
             Self::NotSaid => "the hypervisor stopped it with an error of its own",
             Self::IoError => "an error of its disk stopped it",
@@ -116,7 +116,7 @@ impl Why {
     }
 
     /// The word for a listing, as `virsh domstate --reason` says it, of what is an error.
-    pub fn word(self) -> &'static str {
+    pub fn short_word(self) -> &'static str {
         match self {
             Self::IoError => "I/O error",
             Self::Crashed => "crashed",
@@ -135,17 +135,17 @@ mod tests {
 
     #[test]
     fn what_is_an_error_depends_on_the_state() {
-        assert!(Why::NotSaid.is_error(DomainState::Paused), "KVM could not go on");
-        assert!(!Why::NotSaid.is_error(DomainState::ShutOff), "libvirtd was started anew");
-        assert!(!Why::ByUser.is_error(DomainState::Paused));
-        assert!(Why::Crashed.is_error(DomainState::ShutOff));
-        assert!(!Why::Crashed.is_error(DomainState::Running), "it was started again after it");
-        assert!(!Why::FromSnapshot.is_error(DomainState::Paused));
-        let word = |why: Why| why.word();
+        assert!(StateReason::NotSaid.is_error(DomainState::Paused), "KVM could not go on");
+        assert!(!StateReason::NotSaid.is_error(DomainState::ShutOff), "libvirtd was started anew");
+        assert!(!StateReason::ByUser.is_error(DomainState::Paused));
+        assert!(StateReason::Crashed.is_error(DomainState::ShutOff));
+        assert!(!StateReason::Crashed.is_error(DomainState::Running), "it was started again after it");
+        assert!(!StateReason::FromSnapshot.is_error(DomainState::Paused));
+        let word = |why: StateReason| why.short_word();
         assert_eq!(
-            [Why::Crashed, Why::NotStarted, Why::IoError].map(word),
+            [StateReason::Crashed, StateReason::NotStarted, StateReason::IoError].map(word),
             ["crashed", "failed", "I/O error"]
         );
-        assert_eq!(Why::NotSaid.word(), "error");
+        assert_eq!(StateReason::NotSaid.short_word(), "error");
     }
 }
