@@ -6,12 +6,12 @@ use super::diagnosis::advice::{KVM_IS_CLOSED, OPEN_KVM};
 use super::diagnosis::{self, Diagnosis};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 
-/// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
+/// The content of a transfer ends with this inside an [`std::io::Error`] if the user stops it.
 #[derive(Debug, thiserror::Error)]
 #[error("it was interrupted")]
 pub struct Stopped;
 
-/// What a host refused or could not say.
+/// A refused or failed call to a host.
 ///
 /// `operation` is a verb with its object (`create volume 'web_boot' in pool 'foundry-vms'`), so that
 /// "cannot {operation}" reads as a sentence; `libvirt` is libvirt's own message.
@@ -25,62 +25,61 @@ pub enum HostError {
         /// libvirt's message.
         libvirt: String,
     },
-    /// The host answered, and refused.
+    /// The host refused the call.
     #[error("cannot {operation}")]
     Refused {
-        /// What was asked, with its object.
+        /// The operation, with its object.
         operation: String,
-        /// Which exit code it has: [`Kind::Storage`] for pools and volumes, else [`Kind::Vm`].
+        /// The kind, for the exit code: [`Kind::Storage`] for pools and volumes, otherwise [`Kind::Vm`].
         kind: Kind,
         /// libvirt's message.
         libvirt: String,
     },
-    /// Something else works on the domain, and kept libvirt from it for as long as libvirt waits (`VIR_ERR_OPERATION_TIMEOUT`):
-    /// a save, a dump, a migration, or a call to a QEMU that hangs.
+    /// Another job holds the domain longer than libvirt waits (`VIR_ERR_OPERATION_TIMEOUT`): a save, a dump, a
+    /// migration, or a call to a hung QEMU.
     #[error("cannot {operation}")]
     Busy {
-        /// What was asked, with its object.
+        /// The operation, with its object.
         operation: String,
         /// libvirt's message.
         libvirt: String,
     },
-    /// The connection broke inside the call: it may have taken effect or not.
+    /// The connection broke during the call. The call may have taken effect or not.
     #[error("lost the connection to {uri} while trying to {operation}")]
     Lost {
         /// The URI.
         uri: String,
-        /// What was asked.
+        /// The operation.
         operation: String,
         /// libvirt's message.
         libvirt: String,
     },
-    /// The host did not answer in time and was given up, the connection with it: the call may have taken effect
-    /// or not.
+    /// The host did not answer in time, and the connection was closed. The call may have taken effect or not.
     #[error("{uri} did not answer within {} s when it was to {operation}", within.as_secs_f32())]
     Silent {
         /// The URI.
         uri: String,
-        /// What was asked.
+        /// The operation.
         operation: String,
-        /// How long an answer was waited for.
+        /// The timeout.
         within: Duration,
-        /// Whether `/dev/kvm` of that host is closed to all but root, which makes libvirt slow.
+        /// Whether only root may open the host's `/dev/kvm`, which makes libvirt slow.
         kvm_is_closed: bool,
     },
     /// A local source or sink of a transfer failed, or was stopped by the user.
     #[error("cannot {operation}")]
     Transfer {
-        /// What was asked.
+        /// The operation.
         operation: String,
         /// Why the local side failed.
         cause: String,
         /// Whether the user stopped it.
         interrupted: bool,
     },
-    /// The host answered something that foundry cannot read.
+    /// The host's answer cannot be parsed.
     #[error("cannot read {what} that libvirt gave")]
     Unreadable {
-        /// What was read, "the description of domain 'web'" for one.
+        /// What was parsed, such as "the description of domain 'web'".
         what: String,
         /// What is wrong with it.
         cause: String,
@@ -99,7 +98,7 @@ impl HostError {
         }
     }
 
-    /// The cause by its code; the general one where libvirt's words say nothing that foundry knows.
+    /// The code of the cause, or a general one if the cause is unknown.
     pub fn code(&self) -> Code {
         match self {
             Self::Lost { .. } => Code::ConnectionLost,
@@ -109,12 +108,12 @@ impl HostError {
         }
     }
 
-    /// What libvirt's words alone tell of the cause.
+    /// The cause, from libvirt's message alone.
     fn find_diagnosis(&self) -> Option<Diagnosis> {
         match self {
             Self::Connect { uri, libvirt } => diagnosis::cannot_connect(uri, libvirt),
             Self::Refused { libvirt, .. } => diagnosis::of_words(libvirt),
-            // A disk of this machine is full as that of another is.
+            // A local full disk has the same message as a remote one.
             Self::Transfer { cause, interrupted: false, .. } => diagnosis::of_words(cause),
             _ => None,
         }
@@ -125,7 +124,7 @@ impl HostError {
         matches!(self, Self::Lost { .. } | Self::Silent { .. })
     }
 
-    /// Why, in words for everybody.
+    /// The cause, for users.
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Silent { kvm_is_closed, .. } => kvm_is_closed.then(|| KVM_IS_CLOSED.to_owned()),
@@ -140,12 +139,12 @@ impl HostError {
         }
     }
 
-    /// libvirt's own words, where [`Self::cause`] says less or something better.
+    /// libvirt's message, unless [`Self::cause`] is the same text.
     pub fn detail(&self) -> Option<String> {
         self.libvirt_words().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
     }
 
-    /// libvirt's own words, where it said any.
+    /// libvirt's message, if there is one.
     pub fn libvirt_words(&self) -> Option<&str> {
         match self {
             Self::Connect { libvirt, .. }
@@ -156,7 +155,7 @@ impl HostError {
         }
     }
 
-    /// What to do about it.
+    /// The advice for the user.
     pub fn advice(&self) -> Option<Advice> {
         match self {
             Self::Connect { uri, .. } => Some(
@@ -219,7 +218,7 @@ mod tests {
         assert_eq!(refused_error(text).detail().as_deref(), Some(text));
     }
 
-    /// libvirt is slow then, and not hung: to restart it helps nothing.
+    /// libvirt is slow in that case and not hung, so restarting it does not help.
     #[test]
     fn a_silence_beside_a_closed_kvm_says_so() {
         let silent = |kvm_is_closed| HostError::Silent {
@@ -229,7 +228,7 @@ mod tests {
             kvm_is_closed,
         };
         let closed = silent(true);
-        assert!(closed.cause().unwrap().contains("nobody but root may open /dev/kvm"));
+        assert!(closed.cause().unwrap().contains("only root may open /dev/kvm"));
         let hint = format!("{:?}", closed.advice().unwrap());
         assert!(
             hint.contains("sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm;")

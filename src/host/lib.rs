@@ -1,10 +1,9 @@
 //! One virtualization host, in foundry's terms.
 //!
-//! [`Host`] is all that foundry asks of libvirt. Absence is `Ok(None)` and never an error, domains
-//! are named by UUID once they are found (a name can be redefined under our hands, a UUID cannot),
-//! and each refusal says what was asked of which object. Two things implement it: `Libvirt`, the
-//! only code that knows the bindings, and `memory::MemoryHost`, a host with state and refusals for
-//! tests of order and faults.
+//! [`Host`] is everything that foundry needs from libvirt. Absence is `Ok(None)` and never an error. Domains are
+//! identified by UUID once they are found, because a name can be redefined meanwhile. Each refusal names the operation
+//! and its object. There are two implementations: `Libvirt`, the only code that uses the bindings, and
+//! `memory::MemoryHost`, a host with state and injected faults for tests.
 
 pub mod diagnosis;
 mod error;
@@ -39,5 +38,5 @@ pub use traits::{
 };
 pub use uri::is_local_uri;
 
-/// The result of asking the host for something.
+/// The result of a call to a host.
 pub type Result<T> = std::result::Result<T, HostError>;

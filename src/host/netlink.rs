@@ -1,7 +1,7 @@
-//! Interfaces, addresses, routes and neighbours of this machine's kernel, by rtnetlink(7).
+//! Reads interfaces, addresses, routes and neighbours of this machine from the kernel by rtnetlink(7).
 //!
-//! Numbers are those of `linux/rtnetlink.h`, `linux/if_link.h` and `linux/neighbour.h`. What cannot be read is passed over: a
-//! newer kernel may say more than is known here, never less.
+//! Numbers are from `linux/rtnetlink.h`, `linux/if_link.h` and `linux/neighbour.h`. Unknown messages are skipped: a
+//! newer kernel may send more, never less.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,9 +19,9 @@ const GET_ADDRESS: u16 = 22;
 const GET_ROUTE: u16 = 26;
 const GET_NEIGHBOUR: u16 = 30;
 
-/// How long the kernel may take for one answer.
+/// The timeout for an answer of the kernel.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-/// How long somebody on the same wire may take to say that an address is theirs.
+/// How long to wait for neighbours to answer ARP or neighbour discovery.
 const NEIGHBOURS_WITHIN: Duration = Duration::from_millis(50);
 
 /// A network interface of this machine.
@@ -29,22 +29,23 @@ const NEIGHBOURS_WITHIN: Duration = Duration::from_millis(50);
 pub(super) struct KernelLink {
     pub(super) name: String,
     pub(super) mtu: u32,
-    /// `bridge`, `openvswitch`, …; empty where it is of no kind.
+    /// `bridge`, `openvswitch`, …; empty for a plain device.
     pub(super) kind: String,
     pub(super) is_up: bool,
 }
 
-/// The interfaces by their numbers.
+/// The interfaces, by index.
 pub(super) fn list_links() -> io::Result<BTreeMap<u32, KernelLink>> {
     Ok(dump_table(GET_LINK)?.iter().filter_map(|message| parse_link(message)).collect())
 }
 
-/// The addresses of the interfaces by their numbers.
+/// All addresses, each with the index of its interface.
 pub(super) fn list_addresses() -> io::Result<Vec<(u32, IpNet)>> {
     Ok(dump_table(GET_ADDRESS)?.iter().filter_map(|message| parse_address(message)).collect())
 }
 
-/// What this machine is among its neighbours. Those of `wanted` that one of its own networks holds are asked for first.
+/// The addresses, routes and neighbours of this machine. Those of `wanted` that are in one of its own networks are
+/// probed first.
 pub(super) fn read_neighbourhood(wanted: &[IpAddr]) -> io::Result<Neighbourhood> {
     let links = list_links()?;
     let name = |number: u32| links.get(&number).map_or_else(String::new, |link| link.name.clone());
@@ -73,24 +74,24 @@ fn is_near(own: &[(u32, IpNet)], ip: IpAddr) -> bool {
     own.iter().any(|(_, net)| net.contains(&ip) && net.addr() != ip && !net.addr().is_loopback())
 }
 
-/// Has the kernel look who has these addresses: by a datagram to each one's port for such (`discard`, RFC 863).
+/// Makes the kernel resolve these addresses, by a datagram to the discard port of each (RFC 863).
 fn probe_addresses(addresses: &[IpAddr]) {
     for ip in addresses {
         let any: IpAddr =
             if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        // A machine that cannot send learns nothing by it.
+        // If sending fails, the address stays unresolved.
         let _ = UdpSocket::bind(SocketAddr::new(any, 0))
             .and_then(|socket| socket.send_to(&[0], SocketAddr::new(*ip, 9)));
     }
 }
 
-/// All messages that answer a question, without their headers.
+/// All messages of an answer, without their headers.
 fn dump_table(question: u16) -> io::Result<Vec<Vec<u8>>> {
     const REQUEST_DUMP: u16 = 0x1 | 0x300;
-    // No protocol is 0, which is NETLINK_ROUTE.
+    // Protocol `None` is 0, NETLINK_ROUTE.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWERS_WITHIN))?;
-    // The header (16 bytes), then the largest of the questions' bodies, all zero: of every family.
+    // The header (16 bytes), then the largest request body, all zero: every address family.
     let mut request = [0_u8; 32];
     request[..4].copy_from_slice(&32_u32.to_ne_bytes());
     request[4..6].copy_from_slice(&question.to_ne_bytes());
@@ -119,7 +120,7 @@ fn dump_table(question: u16) -> io::Result<Vec<Vec<u8>>> {
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
-/// The first message of some bytes: its type, its body, and what comes after it.
+/// The first message: its type, its body, and the bytes after it.
 fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = read_u32(bytes, 0)? as usize;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
@@ -127,7 +128,7 @@ fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-/// The attributes of a message from `offset` on: their types and contents.
+/// The attributes of a message from `offset` on, with their types.
 fn parse_attributes(bytes: &[u8], offset: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes.get(offset..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -135,7 +136,7 @@ fn parse_attributes(bytes: &[u8], offset: usize) -> impl Iterator<Item = (u16, &
         let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
         let content = rest.get(4..length)?;
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        // The two highest bits say how it is written.
+        // The two highest bits are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
         Some((kind & 0x3fff, content))
     })
 }
@@ -177,7 +178,7 @@ fn parse_link(message: &[u8]) -> Option<(u32, KernelLink)> {
     Some((read_u32(message, 4)?, link))
 }
 
-/// `ifaddrmsg` and its attributes: of a point-to-point interface the local end.
+/// `ifaddrmsg` and its attributes; for a point-to-point interface, the local end.
 fn parse_address(message: &[u8]) -> Option<(u32, IpNet)> {
     const ADDRESS: u16 = 1;
     const LOCAL: u16 = 2;
@@ -185,7 +186,7 @@ fn parse_address(message: &[u8]) -> Option<(u32, IpNet)> {
     Some((read_u32(message, 4)?, IpNet::new(read_ip(bytes)?, *message.get(1)?).ok()?))
 }
 
-/// `rtmsg` and its attributes: routes to somewhere in particular that lead out.
+/// `rtmsg` and its attributes; unicast routes except the default ones.
 fn parse_route(message: &[u8]) -> Option<IpNet> {
     const UNICAST: u8 = 1;
     const DESTINATION: u16 = 1;
@@ -196,7 +197,7 @@ fn parse_route(message: &[u8]) -> Option<IpNet> {
     IpNet::new(read_ip(find_attribute(message, 12, DESTINATION)?)?, length).ok()
 }
 
-/// States of a neighbour: it is being asked for; and it has an address.
+/// States of a neighbour: being resolved, and resolved.
 const INCOMPLETE: u16 = 0x01;
 const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
 

@@ -1,56 +1,56 @@
-//! Why a domain is in its state.
+//! The reason of a domain's state.
 
 use super::DomainState;
 
-/// Why a domain is off, paused or crashed, as libvirt says (its page "libvirt-domain", the reasons of a domain's states).
+/// The reason why a domain is off, paused or crashed (libvirt's page "libvirt-domain", reasons of states).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StateReason {
-    /// libvirt does not say, or something that this foundry does not know. After libvirtd was started anew it no longer
-    /// knows of any domain why it went off. A guest that KVM could not go on with is paused without a reason, too.
+    /// Unknown: libvirt gives no reason, or one that this foundry does not know. After a restart, libvirtd does not
+    /// know why domains went off. A guest that KVM cannot continue is paused without a reason, too.
     #[default]
     NotSaid,
     /// Its guest shut down.
     ShutDown,
-    /// Somebody pulled its plug.
+    /// It was powered off (`virsh destroy`).
     Destroyed,
-    /// Its QEMU ended, or its guest crashed.
+    /// QEMU exited, or the guest crashed.
     Crashed,
-    /// It went to another host.
+    /// It was migrated to another host.
     Migrated,
     /// Its memory was saved.
     Saved,
     /// It did not start.
     NotStarted,
-    /// It was put back to a snapshot.
+    /// It was reverted to a snapshot.
     FromSnapshot,
-    /// libvirt ended it, as it could not take it up again.
+    /// libvirt stopped it, because it could not reconnect to it.
     GivenUp,
-    /// Somebody paused it.
+    /// A user paused it.
     ByUser,
-    /// It moves to another host.
+    /// It is being migrated to another host.
     Migrating,
     /// Its memory is being saved.
     Saving,
     /// Its memory is being dumped.
     Dumping,
-    /// Its disk had an error, a full file system for one.
+    /// A disk had an I/O error, for example a full file system.
     IoError,
-    /// Its watchdog was not fed.
+    /// Its watchdog expired.
     Watchdog,
-    /// It shuts down.
+    /// It is shutting down.
     ShuttingDown,
     /// A snapshot of it is being made.
     Snapshotting,
     /// It is being started.
     StartingUp,
-    /// Its move to another host failed on the way.
+    /// A post-copy migration failed.
     MoveFailed,
-    /// libvirt could not let it go on after a job.
+    /// libvirt could not resume it after a job.
     NotResumed,
 }
 
 impl StateReason {
-    /// Whether a domain in that state will not go on by itself, since something failed.
+    /// Whether an error stopped the domain, so it will not continue by itself.
     pub fn is_error(self, state: DomainState) -> bool {
         match state {
             DomainState::Crashed => true,
@@ -68,7 +68,7 @@ impl StateReason {
         }
     }
 
-    /// The reason as a sentence about the VM, without its end; `None` where nothing is known beyond the state.
+    /// The reason as a sentence about the VM, without a full stop; `None` if there is none.
     pub fn to_sentence(self, state: DomainState) -> Option<&'static str> {
         match state {
             DomainState::ShutOff => self.off_sentence(),
@@ -115,7 +115,7 @@ impl StateReason {
         }
     }
 
-    /// The word for a listing, as `virsh domstate --reason` says it, of what is an error.
+    /// The word for an error in a listing, as in `virsh domstate --reason`.
     pub fn short_word(self) -> &'static str {
         match self {
             Self::IoError => "I/O error",

@@ -19,12 +19,12 @@ pub(super) fn name_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     )
 }
 
-/// `storage volume 'x' exists already`, and of a file that the pool has not seen yet `volume target path '/srv/x'
+/// `storage volume 'x' exists already`, or for a file that the pool has not seen yet `volume target path '/srv/x'
 /// already exists`.
 pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(file) = quoted_after(text, "volume target path ").filter(|_| text.contains("already exists"))
     {
-        let cause = format!("there is a file {file} already, which the pool does not know");
+        let cause = format!("there is a file {file} that the pool does not know");
         return Some(
             Diagnosis::new(Code::VolumeTaken, cause).hint(
                 Advice::from(Verb::PoolRefresh { pool: "POOL".into() })
@@ -40,7 +40,7 @@ pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
 pub(super) fn pool_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(other) = named_after(text, "Storage source conflict with pool: ") {
         return Some(
-            Diagnosis::new(Code::PoolTaken, format!("pool '{other}' has that place already"))
+            Diagnosis::new(Code::PoolTaken, format!("pool '{other}' already has that source"))
                 .hint(format!("use that one: --vm-pool or spec.storagePool {}", quote_for_shell(other))),
         );
     }

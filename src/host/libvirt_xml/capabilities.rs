@@ -7,11 +7,10 @@ use roxmltree::Node;
 use super::{child_element, child_elements, parse_xml, text_at, text_of, unreadable_xml};
 use crate::Result;
 
-/// Reads the host's architecture and, for each guest architecture of full virtualization, the
-/// domain types that it can be run with.
+/// Reads the host's architecture and, for each guest architecture of full virtualization, its domain types.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<capabilities>`.
+/// If the text is not libvirt's `<capabilities>`.
 pub fn read_capabilities(xml: &str) -> Result<(String, BTreeMap<String, Vec<String>>)> {
     let what = "the host's capabilities";
     let document = parse_xml(xml, "capabilities", what)?;
@@ -31,7 +30,7 @@ fn is_full_virtualization(guest: Node<'_, '_>) -> bool {
     child_element(guest, "os_type").is_some_and(|os| text_of(os).trim() == "hvm")
 }
 
-/// An architecture may be listed by several `<guest>` elements; its types are gathered.
+/// An architecture may be in several `<guest>` elements; their types are merged.
 fn add_guest(guests: &mut BTreeMap<String, Vec<String>>, arch: Node<'_, '_>) {
     let Some(name) = arch.attribute("name") else { return };
     let types = guests.entry(name.to_owned()).or_default();

@@ -1,14 +1,14 @@
-//! The machine: parts of `<capabilities>`, and `<domainCapabilities>`.
+//! Parts of `<capabilities>`, and `<domainCapabilities>`.
 
 use roxmltree::Node;
 
 use super::{attribute_value, child_element, child_elements, find_element, parse_xml, text_at, text_of};
 use crate::{GuestMachine, Result, SecurityModel};
 
-/// Reads the security drivers and whether there is an IOMMU, from `<capabilities>`.
+/// Reads the security drivers, and whether there is an IOMMU, from `<capabilities>`.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<capabilities>`.
+/// If the text is not libvirt's `<capabilities>`.
 pub fn host_machine(xml: &str) -> Result<(Vec<SecurityModel>, Option<bool>)> {
     let document = parse_xml(xml, "capabilities", "the host's capabilities")?;
     let Some(host) = child_element(document.root_element(), "host") else { return Ok((Vec::new(), None)) };
@@ -18,7 +18,7 @@ pub fn host_machine(xml: &str) -> Result<(Vec<SecurityModel>, Option<bool>)> {
     Ok((child_elements(host, "secmodel").map(security_model).collect(), iommu))
 }
 
-/// The label of KVM's guests and that of the translator's are the same user for `dac`.
+/// For `dac`, the labels of KVM and of emulated guests are the same user.
 fn security_model(model: Node<'_, '_>) -> SecurityModel {
     SecurityModel {
         name: text_at(model, &["model"]).unwrap_or_default().trim().to_owned(),
@@ -29,7 +29,7 @@ fn security_model(model: Node<'_, '_>) -> SecurityModel {
 /// Reads `<domainCapabilities>`.
 ///
 /// # Errors
-/// Where the text is something else.
+/// If the text is not libvirt's `<domainCapabilities>`.
 pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
     let document = parse_xml(xml, "domainCapabilities", "the capabilities of guests")?;
     let root = document.root_element();
@@ -48,7 +48,7 @@ pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
     })
 }
 
-/// SELinux's label of a domain's QEMU, as far as libvirt says it: of one that runs, or of one whose label is fixed.
+/// The SELinux label of a domain's QEMU, if libvirt reports it: for a running domain, or if the label is static.
 pub fn selinux_label(xml: &str) -> Option<String> {
     let document = parse_xml(xml, "domain", "the description of a domain").ok()?;
     let label = child_elements(document.root_element(), "seclabel")
@@ -56,8 +56,8 @@ pub fn selinux_label(xml: &str) -> Option<String> {
     text_at(label, &["label"]).map(|label| label.trim().to_owned())
 }
 
-/// Whether a running guest of a PCI Express machine has a root port for one more device: each takes one (libvirt's
-/// page "PCI topology and hotplug"). `None` where the machine has other places for devices.
+/// Whether a running PCI Express guest has a free root port; each device needs one (libvirt's page "PCI topology and
+/// hotplug"). `None` if the machine type places devices differently.
 pub fn has_free_port(xml: &str) -> Option<bool> {
     let document = parse_xml(xml, "domain", "the description of a domain").ok()?;
     let devices = child_element(document.root_element(), "devices")?;
@@ -76,14 +76,14 @@ pub fn has_free_port(xml: &str) -> Option<bool> {
     (!ports.is_empty()).then(|| ports.iter().any(|port| !taken.contains(port)))
 }
 
-/// The values of the `<enum>` of that name.
+/// The values of an `<enum>`.
 fn enum_values<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = String> {
     child_elements(node, "enum")
         .filter(move |e| e.attribute("name") == Some(name))
         .flat_map(|e| child_elements(e, "value").map(text_of))
 }
 
-/// Whether the CPU model of `host-model` has the instructions of VT-x or AMD-V.
+/// Whether the CPU of `host-model` has VT-x or AMD-V.
 fn has_virtualization(cpu: Node<'_, '_>) -> bool {
     let host_model = child_elements(cpu, "mode").filter(|mode| mode.attribute("name") == Some("host-model"));
     host_model.flat_map(|mode| child_elements(mode, "feature")).any(|feature| {

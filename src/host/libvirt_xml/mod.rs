@@ -1,9 +1,9 @@
 //! Reads libvirt's XML by namespace and element, never by text search.
 //!
-//! These are pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads with
-//! them what libvirt answers, and `memory` what it is asked to define, so that both see the
-//! same domain in the same text. Writing is the business of `domain_xml` and `storage_xml`: nothing
-//! read here is written back, because a reader that knows only some elements loses the others.
+//! Pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads libvirt's answers with them, and
+//! `memory` reads definitions with them, so both see the same domain in the same text. Writing is done by `domain_xml`
+//! and `storage_xml`. Nothing that was read here is written back, because a reader that knows only some elements loses
+//! the others.
 
 mod capabilities;
 mod domain;
@@ -31,15 +31,14 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{HostError, Result};
 
-/// The longest text that is read. libvirt's protocol carries strings of up to 4 MiB
-/// (`REMOTE_STRING_MAX`); nothing longer can be an answer of its.
+/// The longest accepted text. libvirt's protocol limits strings to 4 MiB (`REMOTE_STRING_MAX`).
 const MAX_TEXT: usize = 4 << 20;
 
-/// How many elements, texts and comments one text may have; a domain has some hundreds.
+/// The maximum number of nodes in a text; a domain has some hundreds.
 const MAX_NODES: u32 = 200_000;
 
-/// Parses XML whose outermost element must be `root`. Document types are refused: libvirt writes
-/// none, and an entity could be made to grow without bound.
+/// Parses XML with the given root element. Document types are refused: libvirt writes none, and entities could expand
+/// without bound.
 pub(super) fn parse_xml<'a>(xml: &'a str, root: &str, what: &str) -> Result<Document<'a>> {
     if xml.len() > MAX_TEXT {
         return Err(unreadable_xml(
@@ -61,8 +60,8 @@ pub(super) fn unreadable_xml(what: &str, cause: impl Into<String>) -> HostError 
     HostError::Unreadable { what: what.to_owned(), cause: cause.into() }
 }
 
-/// The elements of that name directly below a node. libvirt's own elements have no namespace, so
-/// that somebody's `<x:disk>` in a metadata element is not one of them.
+/// The child elements with a name. libvirt's own elements have no namespace, so an `<x:disk>` in somebody's metadata
+/// does not match.
 fn child_elements<'a, 'i>(
     node: Node<'a, 'i>,
     name: &'static str,
@@ -79,12 +78,12 @@ fn find_element<'a, 'i>(node: Node<'a, 'i>, path: &[&'static str]) -> Option<Nod
     path.iter().try_fold(node, |at, name| child_element(at, name))
 }
 
-/// All text below a node, as it was before it was escaped.
+/// All text below a node, unescaped.
 fn text_of(node: Node<'_, '_>) -> String {
     node.descendants().filter(Node::is_text).filter_map(|n| n.text()).collect()
 }
 
-/// The text of the element at the end of a path; `None` where there is no such element.
+/// The text of the element at the end of a path; `None` if there is no such element.
 fn text_at(node: Node<'_, '_>, path: &[&'static str]) -> Option<String> {
     find_element(node, path).map(text_of)
 }
@@ -103,8 +102,8 @@ fn read_size(node: Node<'_, '_>, default_unit: &str, what: &str) -> Result<u64> 
     })
 }
 
-/// What libvirt multiplies by for a unit (`virScaleInteger`): a letter alone or with `iB` counts in
-/// powers of 1024, with `B` in powers of 1000.
+/// The factor of a unit (`virScaleInteger`): a letter alone or with `iB` counts in powers of 1024, with `B` in powers
+/// of 1000.
 fn unit_factor(unit: &str) -> Option<u64> {
     let unit = unit.to_ascii_lowercase();
     if matches!(unit.as_str(), "b" | "byte" | "bytes") {
@@ -152,7 +151,7 @@ mod tests {
     #[test]
     fn nesting_of_any_depth_ends_in_an_answer() {
         let deep = format!("<domain>{}{}</domain>", "<a>".repeat(100_000), "</a>".repeat(100_000));
-        // Either answer will do; a stack overflow would end the process.
+        // Both results are fine; a stack overflow would abort the process.
         let _ = parse_xml(&deep, "domain", "it").map(|d| d.descendants().count());
     }
 

@@ -8,14 +8,14 @@ use roxmltree::Node;
 use super::{attribute_value, child_element, child_elements, parse_xml};
 use crate::{Result, Subnet};
 
-/// Reads how packets leave the network (`<forward mode>`), and its subnets.
+/// Reads the forward mode and the subnets of a network.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<network>`.
+/// If the text is not libvirt's `<network>`.
 pub fn read_network(xml: &str) -> Result<(Option<String>, Vec<Subnet>)> {
     let document = parse_xml(xml, "network", "a network")?;
     let root = document.root_element();
-    // Without a mode it is nat (libvirt's page "Network XML format").
+    // The default mode is nat (libvirt's page "Network XML format").
     let forward = child_element(root, "forward")
         .map(|f| attribute_value(f, "mode").unwrap_or_else(|| "nat".to_owned()));
     Ok((forward, child_elements(root, "ip").filter_map(read_subnet).collect()))
@@ -36,7 +36,7 @@ fn read_subnet(node: Node<'_, '_>) -> Option<Subnet> {
     })
 }
 
-/// The prefix length of an IPv4 address that has none (libvirt's `virSocketAddrGetIPPrefix`).
+/// The classful prefix length of an IPv4 address (libvirt's `virSocketAddrGetIPPrefix`).
 fn classful_prefix(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(v4) if v4.octets()[0] < 128 => 8,

@@ -11,13 +11,13 @@ use foundry_core::pool::{PoolAuth, Secret, Server};
 use crate::{Pool, PoolSource, Result, Volume};
 use foundry_core::units::Bytes;
 
-/// Reads the description of a pool; whether it is active and starts by itself is not in it.
+/// Reads a pool's XML, which does not say whether it is active or starts automatically.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<pool>`.
+/// If the text is not libvirt's `<pool>`.
 pub fn read_pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
     let parts = PoolParts::read(xml)?;
-    // An inactive pool's description still has the sizes of its last refresh.
+    // The XML of an inactive pool has the sizes of its last refresh.
     let measured = |bytes| Bytes(if active { bytes } else { 0 });
     Ok(Pool {
         name: parts.name,
@@ -32,10 +32,10 @@ pub fn read_pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
     })
 }
 
-/// Reads the description of a volume in a pool.
+/// Reads a volume's XML.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<volume>`, or leaves out path or capacity.
+/// If the text is not libvirt's `<volume>`, or has no path or capacity.
 pub fn read_volume(pool: &str, xml: &str) -> Result<Volume> {
     let parts = VolumeParts::read(xml)?;
     let what = parts.what();
@@ -43,7 +43,7 @@ pub fn read_volume(pool: &str, xml: &str) -> Result<Volume> {
     Ok(Volume {
         pool: pool.to_owned(),
         path: parts.path.ok_or_else(|| unreadable_xml(&what, "<target><path> is missing"))?,
-        // A block device's volume may have none; then a guest sees the bytes as they are.
+        // A volume on a block device may have no format; then it is raw.
         format: parts.format.unwrap_or_else(|| "raw".into()),
         capacity: Bytes(capacity),
         allocation: Bytes(parts.allocation.unwrap_or(capacity)),
@@ -53,15 +53,15 @@ pub fn read_volume(pool: &str, xml: &str) -> Result<Volume> {
     })
 }
 
-/// Reads the name in a volume's XML, described or yet to be made.
+/// Reads the name in a volume's XML, of an existing volume or of one to create.
 ///
 /// # Errors
-/// Where the text is not a `<volume>` or has no name.
+/// If the text is not a `<volume>` or has no name.
 pub fn volume_name(xml: &str) -> Result<String> {
     VolumeParts::read(xml).map(|v| v.name)
 }
 
-/// What a `<pool>` says.
+/// The content of a `<pool>`.
 pub(crate) struct PoolParts {
     pub(crate) name: String,
     pub(crate) kind: String,
@@ -115,7 +115,7 @@ fn read_auth(node: Node<'_, '_>) -> Option<PoolAuth> {
     Some(PoolAuth { user: attribute_value(node, "username")?, secret })
 }
 
-/// What a `<volume>` says: the description of one, or the wish for one.
+/// The content of a `<volume>`, existing or to be created.
 pub(crate) struct VolumeParts {
     pub(crate) name: String,
     pub(crate) path: Option<String>,
@@ -162,7 +162,7 @@ fn named(root: Node<'_, '_>, what: &str) -> Result<String> {
         .ok_or_else(|| unreadable_xml(what, "<name> is missing"))
 }
 
-/// Permission bits, which libvirt writes in octal.
+/// Permission bits, in octal as libvirt writes them.
 fn read_mode(node: Node<'_, '_>, what: &str) -> Result<u32> {
     let text = node.text().unwrap_or_default();
     u32::from_str_radix(text.trim(), 8)

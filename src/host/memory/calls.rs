@@ -4,7 +4,7 @@ use super::{Failure, MemoryHost, URI};
 use crate::HostError;
 use foundry_core::error::Kind;
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Refused, and nothing happened.
@@ -15,16 +15,16 @@ pub enum Effect {
     LostBefore,
     /// The connection broke after it took effect; the next call has a new one.
     LostAfterEffect,
-    /// As [`Self::LostBefore`], and every later call is lost too: to the host it looks as if
-    /// foundry was killed before the call.
+    /// As [`Self::LostBefore`], and every later call fails, too: to the host it looks as if foundry was killed before
+    /// the call.
     BrokenBefore,
-    /// As [`Self::LostAfterEffect`], and every later call is lost too: to the host it looks as if
-    /// foundry was killed after the call.
+    /// As [`Self::LostAfterEffect`], and every later call fails, too: to the host it looks as if foundry was killed
+    /// after the call.
     BrokenAfterEffect,
 }
 
 impl Effect {
-    /// All of them.
+    /// All effects.
     pub const ALL: [Self; 6] = [
         Self::RefuseBefore,
         Self::RefuseAfterEffect,
@@ -34,12 +34,12 @@ impl Effect {
         Self::BrokenAfterEffect,
     ];
 
-    /// Whether the call does not take effect.
+    /// Whether the call fails before it takes effect.
     pub fn comes_before(self) -> bool {
         matches!(self, Self::RefuseBefore | Self::LostBefore | Self::BrokenBefore)
     }
 
-    /// Whether no later call gets through.
+    /// Whether all later calls fail, too.
     pub fn breaks_connection(self) -> bool {
         matches!(self, Self::BrokenBefore | Self::BrokenAfterEffect)
     }
@@ -49,7 +49,7 @@ impl Effect {
     }
 }
 
-/// One call, as it is logged and as it reads after "cannot".
+/// A call, as it is logged and as it reads after "cannot".
 pub(super) struct Call {
     entry: String,
     operation: String,
@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    /// The same call, of which a failure has another exit code.
+    /// The same call with another exit code.
     pub(super) fn of_kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
@@ -138,7 +138,7 @@ impl Call {
 
 type Hook = Box<dyn FnOnce(&MemoryHost) + Send>;
 
-/// What was called and what is due.
+/// The calls so far, and the faults and hooks to come.
 #[derive(Default)]
 pub(super) struct Calls {
     log: Vec<String>,
@@ -151,8 +151,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Logs a call and says what is to go wrong with it. What a hook does is somebody else's doing:
-    /// it is neither counted nor made to fail.
+    /// Logs a call and returns the fault that is due. Calls of a hook stand for somebody else: they are neither counted
+    /// nor made to fail.
     pub(super) fn record_call(&mut self, call: &Call) -> Option<Effect> {
         if self.in_hook {
             return None;
@@ -186,38 +186,37 @@ impl Calls {
 
 /// Faults and counts. Calls are numbered from the next one on, which is 0.
 impl MemoryHost {
-    /// Makes the n-th call from now go wrong.
+    /// Makes the n-th call from now fail.
     pub fn fail_at(&self, n: usize, effect: Effect) {
         let calls = &mut self.lock_inside().calls;
         let at = calls.log.len() + n;
         calls.at.push((at, effect));
     }
 
-    /// Refuses every call of that name: `delete_volume` for all of them, `delete_volume vms/web_boot`
-    /// for those on that object.
+    /// Refuses every call of that name: `delete_volume` for all, `delete_volume vms/web_boot` for one object.
     pub fn fail_calls_named(&self, name: &str) {
         self.fail_calls_named_with(name, Effect::RefuseBefore);
     }
 
-    /// Makes every call of that name go wrong.
+    /// Makes every call of that name fail.
     pub fn fail_calls_named_with(&self, name: &str, effect: Effect) {
         self.lock_inside().calls.named.push((name.to_owned(), effect));
     }
 
-    /// Does something just before the n-th call from now: what a user or a rival might do then. Its
-    /// own calls are not counted.
+    /// Runs a hook right before the n-th call from now, as another user or process might act then. Its own calls are
+    /// not counted.
     pub fn on_call(&self, n: usize, act: impl FnOnce(&MemoryHost) + Send + 'static) {
         let calls = &mut self.lock_inside().calls;
         let at = calls.log.len() + n;
         calls.hooks.push((at, Box::new(act)));
     }
 
-    /// Whether a fault has happened; a loop over n ends where none has.
+    /// Whether a fault was injected; a loop over n ends when none was.
     pub fn fault_hit(&self) -> bool {
         self.lock_inside().calls.hit
     }
 
-    /// Takes all faults and hooks back and mends the connection: the next run of foundry.
+    /// Removes all faults and hooks and restores the connection, for the next run of foundry.
     pub fn heal(&self) {
         let calls = &mut self.lock_inside().calls;
         let log = std::mem::take(&mut calls.log);
@@ -229,12 +228,12 @@ impl MemoryHost {
         self.lock_inside().calls.log.clone()
     }
 
-    /// How many calls were made.
+    /// The number of calls.
     pub fn call_count(&self) -> usize {
         self.lock_inside().calls.log.len()
     }
 
-    /// Starts the log anew; faults that are still to come are taken back, as their numbers would lie.
+    /// Clears the log, and all pending faults, whose numbers would be wrong.
     pub fn forget_calls(&self) {
         self.heal();
         self.lock_inside().calls.log.clear();

@@ -57,7 +57,7 @@ impl Disks for MemoryHost {
             let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
             let path = match source {
                 Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
-                // QEMU only looks how large a device is by now.
+                // QEMU only reads the size of a device.
                 Some(DiskSource::Block(_)) => {
                     return Err(
                     "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
@@ -86,7 +86,7 @@ impl Disks for MemoryHost {
 }
 
 impl State {
-    /// The running domain with a further disk: its file must be there, and a slot for it.
+    /// The XML of the running domain with another disk. Its file must exist, and a slot must be free.
     fn plug_disk(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
         let xml = with_disk(&self.running_domain(uuid)?.xml, disk)?;
         let described = DomainDescription::read(&xml).map_err(|e| to_failure(&e))?;
@@ -99,7 +99,7 @@ impl State {
         xml::with_backing_chains(&xml, |path| self.backing_chain(path)).map_err(|e| to_failure(&e))
     }
 
-    /// Lets time pass for the disks that a guest was asked to let go of; one that does not run does nothing.
+    /// Lets time pass for disks that a guest was asked to release; a guest that does not run does nothing.
     pub(super) fn let_go(&mut self, uuid: Uuid) -> StateResult<()> {
         let Some(live) = self.machine(uuid)?.live.as_mut() else { return Ok(()) };
         if live.state != DomainState::Running {

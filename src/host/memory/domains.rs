@@ -43,7 +43,7 @@ impl Domains for MemoryHost {
             let machine = state.machine(domain)?;
             Ok(Some(match view {
                 View::Current => machine.xml().to_owned(),
-                // Of a transient domain libvirt shows what runs.
+                // For a transient domain, libvirt shows the running one.
                 View::Config => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
             }))
         })
@@ -91,7 +91,7 @@ impl Domains for MemoryHost {
         self.call(&self.on("start", "start", domain), |state| state.start(domain))
     }
 
-    /// A domain of that name that is there already stays as it is.
+    /// An existing domain of that name is not changed.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         self.call(&Call::about_host("start_transient", "start a guest for a moment"), |state| {
             let name = DomainDescription::read(xml).map_err(|e| to_failure(&e))?.name;
@@ -102,7 +102,7 @@ impl Domains for MemoryHost {
             }
             let uuid = state.define(xml)?;
             let started = state.start(uuid);
-            // Without a definition it is gone when it stops, or at once where it did not start.
+            // A transient domain ends when it stops, or at once if it did not start.
             let gone = state.undefine(uuid, KeptOnUndefine::default());
             started.and(gone).map(|()| uuid)
         })
@@ -134,7 +134,7 @@ impl Domains for MemoryHost {
                 DomainState::Running => {
                     Err("Requested operation is not valid: domain is already running".into())
                 }
-                // What stopped it once stops it again.
+                // The error that paused it pauses it again.
                 _ if live.why.is_error(live.state) => Ok(()),
                 _ => {
                     live.state = DomainState::Running;
@@ -203,7 +203,7 @@ impl State {
         Ok(uuid)
     }
 
-    /// A name belongs to one UUID and a UUID to one name.
+    /// Name and UUID must be unique.
     fn check_identity(&self, name: &str, uuid: Uuid) -> StateResult<()> {
         if let Some(holder) = self.find_by_name(name).filter(|holder| *holder != uuid) {
             return Err(format!("operation failed: domain '{name}' already exists with uuid {holder}").into());
@@ -222,7 +222,7 @@ impl State {
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());
         }
-        // What was saved goes on with the description that it had then.
+        // Saved memory continues with the definition that it was saved with.
         let definition = machine.saved.clone().unwrap_or_else(|| machine.xml().to_owned());
         let name = machine.name.clone();
         let described = DomainDescription::read(&definition).map_err(|e| to_failure(&e))?;
@@ -238,13 +238,13 @@ impl State {
         Ok(())
     }
 
-    /// libvirt lets an active domain run on without a definition.
+    /// In libvirt an active domain keeps running without a definition.
     fn undefine(&mut self, uuid: Uuid, kept: KeptOnUndefine) -> StateResult<()> {
         let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(()) };
         if kept.saved && machine.saved.is_some() {
             return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
         }
-        // libvirt removes the file that the definition names, whoever else names it.
+        // libvirt deletes the file that the definition names, even if others name it, too.
         let named = machine.definition.take().and_then(|xml| DomainDescription::read(&xml).ok()?.nvram);
         machine.autostart = false;
         machine.saved = None;

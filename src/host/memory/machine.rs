@@ -1,4 +1,4 @@
-//! What a domain consists of, and what it takes to run.
+//! The parts of a domain, and what it needs to run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
 use crate::{Domain, DomainState, StateNow, StateReason};
 
 impl MemoryDomain {
-    /// What describes it now.
+    /// Its current XML.
     pub(super) fn xml(&self) -> &str {
         let live = self.live.as_ref().map(|live| live.xml.as_str());
         live.or(self.definition.as_deref()).unwrap_or_default()
@@ -42,7 +42,7 @@ impl MemoryDomain {
 
 impl State {
     pub(super) fn machine_name(&self, uuid: Uuid) -> String {
-        // libvirt names what it does not find by UUID.
+        // libvirt's messages name an unknown domain by its UUID.
         self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())
     }
 
@@ -70,7 +70,7 @@ impl State {
         Some(StateNow { state: machine.state(), why: machine.why() })
     }
 
-    /// Lets time pass for a guest: it has no other clock than the looks at it.
+    /// Lets time pass for a guest. Its only clock is the number of queries.
     pub(super) fn pass_time(&mut self, uuid: Uuid) {
         let live = self.machines.get_mut(&uuid).and_then(|m| m.live.as_mut());
         match live.and_then(|live| live.looks_left.as_mut()) {
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    /// A transient domain is gone when it is off.
+    /// A transient domain ends when it stops.
     pub(super) fn power_off(&mut self, uuid: Uuid, why: StateReason) {
         if let Some(machine) = self.machines.get_mut(&uuid) {
             if machine.live.take().is_some() {
@@ -92,7 +92,7 @@ impl State {
         }
     }
 
-    /// A disk's volume and every file below it must be there.
+    /// A disk's volume and its whole backing chain must exist.
     pub(super) fn check_disks(&self, domain: &DomainDescription) -> StateResult<()> {
         for disk in &domain.disks {
             match &disk.source {
@@ -116,10 +116,10 @@ impl State {
         missing.map_or(Ok(()), |path| Err(refusal(path)))
     }
 
-    /// Paths below a file, nearest first; one that is missing ends it.
+    /// The backing chain below a file, nearest first; it ends at a missing file.
     pub(super) fn backing_chain(&self, path: &str) -> Vec<String> {
         let below = |path: &String| self.files.get(path)?.backing.clone();
-        // No more steps than there are files: somebody may have made a circle.
+        // At most as many steps as there are files, because a chain can be circular.
         std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
     }
 

@@ -162,7 +162,7 @@ impl State {
         for (path, file) in &mut self.files {
             if let Some(name) = path.strip_prefix(&directory).filter(|name| !name.contains('/')) {
                 known.insert(name.to_owned());
-                // Into a block device it does not look.
+                // libvirt does not probe block devices.
                 if files {
                     file.probe_file();
                 }

@@ -6,7 +6,7 @@ use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
 use foundry_core::units::Bytes;
 
-/// Formats that a volume of a directory pool can be given.
+/// The formats that a volume of a directory pool can have.
 const FORMATS: [&str; 6] = ["raw", "qcow2", "qcow", "iso", "vmdk", "vdi"];
 
 impl Volumes for MemoryHost {
@@ -36,7 +36,7 @@ impl Volumes for MemoryHost {
         })
     }
 
-    /// A clone is never smaller than what it is made from, whatever was asked.
+    /// A clone is at least as large as its source.
     fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
         let call = Call::about_volume("clone_volume", "create", pool, &volume_name(xml)?);
         self.call(&call, |state| {
@@ -92,7 +92,7 @@ impl State {
         })
     }
 
-    /// Path of a volume that libvirt has seen in an active pool.
+    /// The path of a volume that libvirt has seen in an active pool.
     pub(super) fn known_path(&self, pool: &str, name: &str) -> StateResult<String> {
         let absent =
             || Failure::from(format!("Storage volume not found: no storage vol with matching name '{name}'"));
@@ -118,7 +118,7 @@ impl State {
         self.check_format(wish)?;
         made.mode = wish.mode.unwrap_or(made.mode);
         if made.format != "qcow2" {
-            // libvirt allocates a raw volume in full where it is not told otherwise.
+            // By default libvirt fully allocates a raw volume.
             made.allocation = wish.allocation.unwrap_or(made.capacity).min(made.capacity);
         }
         self.existing_pool(pool)?.kind.apply_limits(wish, &mut made)?;
@@ -134,7 +134,7 @@ impl State {
         self.volume(pool, &wish.name).ok_or_else(|| "the volume vanished".into())
     }
 
-    /// A file in the way is refused, seen by libvirt or not.
+    /// An existing file of that name is refused, even if libvirt has not seen it.
     fn free_path(&mut self, pool: &str, name: &str) -> StateResult<String> {
         let cell = self.pool_that_is(true, pool)?;
         if name.contains('/') {
@@ -163,9 +163,9 @@ impl State {
             let gone = format!("inaccessible backing store volume {path}: No such file or directory");
             return Err(gone.into());
         };
-        // It looks into the file, whether libvirt has or not.
+        // qemu-img reads the file, even if libvirt has not seen it.
         backing.probe_file();
-        // qemu-img opens the file as what it is said to be; everything is raw if it is said to be.
+        // qemu-img opens the file in the given format; any file can be raw.
         match wish.backing_format.as_deref() {
             Some(said) if said != "raw" && said != backing.format => {
                 Err(format!("{path}: Image is not in {said} format").into())
@@ -174,7 +174,7 @@ impl State {
         }
     }
 
-    /// A file that is gone behind libvirt's back is as good as deleted.
+    /// A file that was deleted without libvirt counts as deleted.
     pub(super) fn delete_volume(&mut self, pool: &str, name: &str) {
         let Ok(path) = self.known_path(pool, name) else { return };
         self.files.remove(&path);

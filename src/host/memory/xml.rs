@@ -1,4 +1,4 @@
-//! What libvirt adds to a domain's XML: a UUID, the record, and the backing chains of a running one.
+//! Changes that libvirt makes to a domain's XML: UUID, record, and the backing chains of a running domain.
 
 use foundry_core::record::METADATA_NAMESPACE;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::Result;
 use crate::libvirt_xml::{disk_element, is_record, is_tag, parse_xml};
 
-/// Gives a definition the UUID that libvirt gave the domain, unless it has one.
+/// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
@@ -20,8 +20,8 @@ pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
     }
 }
 
-/// Replaces the text of foundry's metadata element, or makes one. The outcome is read again, as
-/// libvirt does: a text that XML cannot carry is refused.
+/// Replaces or adds the text of foundry's metadata element. The result is parsed again, as libvirt does: a text that
+/// XML cannot carry is refused.
 pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
     let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
     let (range, replacement) = record_place(xml, &record)?;
@@ -30,8 +30,8 @@ pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
     Ok(changed)
 }
 
-/// What is to be replaced by what: the record, an empty `<metadata/>`, or the nothing before its end
-/// or behind the name.
+/// The range to replace and its replacement: the record, an empty `<metadata/>`, or an insertion at its end or after
+/// the name.
 fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
@@ -49,7 +49,7 @@ fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
     }
 }
 
-/// Adds a disk behind the other devices.
+/// Adds a disk after the other devices.
 pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
     parse_xml(disk, "disk", "the disk")?;
     let document = parse_xml(xml, "domain", "the definition")?;
@@ -64,20 +64,20 @@ pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
     }
 }
 
-/// Takes the disk with that target away, if there is one.
+/// Removes the disk with that target, if there is one.
 pub(super) fn without_disk(xml: &str, target: &str) -> Result<String> {
     let Some(disk) = disk_element(xml, target)? else { return Ok(xml.to_owned()) };
     Ok(xml.replacen(disk, "", 1))
 }
 
-/// Shows below each disk's source the files that it is made of, as libvirt does while it runs.
-/// `chain` gives the paths below a path.
+/// Adds the backing chain to each disk's source, as libvirt does while the domain runs. `chain` returns the paths below
+/// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
     let devices = find_element(document.root_element(), "devices");
     let disks = devices.iter().flat_map(|d| d.children()).filter(|n| is_tag(*n, "disk"));
     let mut shown = xml.to_owned();
-    // From the end, so that the places found in the original stay right.
+    // From the end, so that earlier positions stay valid.
     for disk in disks.collect::<Vec<_>>().into_iter().rev() {
         let source = find_element(disk, "source").filter(|_| find_element(disk, "backingStore").is_none());
         if let Some((source, path)) = source.and_then(|s| Some((s, s.attribute("file")?))) {

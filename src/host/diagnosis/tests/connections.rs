@@ -11,7 +11,7 @@ fn connections_have_their_cause() {
             system,
             "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory",
             Code::DaemonDown,
-            "no daemon of libvirt's listens there: '/var/run/libvirt/libvirt-sock' does not exist",
+            "no libvirt daemon listens there: '/var/run/libvirt/libvirt-sock' does not exist",
             "systemctl start libvirtd",
         ),
         (
@@ -25,14 +25,14 @@ fn connections_have_their_cause() {
             system,
             "Failed to connect socket to '/run/x': Connection refused",
             Code::DaemonDown,
-            "no daemon of libvirt's listens at the socket '/run/x'",
+            "no libvirt daemon listens at the socket '/run/x'",
             "systemctl start libvirtd",
         ),
         (
             system,
             "internal error: connection closed due to keepalive timeout",
             Code::NoAnswer,
-            "it does not answer any more, or cannot be reached",
+            "it no longer answers, or cannot be reached",
             "virsh -c qemu:///system uri",
         ),
         (
@@ -47,7 +47,7 @@ fn connections_have_their_cause() {
             system,
             "internal error: Unable to get system bus connection: Could not connect: No such file or directory",
             Code::AuthenticationRefused,
-            "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
+            "libvirt cannot ask polkit whether this user may connect: D-Bus is not running there",
             "systemctl start dbus polkit there; then sudo usermod -aG libvirt \"$USER\"",
         ),
         // OpenSSH's client, behind libvirt's first line.
@@ -55,7 +55,7 @@ fn connections_have_their_cause() {
             ssh,
             "Cannot recv data: me@host: Permission denied (publickey,password).: Connection reset by peer",
             Code::AuthenticationRefused,
-            "ssh does not let this user in at me@host",
+            "ssh refuses the login me@host",
             "ssh-copy-id me@host",
         ),
         (
@@ -77,7 +77,7 @@ fn connections_have_their_cause() {
             "qemu+ssh://me@host:2222/system",
             "Cannot recv data: me@host: Permission denied (publickey).: Connection reset by peer",
             Code::AuthenticationRefused,
-            "ssh does not let this user in at me@host",
+            "ssh refuses the login me@host",
             "ssh-copy-id -p 2222 me@host; ssh -p 2222 me@host virsh list",
         ),
         (
@@ -91,8 +91,8 @@ fn connections_have_their_cause() {
             "qemu+ssh://me@host:2222?keyfile=/home/me/key",
             "Cannot recv data: @@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.: Connection reset by peer",
             Code::AuthenticationRefused,
-            "me@host has another key than the one that ssh knows of it",
-            "and only then: ssh-keygen -R '[host]:2222'",
+            "me@host has another host key than before",
+            "only if that host was reinstalled: ssh-keygen -R '[host]:2222'",
         ),
         (
             ssh,

@@ -79,50 +79,50 @@ pub(super) const MACHINE_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "internal error: process exited while connecting to monitor: 2026-11-21T21:31:08.702108Z qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory",
         Code::OutOfMemory,
-        "the host has not enough memory for it",
+        "the host does not have enough memory for it",
         "spec.memoryGiB",
     ),
     (
         "internal error: hugetlbfs filesystem is not mounted or disabled by administrator config",
         Code::OutOfMemory,
-        "the host has not enough huge pages for it",
+        "the host does not have enough huge pages for it",
         "vm.nr_hugepages",
     ),
     (
         "internal error: QEMU unexpectedly closed the monitor (vm='nv'): 2026-11-21T21:33:40.678955Z qemu-system-x86_64: system firmware block device  has invalid size 0\n2026-11-21T21:33:40.679096Z qemu-system-x86_64: info: its size must be a non-zero multiple of 0x1000",
         Code::NvramInTheWay,
-        "the file with the VM's EFI variables holds no EFI variables for this firmware; an earlier VM of that name may have left it",
+        "the file with the VM's EFI variables contains no EFI variables for this firmware; an earlier VM of that name may have left it",
         "the same command again",
     ),
     (
         "internal error: process exited while connecting to monitor: 2026-11-21T21:33:41.086705Z qemu-system-x86_64: -blockdev {\"driver\":\"file\",\"filename\":\"/var/lib/libvirt/qemu/nvram/nv_VARS.fd\",\"node-name\":\"libvirt-pflash1-storage\",\"read-only\":false}: Could not open '/var/lib/libvirt/qemu/nvram/nv_VARS.fd': Is a directory",
         Code::NvramInTheWay,
-        "'/var/lib/libvirt/qemu/nvram/nv_VARS.fd' holds no EFI variables for this firmware; an earlier VM of that name may have left it",
+        "'/var/lib/libvirt/qemu/nvram/nv_VARS.fd' contains no EFI variables for this firmware; an earlier VM of that name may have left it",
         "mv /var/lib/libvirt/qemu/nvram/nv_VARS.fd /var/lib/libvirt/qemu/nvram/nv_VARS.fd.old",
     ),
     // QEMU 8 and 9 of aarch64's flash: asylumexp/Proxmox#79.
     (
         "internal error: process exited while connecting to monitor: qemu-system-aarch64: cfi.pflash01 device '/machine/virt.flash1' requires 67108864 bytes, libvirt-pflash1-format block backend provides 4194304 bytes",
         Code::NvramInTheWay,
-        "the file with the VM's EFI variables holds no EFI variables for this firmware; an earlier VM of that name may have left it",
+        "the file with the VM's EFI variables contains no EFI variables for this firmware; an earlier VM of that name may have left it",
         "[GcDryRun]",
     ),
     (
         "internal error: unable to execute QEMU command 'block_resize': Failed to resize the file: File too large",
         Code::FileTooLarge,
-        "the pool's file system has no files of that size",
+        "the pool's file system does not support files of that size",
         "format: qcow2",
     ),
     (
         "cannot extend file '/srv/vms/web_data-vdb': File too large",
         Code::FileTooLarge,
-        "the pool's file system has no files of that size",
+        "the pool's file system does not support files of that size",
         "XFS",
     ),
     (
         "Requested operation is not valid: cannot undefine domain with nvram",
         Code::NvramInTheWay,
-        "the domain has EFI variables, and was to go without them",
+        "the domain has EFI variables, which undefining must keep or delete",
         "virsh undefine --keep-nvram",
     ),
     (
@@ -140,7 +140,7 @@ pub(super) const MACHINE_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "Failed to connect socket to '/run/libvirt/virtlogd-sock': No such file or directory",
         Code::HelperDown,
-        "no daemon of libvirt's listens there: '/run/libvirt/virtlogd-sock' does not exist, or has nobody behind it",
+        "no libvirt daemon listens there: '/run/libvirt/virtlogd-sock' does not exist, or nothing listens there",
         "systemctl enable --now virtlogd.socket",
     ),
     (
@@ -159,34 +159,34 @@ pub(super) const MACHINE_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=access denied by acl file",
         Code::TapRefused,
-        "QEMU's bridge helper lets this user not use that bridge",
+        "QEMU's bridge helper does not let this user use that bridge",
         "echo 'allow br0' >>/etc/qemu/bridge.conf",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=failed to create tun device: Operation not permitted",
         Code::TapRefused,
-        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        "QEMU's bridge helper may not create tap devices, because it does not run as root",
         "dpkg-statoverride --update --add root qemu-bridge 4750 /usr/lib/qemu/qemu-bridge-helper",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "'/usr/lib/qemu/qemu-bridge-helper' is not a suitable bridge helper: No such file or directory",
         Code::TapRefused,
-        "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
+        "QEMU's bridge helper is missing, which session guests need for bridges",
         "qemu-system-common",
     ),
     // The first is an older libvirt's, from memory; the second is put together from formats in libvirt 11.3's library.
     (
         "unsupported configuration: guest and host CPU are not compatible: Host CPU does not provide required features: svm",
         Code::CpuUnknown,
-        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "the host's QEMU cannot provide the CPU that the guest asks for",
         "spec.cpuMode",
     ),
     (
         "operation failed: the CPU is incompatible with host CPU: Host CPU does not provide required features: avx512f",
         Code::CpuUnknown,
-        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "the host's QEMU cannot provide the CPU that the guest asks for",
         "spec.cpuMode",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.

@@ -81,9 +81,9 @@ fn who_holds_a_lock_is_named() {
     let (cause, hint) = locked_evidence(shared, &[(4711, "qemu-nbd", None, true)]);
     assert_eq!(
         cause,
-        "qemu-nbd (process 4711) has '/srv/tiny.qcow2' open, which is one of its disks or what one lies on"
+        "qemu-nbd (process 4711) has '/srv/tiny.qcow2' open, which is one of its disks or below one"
     );
-    assert_eq!(hint, "ps -fp 4711 shows what for; when nothing needs it there: kill 4711");
+    assert_eq!(hint, "ps -fp 4711 shows what for; if nothing needs it there: kill 4711");
 }
 
 /// VMs that run well on an image are not to be killed for one that does not start.
@@ -99,7 +99,7 @@ fn who_only_reads_is_not_blamed_and_no_vm_is_killed() {
     assert!(cause.starts_with("qemu-nbd (process 4711) and VM 'db' (process 1) have "), "{cause}");
     assert_eq!(
         hint,
-        "virsh shutdown db ends that VM, if it is not needed; ps -fp 4711 shows what for; when nothing needs it there: kill 4711"
+        "virsh shutdown db ends that VM, if it is not needed; ps -fp 4711 shows what for; if nothing needs it there: kill 4711"
     );
 }
 
@@ -155,10 +155,7 @@ fn hostile_words_do_no_harm() {
     let (code, cause, hint) = diagnose_text(evil);
     assert_eq!(
         (code, cause.as_str()),
-        (
-            Code::DiskUnreadable,
-            r"the file '/srv/\u{1b}[2Jx\u{202e}y' may not be read by the hypervisor's user"
-        )
+        (Code::DiskUnreadable, r"the file '/srv/\u{1b}[2Jx\u{202e}y' is not readable for the user of QEMU")
     );
     assert_eq!(hint, "", "a command on another file than the one that is meant helps nobody");
     let shell = "Cannot access storage file '/srv/$(reboot);x' (as uid:1, gid:1): Permission denied";

@@ -20,7 +20,7 @@ fn a_directory_on_the_way_is_named_with_the_command_that_opens_it() {
     assert_eq!(found.code, Code::PoolUnreadable);
     assert_eq!(
         found.cause,
-        "libvirt-qemu, as whom guests run, may not pass the directory /srv/my images (mode 700), and so cannot open '/srv/my images/tiny.qcow2'"
+        "libvirt-qemu, the user of QEMU, may not enter the directory /srv/my images (mode 700), and so cannot open '/srv/my images/tiny.qcow2'"
     );
     assert_eq!(hint_of(&found).as_deref(), Some("setfacl -m u:libvirt-qemu:x '/srv/my images'"));
 }
@@ -80,7 +80,7 @@ fn selinux_is_named_with_the_label_that_images_have() {
     assert_eq!(
         hint_of(&found).as_deref(),
         Some(
-            "an image in a pool is let through: [ImageImport { file: Some(\"/srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2\"), name: Some(\"NAME\"), convert: false }]; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
+            "an image in a pool is accessible: [ImageImport { file: Some(\"/srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2\"), name: Some(\"NAME\"), convert: false }]; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
         )
     );
 }
@@ -118,7 +118,7 @@ fn what_allows_a_file_allows_nothing_else() {
     assert_eq!(
         hint_of(&found).as_deref(),
         Some(
-            "an image in a pool is let through: [ImageImport { file: Some(\"/home/me/tiny.qcow2\"), name: Some(\"NAME\"), convert: false }]"
+            "an image in a pool is accessible: [ImageImport { file: Some(\"/home/me/tiny.qcow2\"), name: Some(\"NAME\"), convert: false }]"
         ),
         "a home's label is what its owner comes in by"
     );

@@ -8,7 +8,7 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "internal error: volume target path '/srv/vms/web_boot' already exists",
         Code::VolumeTaken,
-        "there is a file '/srv/vms/web_boot' already, which the pool does not know",
+        "there is a file '/srv/vms/web_boot' that the pool does not know",
         "[PoolRefresh",
     ),
     // Put together from formats in libvirt 11.3's library: what somebody stopped or removed meanwhile.
@@ -40,21 +40,21 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "internal error: Child process (/usr/bin/qemu-img create -f qcow2 -b /srv/images/tiny.qcow2 -o backing_fmt=qcow2,compat=1.1 /srv/vms/web_boot 1048576K) unexpected exit status 1: qemu-img: /srv/vms/web_boot: Could not create '/srv/vms/web_boot': Operation not permitted\n",
         Code::PoolUnwritable,
-        "no file can be made in the pool's directory /srv/vms: it lets libvirt make none",
+        "cannot create a file in the pool's directory /srv/vms: libvirt lacks the permission",
         "lsattr -d /srv/vms",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "cannot create path '/srv/vms/web_seed': Read-only file system",
         Code::PoolUnwritable,
-        "no file can be made in the pool's directory /srv/vms: its file system is read-only",
+        "cannot create a file in the pool's directory /srv/vms: its file system is read-only",
         "findmnt -T /srv/vms",
     ),
     // An Open vSwitch bridge; and the Linux kernel's mailing list of 2021-04-21.
     (
         "Unable to add bridge virbr1 port vnet0: Operation not supported",
         Code::BridgeMissing,
-        "'virbr1' on the host is no Linux bridge",
+        "'virbr1' on the host is not a Linux bridge",
         "ip -br link",
     ),
     (
@@ -66,27 +66,27 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "Requested operation is not valid: The vm0a4d0032 interface already exists",
         Code::TapTaken,
-        "the host has a network interface vm0a4d0032 already, and the VM's tap is to be called so",
+        "the host has a network interface vm0a4d0032, which is the name of the VM's tap",
         "ip link delete vm0a4d0032",
     ),
     // libvirt before 8.10, which took a tap that was there and not open.
     (
         "Unable to create tap device vm0a4d0032: Device or resource busy",
         Code::TapTaken,
-        "the host has a network interface vm0a4d0032 already, and the VM's tap is to be called so",
+        "the host has a network interface vm0a4d0032, which is the name of the VM's tap",
         "ip link delete vm0a4d0032",
     ),
     (
         "Unable to create tap device vnet%d: Operation not permitted",
         Code::TapRefused,
-        "this libvirt may not make tap devices",
+        "this libvirt may not create tap devices",
         "qemu:///system",
     ),
     // After an upgrade of the running kernel, on Arch Linux.
     (
         "Unable to open /dev/net/tun, is tun module loaded?: No such device",
         Code::TapRefused,
-        "the host's kernel makes no tap devices: its module tun is missing",
+        "the host's kernel cannot create tap devices: its module tun is missing",
         "modprobe tun",
     ),
     (
@@ -118,7 +118,7 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "Failed to start VNC server: Failed to bind socket: Address already in use",
         Code::PortTaken,
-        "a port that it is to listen on is taken by another process on the host",
+        "a port that it needs is taken by another process on the host",
         "ss -ltnp",
     ),
     (
@@ -143,7 +143,7 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "operation failed: Storage source conflict with pool: 'images'",
         Code::PoolTaken,
-        "pool 'images' has that place already",
+        "pool 'images' already has that source",
         "images",
     ),
     (
@@ -155,50 +155,50 @@ pub(super) const STORAGE_AND_NETWORK_TEXTS: &[(&str, Code, &str, &str)] = &[
     (
         "cannot open directory '/srv/nfs': Permission denied",
         Code::PoolUnreadable,
-        "its directory '/srv/nfs' may not be read by the hypervisor's user",
+        "its directory '/srv/nfs' is not readable for the user of QEMU",
         "ls -ld /srv/nfs",
     ),
     (
         "cannot fill file '/srv/ssd/web_boot': No space left on device",
         Code::OutOfSpace,
-        "no space is left on the host's file system",
+        "no space left on the host's file system",
         "df -h",
     ),
     (
         "Cannot access storage file '/root/x.qcow2' (as uid:64055, gid:64055): Permission denied",
         Code::DiskUnreadable,
-        "the file '/root/x.qcow2' may not be read by the hypervisor's user",
+        "the file '/root/x.qcow2' is not readable for the user of QEMU",
         "namei -l /root/x.qcow2",
     ),
     (
         "Cannot access backing file '/srv/images/tiny.qcow2' of storage file '/srv/vms/web_boot' (as uid:64055, gid:64055): Permission denied",
         Code::DiskUnreadable,
-        "the file '/srv/images/tiny.qcow2' may not be read by the hypervisor's user",
+        "the file '/srv/images/tiny.qcow2' is not readable for the user of QEMU",
         "namei -l /srv/images/tiny.qcow2",
     ),
     (
         "Cannot access backing file '/srv/images/tiny.qcow2' of storage file '/srv/vms/web_boot' (as uid:64055, gid:64055): No such file or directory",
         Code::DiskUnreadable,
         "the file '/srv/images/tiny.qcow2' does not exist",
-        "the disk '/srv/vms/web_boot' lies on it",
+        "the disk '/srv/vms/web_boot' needs it",
     ),
     (
         "internal error: QEMU unexpectedly closed the monitor (vm='web'): 2026-01-02T03:04:05Z qemu-system-x86_64: -blockdev {\"driver\":\"file\"}: Could not open '/x/y': Permission denied",
         Code::DiskUnreadable,
-        "the file '/x/y' may not be read by the hypervisor's user",
+        "the file '/x/y' is not readable for the user of QEMU",
         "[Doctor]",
     ),
     // QEMU 2: kayrus/deploy-vm#3.
     (
         "internal error: process exited while connecting to monitor: qemu-system-x86_64: -drive file=/home/user/.libvirt/centos/centos1.qcow2,if=none,id=drive-virtio-disk0,format=qcow2: could not open disk image /home/user/.libvirt/centos/centos1.qcow2: Could not open backing file: Could not open '/home/user/.libvirt/centos/CentOS-7-x86_64-GenericCloud.img': Permission denied",
         Code::DiskUnreadable,
-        "the file '/home/user/.libvirt/centos/CentOS-7-x86_64-GenericCloud.img' may not be read by the hypervisor's user",
+        "the file '/home/user/.libvirt/centos/CentOS-7-x86_64-GenericCloud.img' is not readable for the user of QEMU",
         "namei -l",
     ),
     (
         "internal error: process exited while connecting to monitor: 2026-11-21T21:33:35.785706Z qemu-system-x86_64: -blockdev {\"node-name\":\"libvirt-2-format\",\"read-only\":true,\"driver\":\"qcow2\",\"file\":\"libvirt-2-storage\",\"backing\":null}: Failed to get shared \"write\" lock\nIs another process using the image [/srv/images/tiny.qcow2]?",
         Code::DiskOpenElsewhere,
-        "another process has '/srv/images/tiny.qcow2' open, which is one of its disks or what one lies on",
+        "another process has '/srv/images/tiny.qcow2' open, which is one of its disks or below one",
         "fuser -v /srv/images/tiny.qcow2",
     ),
     (
