@@ -62,7 +62,7 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         (&["list", "--bogus"], "unexpected argument '--bogus'"),
         (&["list", "-o", "xml"], "invalid value 'xml'"),
         (&["create", "x.yaml", "--wait=never"], "invalid value 'never'"),
-        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is no time; write 90s, 5m or 1h30m"),
+        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is not a duration; write 90s, 5m or 1h30m"),
         (&["create", "x.yaml", "-o", "xml"], "--dry-run"),
         (&["list", "-l", "=x"], "has no label name"),
         (&["pool", "add", "x", "lvm", "/x"], "invalid value 'lvm'"),
@@ -352,11 +352,11 @@ fn a_command_in_a_hint_is_quoted() {
 #[test]
 fn a_disk_has_a_size_in_gib() {
     for (size, told) in [
-        ("20GB", "'20GB' could count by 1000 or by 1024; write 20GiB"),
-        ("1.5G", "'1.5G' is no size; write whole GiB"),
+        ("20GB", "'20GB' is ambiguous (powers of 1000 or 1024); write 20GiB"),
+        ("1.5G", "'1.5G' is not a size; write whole GiB"),
         ("0", "a disk has at least 1 GiB"),
-        ("-1", "'-1' is no size"),
-        ("9999999T", "'9999999T' is more than a disk can have"),
+        ("-1", "'-1' is not a size"),
+        ("9999999T", "'9999999T' is larger than a disk can be"),
     ] {
         let ran = on_test(&["disk", "resize", "web", "vda", size]);
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{size}");
@@ -497,7 +497,7 @@ fn all_problems_of_a_manifest_are_told_at_once() {
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
     for told in [
         "spec.vcpu: unknown field; did you mean 'vcpus'?",
-        "spec.memoryGiB: wants a number, got the text \"1Gi\" (it counts GiB: write 1)",
+        "spec.memoryGiB: expected a number, got the text \"1Gi\" (the unit is GiB: write 1)",
         "spec.bootDisk.size: unknown field; did you mean 'sizeGiB'?",
         "metadata.name: ",
         "spec.networkInterfaces: is required",

@@ -217,8 +217,9 @@ fn entry_origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>
 }
 
 fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
-    node.as_mapping()
-        .ok_or_else(|| FieldError::new(node.position(), format!("wants a mapping, got {}", node.kind_text())))
+    node.as_mapping().ok_or_else(|| {
+        FieldError::new(node.position(), format!("expected a mapping, got {}", node.kind_text()))
+    })
 }
 
 /// A null value counts as missing, as in a manifest.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-use super::{LinkAddress, Neighbour, Neighbourhood};
+use crate::{LinkAddress, Neighbour, Neighbourhood};
 
 const GET_LINK: u16 = 18;
 const GET_ADDRESS: u16 = 22;
@@ -46,7 +46,7 @@ pub(super) fn list_addresses() -> io::Result<Vec<(u32, IpNet)>> {
 
 /// The addresses, routes and neighbours of this machine. Those of `wanted` that are in one of its own networks are
 /// probed first.
-pub(super) fn read_neighbourhood(wanted: &[IpAddr]) -> io::Result<Neighbourhood> {
+pub(crate) fn read_neighbourhood(wanted: &[IpAddr]) -> io::Result<Neighbourhood> {
     let links = list_links()?;
     let name = |number: u32| links.get(&number).map_or_else(String::new, |link| link.name.clone());
     let own = list_addresses()?;
