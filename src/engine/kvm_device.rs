@@ -1,16 +1,15 @@
 //! Detects a `/dev/kvm` that QEMU's user cannot open: libvirt is slow then.
 
 use foundry_core::error::{Advice, Verb};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::Context;
 use crate::context::is_session;
-use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_of};
 use foundry_core::text::quote_for_shell;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;
+use foundry_host::local::{self, Accounts, UnixPermissions, User};
 
 /// A libvirt that knows QEMU answers in milliseconds. One that looks at QEMU for the answer takes longer.
 const SLOW: Duration = Duration::from_secs(1);
@@ -38,9 +37,8 @@ impl ClosedKvm {
 
     /// Of the machine that is below this root, for the user as whom libvirt says that guests run.
     fn read(root: &Path, context: &Context, capabilities: &Capabilities) -> Option<Self> {
-        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-        let device = permissions_of(&root.join("dev/kvm"))?;
-        let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
+        let device = local::kvm_device(root)?;
+        let accounts = Accounts::load(root);
         let user = if is_session(context.host.uri()) {
             User::current_user()
         } else {

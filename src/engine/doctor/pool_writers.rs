@@ -3,8 +3,8 @@
 use super::HostCheck;
 use super::facts::HostFacts;
 use super::permission::qemu_user;
-use crate::unix_permissions::UnixPermissions;
 use foundry_core::text::quote_for_shell;
+use foundry_host::local::UnixPermissions;
 
 /// As for who reaches the directory: it is said only where something is wrong with it.
 const NAME: &str = "pool-path";
