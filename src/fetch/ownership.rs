@@ -17,7 +17,7 @@ const OTHERS_WRITE: u32 = 0o002;
 /// The users that a file may belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Trusted {
-    /// The caller.
+    /// User id of the caller.
     user: u32,
     /// Another allowed owner of the file itself.
     also: Option<u32>,

@@ -51,7 +51,7 @@ pub struct Conversion<'a> {
     pub from: &'a str,
     /// The image. No other process may write to it, so qemu-img reads what was checked.
     pub image: &'a File,
-    /// Target format.
+    /// Format of the result.
     pub to: ImageFormat,
     /// Directory of the result, which has no name there.
     pub directory: &'a Path,

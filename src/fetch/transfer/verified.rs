@@ -15,7 +15,7 @@ pub enum DigestCheck {
     /// Nothing; copying a local file is then fastest.
     #[default]
     Nothing,
-    /// Compute it.
+    /// Compute it with this function, without comparing it.
     Note(Algorithm),
     /// Compute it and compare it with this one.
     Expect(Digest),

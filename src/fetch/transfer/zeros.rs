@@ -19,7 +19,7 @@ pub struct ZerosAsHoles<C> {
 }
 
 impl<C: Content> ZerosAsHoles<C> {
-    /// Takes content.
+    /// Takes content whose holes may be unknown.
     pub fn new(inner: C) -> Self {
         Self { inner, block: vec![0; BLOCK].into_boxed_slice(), start: 0, end: 0, zero: false }
     }

@@ -135,7 +135,7 @@ impl ImageExtent {
         });
     }
 
-    /// Takes a hole.
+    /// Takes a hole of the image, which reads as zeros.
     pub fn feed_hole(&mut self, at: u64, length: u64) {
         self.feed_tables(at, at.saturating_add(length), |table, from, to| {
             // The entries of a table of zeros refer to nothing.

@@ -12,7 +12,7 @@ use super::super::url::Url;
 use super::client::{Client, HttpRequest, RequestFailure, ResponseHead, Retry};
 use super::headers::{content_length, content_range, status_text};
 use super::stream::ResponseStream;
-use super::validators::Validators;
+use super::validators::{RemoteFile, Validators};
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
@@ -49,17 +49,6 @@ pub struct Download<'a> {
     /// Retries since the last progress, and the position of that progress.
     tries: u32,
     earned_at: u64,
-}
-
-/// A file on a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Length in bytes, if the server reports it.
-    pub length: Option<u64>,
-    /// Headers that identify this version of the file.
-    pub validators: Validators,
-    /// URL after all redirects.
-    pub found_at: Url,
 }
 
 /// Where the new data in a response begins.

@@ -4,10 +4,10 @@ use super::super::error::TransferError;
 use super::super::retry_control::RetryControl;
 use super::super::url::Url;
 use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
-use super::download::{Download, RemoteFile};
+use super::download::Download;
 use super::headers::content_length;
 use super::stream::ResponseStream;
-use super::validators::Validators;
+use super::validators::{RemoteFile, Validators};
 
 /// Whether a file on a server is still the one that was downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

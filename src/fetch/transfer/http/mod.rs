@@ -15,7 +15,7 @@ mod stream;
 mod validators;
 
 pub use client::{Client, HttpSettings};
-pub use download::{Download, RemoteFile};
+pub use download::Download;
 pub use freshness::{FileFreshness, check_freshness};
 pub use proxy::Proxies;
-pub use validators::Validators;
+pub use validators::{RemoteFile, Validators};

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;
 
+use super::super::url::Url;
+
 /// Maximum length of a validator in bytes. Usual ones have less than a hundred. They are stored with the image and sent
 /// back with each request.
 const LONGEST: usize = 1024;
@@ -17,6 +19,17 @@ pub struct Validators {
     /// Date of the last change, as the server wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
+}
+
+/// A file on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Length in bytes, if the server reports it.
+    pub length: Option<u64>,
+    /// Headers that identify this version of the file.
+    pub validators: Validators,
+    /// URL after all redirects.
+    pub found_at: Url,
 }
 
 impl Validators {
