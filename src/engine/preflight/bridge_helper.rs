@@ -39,7 +39,7 @@ fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
         return None;
     }
     say(
-        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        "QEMU's bridge helper may not create tap devices, because it does not run as root",
         format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
     )
 }

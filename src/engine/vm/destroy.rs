@@ -289,7 +289,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("{} is in its record now", new.reference()))
-        .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" looks again"))
+        .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" checks again"))
         .outcome("nothing was removed")),
     }
 }
