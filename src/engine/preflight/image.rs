@@ -341,7 +341,7 @@ pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<Na
     let mut found = Vec::new();
     for end in LEFT_OUT {
         // A name that gets too long is nobody's.
-        found.extend(context.host.volume(&VolumeRef::new(pool, &format!("{name}.{end}")))?);
+        found.extend(context.host.volume(&VolumeRef::new(pool, format!("{name}.{end}")))?);
     }
     Ok(match found.pop() {
         None => NameMatch::Nothing,

@@ -29,7 +29,7 @@ pub(crate) fn make_disk(
         backend.allocation(planned.capacity),
         overlaid.zip(image.map(|i| i.format.clone())),
     )?;
-    let note = CreatedResource::Volume(planned.clone());
+    let note = CreatedResource::Volume(Box::new(planned.clone()));
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some(source) => {
@@ -82,7 +82,7 @@ pub(crate) fn fill_seed(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
-    let note = CreatedResource::Volume(planned.clone());
+    let note = CreatedResource::Volume(Box::new(planned.clone()));
     let made = creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {

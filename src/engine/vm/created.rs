@@ -16,7 +16,7 @@ pub(crate) enum CreatedResource {
         name: String,
     },
     /// A volume, as it was planned.
-    Volume(RecordedVolume),
+    Volume(Box<RecordedVolume>),
     /// The mark that the VM is whole; undone by the record as it was before. What an undoing that fails
     /// leaves is then an interrupted creation, and not a VM without its disks.
     Mark {
