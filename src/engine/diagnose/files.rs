@@ -56,11 +56,11 @@ fn keeps_owners(qemu_conf: &str) -> bool {
 /// The processes that have a file open, as far as this user may see, those that write to it first; read from the names
 /// of their descriptors, which needs no access to the file, and so waits for no server.
 /// `pid_files` is where libvirt writes down the processes of its guests.
-pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
+pub(super) fn find_holders(root: &Path, path: &str, pid_files: Option<&Path>) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
     let accounts = Accounts::load(root);
-    let pid_files = root.join(pid_files.strip_prefix("/").unwrap_or(pid_files));
+    let pid_files = pid_files.map(|path| root.join(path.strip_prefix("/").unwrap_or(path)));
     let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
@@ -71,7 +71,8 @@ pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Hol
             let process = root.join(format!("proc/{pid}"));
             let writes = has_open(&process, &real, &mut left)?;
             let user = fs::metadata(&process).map(|process| accounts.name_of(process.uid())).ok();
-            let vm = vm_of(&process).filter(|vm| is_libvirt_guest(&pid_files, vm, pid));
+            let vm = vm_of(&process)
+                .filter(|vm| pid_files.as_ref().is_some_and(|files| is_libvirt_guest(files, vm, pid)));
             Some(Holder { pid, name: name_of(&process), user, vm, writes })
         })
         .collect();
@@ -101,7 +102,7 @@ fn is_writable(descriptor: &Path) -> bool {
 }
 
 /// What a process calls itself.
-pub(crate) fn name_of(process: &Path) -> String {
+fn name_of(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     Some(escape_unseen(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }
@@ -232,7 +233,7 @@ mod tests {
         let user = fs::metadata(root.path()).unwrap().uid();
         fs::create_dir_all(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), format!("mallory:x:{user}:1::/:/bin/sh\n")).unwrap();
-        let holders = |path: &str| find_holders(root.path(), path, Path::new("/run/libvirt/qemu"));
+        let holders = |path: &str| find_holders(root.path(), path, Some(Path::new("/run/libvirt/qemu")));
         for (pid, file) in
             [("11", "srv/image"), ("12", "srv/image"), ("13", "srv/other"), ("14", "srv/image")]
         {

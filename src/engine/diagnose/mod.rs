@@ -5,7 +5,6 @@
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
 
 mod files;
-pub(super) use self::files::name_of;
 pub(super) mod following;
 mod kernel;
 
@@ -14,12 +13,11 @@ use std::path::{Path, PathBuf};
 use self::following::LogPosition;
 use self::kernel::KernelLog;
 use crate::Context;
-use crate::context::is_session;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
 use foundry_host::libvirt_xml::selinux_label;
-use foundry_host::local::{Accounts, User};
+use foundry_host::local::{Accounts, LibvirtInstance, User, is_session};
 use foundry_host::{HostError, View};
 
 /// How much of what QEMU wrote is read, from its end.
@@ -86,7 +84,8 @@ impl FailureContext {
             evidence.barrier = files::find_barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::find_holders(&place.root, locked, &pid_files(context));
+            let pid_files = LibvirtInstance::of(context.host.uri()).pid_files();
+            evidence.holders = files::find_holders(&place.root, locked, pid_files.as_deref());
         }
         if words.contains("MTU") {
             evidence.mtus = files::read_mtus(&place.root, &self.asked.bridges);
@@ -107,16 +106,6 @@ fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> V
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
     let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
-}
-
-/// Where libvirt writes down the processes of its guests (libvirt's page "Drivers", QEMU): as root, or in the user's own
-/// directory of a context.
-fn pid_files(context: &Context) -> PathBuf {
-    if is_session(context.host.uri()) {
-        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
-        return PathBuf::from(runtime).join("libvirt/qemu/run");
-    }
-    PathBuf::from("/run/libvirt/qemu")
 }
 
 /// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::Context;
-use crate::context::is_session;
 use foundry_core::error::Code;
 use foundry_core::error::Issue;
 use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
+use foundry_host::local::is_session;
 
 /// Where distributions put it (Debian; Fedora; Arch).
 const PROGRAMS: [&str; 3] = [
