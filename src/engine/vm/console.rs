@@ -4,11 +4,10 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::diagnose::following::read_tail_if;
 use foundry_core::error::{Error, Kind};
 use foundry_core::text::{describe_io_error, strip_terminal_sequences};
 use foundry_host::Host;
-use foundry_host::local::{LibvirtInstance, is_session};
+use foundry_host::local::{LibvirtInstance, is_session, read_tail_if};
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.

@@ -4,20 +4,14 @@
 //! Only of this machine, only what came after the operation began, and never much of it. What cannot be read is no
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
 
-mod files;
-pub(super) mod following;
-mod kernel;
-
 use std::path::{Path, PathBuf};
 
-use self::following::LogPosition;
-use self::kernel::KernelLog;
 use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
 use foundry_host::libvirt_xml::selinux_label;
-use foundry_host::local::{Accounts, LibvirtInstance, User, is_session};
+use foundry_host::local::{self, Accounts, KernelLog, LibvirtInstance, LogPosition, User, is_session};
 use foundry_host::{HostError, View};
 
 /// How much of what QEMU wrote is read, from its end.
@@ -81,14 +75,14 @@ impl FailureContext {
                 None => is_session(context.host.uri()).then(User::current_user),
             };
             evidence.denials = credible_denials(context, &self.asked, place.kernel.read_denials());
-            evidence.barrier = files::find_barrier(&place.root, refused.path, user);
+            evidence.barrier = local::find_barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
             let pid_files = LibvirtInstance::of(context.host.uri()).pid_files();
-            evidence.holders = files::find_holders(&place.root, locked, pid_files.as_deref());
+            evidence.holders = local::find_holders(&place.root, locked, pid_files.as_deref());
         }
         if words.contains("MTU") {
-            evidence.mtus = files::read_mtus(&place.root, &self.asked.bridges);
+            evidence.mtus = local::read_mtus(&place.root, &self.asked.bridges);
         }
         evidence
     }
@@ -128,7 +122,7 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 /// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
     let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
-    let written = following::read_tail(&path, 0, LOG_BYTES)?;
+    let written = local::read_tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
         return None;
