@@ -32,8 +32,8 @@ pub fn find_bridge_obstacle(root: &Path, bridge: &str) -> Option<BridgeObstacle>
     (!runs_as_root).then_some(BridgeObstacle::NotRoot)
 }
 
-/// Applies the helper's rules: a `deny` overrides every `allow`, and what no rule allows is refused. Rules that this user
-/// may not read, and rules that include others, count as an allowance.
+/// Applies the helper's rules: a `deny` overrides every `allow`, and what no rule allows is refused. Rules that this
+/// user may not read, and rules that include others, count as an allowance.
 fn is_refused(root: &Path, bridge: &str) -> bool {
     let text = match fs::read_to_string(root.join(RULES)) {
         Ok(text) => text,

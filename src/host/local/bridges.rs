@@ -8,7 +8,8 @@ use super::netlink;
 use crate::Bridge;
 
 /// The bridges of this machine: interfaces with a `bridge` directory in sysfs (the kernel's
-/// Documentation/ABI/testing/sysfs-class-net), and those of Open vSwitch's in the kernel, of which one is the bridge's own.
+/// Documentation/ABI/testing/sysfs-class-net), and those of Open vSwitch's in the kernel, of which one is the
+/// bridge's own.
 pub(crate) fn list_bridges() -> io::Result<Vec<Bridge>> {
     let addresses = netlink::addresses()?;
     let links = netlink::links()?;

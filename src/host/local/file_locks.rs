@@ -10,8 +10,8 @@ use rustix::fs::{major, minor};
 /// proc_locks(5).
 const LOCKS: &str = "/proc/locks";
 
-/// Why a file may be in use, by the locks on it: QEMU locks each image that it works on (its option `locking` of the block
-/// driver `file`), also if no libvirt knows of it. `None` if it is free, or no plain file that can be seen.
+/// Why a file may be in use, by the locks on it: QEMU locks each image that it works on (its option `locking` of the
+/// block driver `file`), also if no libvirt knows of it. `None` if it is free, or no plain file that can be seen.
 pub fn reason_if_locked(path: &Path) -> Option<String> {
     judge_locks(fs::read_to_string(LOCKS), &plain_file(path)?)
 }

@@ -59,7 +59,8 @@ fn open_messages(root: &Path) -> Option<File> {
     Some(file)
 }
 
-/// Each read returns one record, and fails with EAGAIN after the last. EPIPE means that records were overwritten meanwhile.
+/// Each read returns one record, and fails with EAGAIN after the last. EPIPE means that records were overwritten
+/// meanwhile.
 fn read_records(messages: &mut File) -> Vec<String> {
     let mut found = Vec::new();
     let mut record = [0_u8; RECORD];

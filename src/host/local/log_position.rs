@@ -35,8 +35,8 @@ impl LogPosition {
     }
 }
 
-/// The last `most` bytes of a plain file, but nothing before `from`, as UTF-8 with replacement characters. Links are not
-/// followed, and a pipe is not waited for.
+/// The last `most` bytes of a plain file, but nothing before `from`, as UTF-8 with replacement characters. Links are
+/// not followed, and a pipe is not waited for.
 pub fn read_tail(path: &Path, from: u64, most: u64) -> Option<String> {
     read_tail_if(path, from, most, |_| true)
 }

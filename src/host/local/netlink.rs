@@ -1,7 +1,7 @@
 //! Interfaces, addresses, routes and neighbours of this machine's kernel, by rtnetlink(7).
 //!
-//! Numbers are those of `linux/rtnetlink.h`, `linux/if_link.h` and `linux/neighbour.h`. What cannot be read is passed over: a
-//! newer kernel may say more than is known here, never less.
+//! Numbers are those of `linux/rtnetlink.h`, `linux/if_link.h` and `linux/neighbour.h`. What cannot be read is passed
+//! over: a newer kernel may say more than is known here, never less.
 
 use std::collections::BTreeMap;
 use std::io;

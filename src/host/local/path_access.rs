@@ -6,8 +6,9 @@ use std::path::Path;
 use super::accounts::{Accounts, UnixPermissions, User, permissions_along};
 use crate::diagnosis::Barrier;
 
-/// The first directory on the way to a file that a user may not pass; or the file, if the user may not read it and libvirt
-/// does not change its owner. What has an access list is passed over, because the list may allow more than the mode.
+/// The first directory on the way to a file that a user may not pass; or the file, if the user may not read it and
+/// libvirt does not change its owner. What has an access list is passed over, because the list may allow more than
+/// the mode.
 pub fn find_barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Option<User>) -> Option<Barrier> {
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let accounts = Accounts::load(root);
