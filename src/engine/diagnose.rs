@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
-use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
+use foundry_host::diagnosis::{self, Denial, Diagnosis, Evidence, RequestedVm};
 use foundry_host::libvirt_xml::selinux_label;
 use foundry_host::local::{self, Accounts, KernelLog, LibvirtInstance, LogPosition, User, is_session};
 use foundry_host::{HostError, View};
@@ -21,7 +21,7 @@ const SHOWN: usize = 5;
 
 /// Begins before an operation, so that what was there already is not taken for its cause.
 pub(super) struct FailureContext {
-    asked: Asked,
+    asked: RequestedVm,
     /// What lies on this machine; `None` where the host is another one.
     local: Option<LocalLogs>,
 }
@@ -35,7 +35,7 @@ struct LocalLogs {
 
 impl FailureContext {
     /// Of an operation on a domain.
-    pub(super) fn new(context: &Context, asked: Asked) -> Self {
+    pub(super) fn new(context: &Context, asked: RequestedVm) -> Self {
         let root = Path::new("/");
         let local = context.host.is_local().then(|| LocalLogs {
             root: root.to_owned(),
@@ -51,8 +51,8 @@ impl FailureContext {
         let evidence = self.gather_evidence(context, libvirt.clone());
         let shown = evidence_to_show(&evidence);
         let libvirt = libvirt.clone();
-        let told = match diagnosis::diagnose(&evidence) {
-            Some(found) => found.blame(error.into()).detail(libvirt.clone()),
+        let told = match diagnosis::find_cause(&evidence) {
+            Some(found) => found.apply_to(error.into()).detail(libvirt.clone()),
             None => error.into(),
         };
         match shown {
@@ -90,7 +90,7 @@ impl FailureContext {
 
 /// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
 /// host without SELinux is told of SELinux, somebody made up.
-fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>) -> Vec<Denial> {
     let Some(capabilities) = context.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
         return Vec::new();
     };
@@ -98,7 +98,7 @@ fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> V
     let xml = uuid.and_then(|uuid| context.host.domain_xml(uuid, View::Current).ok().flatten());
     let own = xml.and_then(|xml| selinux_label(&xml));
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
-    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
+    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver_name());
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
 }
 
@@ -154,7 +154,7 @@ fn is_libvirt_line(line: &str) -> bool {
 /// Why QEMU stopped a guest that ran, where its log tells of a cause that is known.
 pub(super) fn stopped_by(context: &Context, vm: &str) -> Option<Diagnosis> {
     let log = last_words(context, vm)?;
-    diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
+    diagnosis::find_cause(&Evidence { log, ..Evidence::default() })
 }
 
 /// A bridge that went down keeps a guest from being heard: says so, where one of these is.

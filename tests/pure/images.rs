@@ -192,7 +192,10 @@ fn failed(import: impl Fn(&Bench) -> Result<Volume, Error>) {
         };
         let left = bench.host.changes_since(&fresh().host.fingerprint());
         assert_named(&left, &error, label);
-        assert!(!left.is_empty() || effect.breaks() || !whole(&error).contains("all the same"), "{label}");
+        assert!(
+            !left.is_empty() || effect.breaks_connection() || !whole(&error).contains("all the same"),
+            "{label}"
+        );
     });
     assert!(faults > 20, "{faults}");
 }

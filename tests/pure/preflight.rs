@@ -133,7 +133,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         &bench,
         &tagged("br0"),
         Kind::Vm,
-        "bridge 'br0' does not tell VLANs apart\n    attach it to a bridge that is on the VLAN already",
+        "bridge 'br0' does not tell VLANs apart\n    attach it to a bridge that is already on the VLAN",
     );
     preflight(&bench.context(), &tagged("br1")).unwrap();
     let bench = Bench::on(old_libvirt(10_999_000));

@@ -86,7 +86,7 @@ pub(super) fn check_socket(uri: &str, local: &LocalFacts) -> Vec<HostCheck> {
     let opens_to_group = rights.mode & 0o060 == 0o060;
     vec![if !opens_to_group || group == "root" {
         let join = format!(
-            "then sudo usermod -aG libvirt {}, and log in anew ({GROUP_OF_ROOTS})",
+            "then sudo usermod -aG libvirt {}, and log in again ({GROUP_OF_ROOTS})",
             quote_for_shell(&user)
         );
         check("; no group can be joined for that").add_advice(SOCKET_FOR_GROUP).add_advice(join)
@@ -94,7 +94,7 @@ pub(super) fn check_socket(uri: &str, local: &LocalFacts) -> Vec<HostCheck> {
         check(&format!("; {user} is in it since after logging in")).add_advice("log out and in again")
     } else if LIBVIRTS_GROUPS.contains(&group.as_str()) {
         let (group, user) = (quote_for_shell(&group), quote_for_shell(&user));
-        check("").add_advice(format!("sudo usermod -aG {group} {user}, and log in anew ({GROUP_OF_ROOTS})"))
+        check("").add_advice(format!("sudo usermod -aG {group} {user}, and log in again ({GROUP_OF_ROOTS})"))
     } else {
         // Whatever else that group may do, its members would get with it.
         check("").add_advice("ask who set it so (unix_sock_group in /etc/libvirt/libvirtd.conf, SocketGroup of its socket unit) whether it is to be the group libvirt's")

@@ -157,6 +157,6 @@ fn leftover_changed(leftover: &Leftover, cause: &str) -> Error {
     let only = (leftover.fate == LeftoverAction::WhenNamed).then(|| leftover.name.clone());
     Error::new(Code::VolumeChanged, format!("{leftover} has changed since it was looked at"))
         .because(cause)
-        .hint(Advice::from(Verb::Gc { only }).text(" looks again"))
+        .hint(Advice::from(Verb::Gc { only }).text(" checks again"))
         .outcome("it was left alone")
 }

@@ -18,7 +18,7 @@ fn obstacle_issue(obstacle: BridgeObstacle, bridge: &str) -> Issue {
     let (why, hint) = match obstacle {
         BridgeObstacle::Denied => (HELPER_REFUSES, allow_in_helper(bridge)),
         BridgeObstacle::NotRoot => (
-            "QEMU's bridge helper may not make tap devices, since it does not run as root",
+            "QEMU's bridge helper may not create tap devices, because it does not run as root",
             format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
         ),
     };
