@@ -1,4 +1,4 @@
-//! Users, groups, and what they may do with files: by owners and modes, as the kernel decides (path_resolution(7)).
+//! Users, groups, and their access to files by owner and mode, as the kernel decides it (path_resolution(7)).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,46 +7,46 @@ use std::path::{Path, PathBuf};
 
 use foundry_host::only_roots;
 
-/// Who may do what with a file.
+/// The owner and mode of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct UnixPermissions {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mode: u32,
-    /// Whether an access list says more than the mode.
+    /// Whether it has an access control list, which can grant more than the mode.
     pub(crate) has_acl: bool,
 }
 
 impl UnixPermissions {
-    /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
+    /// Returns whether only root may read and write it: no other user, and no group with other members.
     pub(crate) fn is_only_roots(&self) -> bool {
         !self.has_acl && only_roots(self.uid, self.gid, self.mode)
     }
 }
 
-/// A user as the kernel sees a process of its.
+/// The effective user and groups of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) groups: BTreeSet<u32>,
 }
 
-/// Names of users and groups, by this machine's own files.
+/// The users and groups of this machine, from passwd(5) and group(5).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accounts {
-    /// Name, user and main group.
+    /// Name, uid and primary gid of each user.
     pub(crate) users: Vec<(String, u32, u32)>,
-    /// Name, group, names of members.
+    /// Name, gid and member names of each group.
     pub(crate) groups: Vec<(String, u32, Vec<String>)>,
 }
 
 impl User {
-    /// The one that this process is.
+    /// The user of this process.
     pub(crate) fn current_user() -> Self {
         Self::from_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 
-    /// From proc_pid_status(5): the effective ids are the second ones.
+    /// Parses proc_pid_status(5), in which the effective id is the second of four.
     pub(crate) fn from_status(status: &str) -> Self {
         let numbers = |key: &str| -> Vec<u32> {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -57,22 +57,22 @@ impl User {
         Self { uid: numbers("Uid:").get(1).copied().unwrap_or(0), groups }
     }
 
-    /// Whether it may read and write what has these rights.
+    /// Whether it may read and write a file with these permissions.
     pub(crate) fn may_use(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 6 == 6
     }
 
-    /// Whether it may read what has these rights.
+    /// Whether it may read a file with these permissions.
     pub(crate) fn may_read(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 4 == 4
     }
 
-    /// Whether it may pass through a directory with these rights.
+    /// Whether it may enter a directory with these permissions.
     pub(crate) fn may_pass(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 1 == 1
     }
 
-    /// The three bits that count for it.
+    /// The three permission bits that apply to this user.
     fn bits_of(&self, rights: &UnixPermissions) -> u32 {
         let shift = match self.class_of(rights) {
             'u' => 6,
@@ -82,7 +82,7 @@ impl User {
         rights.mode >> shift & 7
     }
 
-    /// Whose bits count for it, in the letters of chmod(1): the first class that it belongs to decides
+    /// Which bits apply to this user, as a letter of chmod(1): `u`, `g` or `o`. Only the first class that matches applies
     /// (path_resolution(7)).
     pub(crate) fn class_of(&self, rights: &UnixPermissions) -> char {
         if rights.uid == self.uid {
@@ -112,14 +112,14 @@ impl Accounts {
         }
     }
 
-    /// The name of a user, or its number.
+    /// The name of a user, or the uid if it has none.
     pub(crate) fn name_of(&self, uid: u32) -> String {
         let known = self.users.iter().find(|(_, id, _)| *id == uid);
         known.map_or_else(|| uid.to_string(), |(name, _, _)| name.clone())
     }
 
-    /// A user with the groups that libvirt gives its process: the user's own and those that list it, and the one
-    /// that libvirt itself says.
+    /// A user with the groups that libvirt gives its QEMU process: the user's primary and supplementary groups, and the
+    /// gid that libvirt reports.
     pub(crate) fn user_with_groups(&self, uid: u32, gid: u32) -> User {
         let name = self.name_of(uid);
         let own = self.users.iter().filter(|(_, id, _)| *id == uid).map(|(_, _, group)| *group);
@@ -128,34 +128,34 @@ impl Accounts {
         User { uid, groups: own.chain(lists).chain([gid]).collect() }
     }
 
-    /// The name of a group, or its number.
+    /// The name of a group, or the gid if it has none.
     pub(crate) fn group_name(&self, gid: u32) -> String {
         let known = self.groups.iter().find(|(_, id, _)| *id == gid);
         known.map_or_else(|| gid.to_string(), |(name, _, _)| name.clone())
     }
 
-    /// Whether the group's list names the user.
+    /// Whether the group lists the user as a member.
     pub(crate) fn is_member(&self, group: u32, user: &str) -> bool {
         self.groups.iter().any(|(_, id, members)| *id == group && members.iter().any(|m| m == user))
     }
 }
 
-/// Those of a file; `None` where this user cannot even look.
+/// Reads the permissions of a file; `None` if this user may not look.
 pub(crate) fn permissions_of(path: &Path) -> Option<UnixPermissions> {
     let found = fs::metadata(path).ok()?;
-    // An access list is an attribute (acl(5)); asking for its length is enough.
+    // An access control list is an extended attribute (acl(5)); its length shows whether there is one.
     let has_acl =
         rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|n| n > 0);
     Some(UnixPermissions { uid: found.uid(), gid: found.gid(), mode: found.permissions().mode(), has_acl })
 }
 
-/// A path as it is for those for whom `root` is the root.
+/// The absolute path of a file as seen from inside `root`.
 pub(crate) fn path_below(root: &Path, path: &Path) -> String {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     format!("/{}", path.strip_prefix(root).unwrap_or(path).display())
 }
 
-/// Each directory from the root to one, and it.
+/// The path and permissions of each directory from `root` down to `directory`, inclusive.
 pub(crate) fn permissions_along(root: &Path, directory: &Path) -> Option<Vec<(String, UnixPermissions)>> {
     let top = root.canonicalize().ok()?;
     let mut steps: Vec<PathBuf> =

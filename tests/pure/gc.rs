@@ -109,7 +109,8 @@ fn a_creation_broken_off_at_any_call_is_removed() {
             return;
         }
         bury_all(bench);
-        let expected: Vec<_> = state.map(|_| ("web".to_owned(), LeftoverAction::Goes)).into_iter().collect();
+        let expected: Vec<_> =
+            state.map(|_| ("web".to_owned(), LeftoverAction::CleanUp)).into_iter().collect();
         removed.set(removed.get() + expected.len());
         assert_eq!(fates(&look(bench)), expected.into_iter().collect(), "{label}");
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -196,7 +197,7 @@ fn an_import_broken_off_at_any_call_is_removed() {
             .import(bench, "new.qcow2")
     };
     each_fault(Bench::new, import, judge);
-    assert_eq!(seen.take(), ["goes", "when named"].into());
+    assert_eq!(seen.take(), ["clean up", "when named"].into());
 }
 
 /// A host on which something of each kind was left, and what was there before.
@@ -236,7 +237,7 @@ fn torso(bench: &Bench) {
 fn whoever_cleans_up_can_be_broken_off_at_any_call_too() {
     let clean = Bench::new().host.fingerprint();
     let all = ["foundry-images/gone.qcow2.origin.json", "foundry-images/new.qcow2", "web"];
-    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), LeftoverAction::Goes)).into());
+    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), LeftoverAction::CleanUp)).into());
     let judge = |bench: &mut Bench, _: Result<_, Vec<Error>>, _: Effect, label: &str| {
         bury_all(bench);
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -267,7 +268,7 @@ fn what_somebody_works_on_stays() {
         let before = bench.host.fingerprint();
         let found = look(&bench);
         let names = ["foundry-images/new.qcow2", "web"];
-        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), LeftoverAction::Stays)).into());
+        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), LeftoverAction::Keep)).into());
         for remains in found.found.iter().filter(|r| names.contains(&r.name.as_str())) {
             assert!(remains.reason.starts_with(told), "{remains:?}");
         }
@@ -344,7 +345,7 @@ fn a_name_that_may_not_go_is_refused_before_anything_is_done() {
     let orphan = NEIGHBOURS[1];
     for (name, why) in [
         ("foundry-vms/web_1_boot", "domain 'other' uses it"),
-        ("foundry-vms/base", "volume 'on-base' in pool 'foundry-vms' lies on it"),
+        ("foundry-vms/base", "volume 'on-base' in pool 'foundry-vms' is based on it"),
         ("foundry-images/debian-12", "it is an image"),
         ("foundry-vms/none", "there is no volume 'none' in pool 'foundry-vms'"),
         ("ssd/spare", "pool 'ssd' is none that foundry keeps disks in"),
@@ -378,7 +379,7 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
         ("it is another one now", |host| {
             host.resize_volume("foundry-vms", "web_data-vdx", Bytes(2 * GIB)).unwrap();
         }),
-        ("lies on it", |host| {
+        ("is based on it", |host| {
             let xml = "<volume><name>late</name><capacity>9</capacity><target><format type='qcow2'/></target>\
                        <backingStore><path>/pool/vms/web_data-vdx</path><format type='qcow2'/></backingStore></volume>";
             host.create_volume("foundry-vms", xml).unwrap();
@@ -420,7 +421,7 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
     let uuid = bench.host.uuid_of("web").unwrap();
     bench.host.detach_disk(uuid, "vdb", foundry::host::Affect::Both).unwrap();
     let found = look(&bench);
-    assert_eq!(fates(&found), [("web/vdb".to_owned(), LeftoverAction::Stays)].into());
+    assert_eq!(fates(&found), [("web/vdb".to_owned(), LeftoverAction::Keep)].into());
     let why = refused(&bench, &["web/vdb"]);
     assert!(why.contains("hint: foundry disk detach web vdb removes it"), "{why}");
     assert!(refused(&bench, &["foundry-vms/web_data-vdb"]).contains("the record of VM 'web' names it"));

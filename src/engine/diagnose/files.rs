@@ -1,4 +1,4 @@
-//! Evidence from this machine's files: permissions along a path, open files, MTUs.
+//! Evidence from this machine's files: permissions along a path, processes with a file open, MTUs of bridges.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,13 +9,13 @@ use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_along
 use foundry_core::text::escape_unseen;
 use foundry_host::diagnosis::{Barrier, Holder};
 
-/// How many entries of /proc are looked at: a busy host has some ten thousand open files.
+/// Limit of file descriptors to look at in /proc; a busy host has some ten thousand open files.
 const MOST_ENTRIES: usize = 200_000;
-/// How many processes are named.
+/// Limit of processes to name.
 const MOST_HOLDERS: usize = 4;
 
-/// The first directory on the way to a file that a user may not pass; or the file, where libvirt does not make those
-/// of a guest readable to it. An access list may say more than the bits: of what has one, nothing is said.
+/// Finds the first directory on the path to a file that a user may not enter; or the file itself, if libvirt does not
+/// make guests' files readable. An access control list may permit more than the mode, so a path with one is not judged.
 pub(super) fn find_barrier(
     root: &Path,
     path: &str,
@@ -25,7 +25,7 @@ pub(super) fn find_barrier(
     let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
     let user = user(&accounts)?;
     let there = root.join(path.trim_start_matches('/'));
-    // libvirtd may live among other files than we do: of one that is not here, nothing is known.
+    // libvirtd may run in another mount namespace: a file that does not exist here is not judged.
     if matches!(there.symlink_metadata(), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
         return None;
     }
@@ -48,14 +48,14 @@ pub(super) fn find_barrier(
         .or_else(|| (is_file && keeps_owners(&text("etc/libvirt/qemu.conf"))).then(|| barred(file, false))?)
 }
 
-/// Whether guests' files stay whose they are: libvirt then gives none to QEMU's user (qemu.conf).
+/// Returns whether libvirt leaves the owners of guests' files as they are (`dynamic_ownership` in qemu.conf).
 fn keeps_owners(qemu_conf: &str) -> bool {
     qemu_conf.lines().any(|line| line.split('=').map(str::trim).eq(["dynamic_ownership", "0"]))
 }
 
-/// The processes that have a file open, as far as this user may see, those that write to it first; read from the names
-/// of their descriptors, which needs no access to the file, and so waits for no server.
-/// `pid_files` is where libvirt writes down the processes of its guests.
+/// Finds the processes that have a file open, as far as this user may see them; writers come first. Only the links in
+/// /proc are read, not the file, so a network file system that hangs does no harm. `pid_files` is the directory with
+/// the PID files of libvirt's guests.
 pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
@@ -81,7 +81,7 @@ pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Hol
     holders
 }
 
-/// Whether a process may write to a file; `None` where it has not opened it.
+/// Returns whether a process has a file open for writing; `None` if it has not opened it.
 fn has_open(process: &Path, file: &Path, left: &mut usize) -> Option<bool> {
     let mut found = None;
     for entry in fs::read_dir(process.join("fd")).into_iter().flatten().flatten().take(*left) {
@@ -94,27 +94,27 @@ fn has_open(process: &Path, file: &Path, left: &mut usize) -> Option<bool> {
     found
 }
 
-/// By the flags of open(2), in octal (proc_pid_fdinfo(5)).
+/// Reads the flags of open(2), in octal (proc_pid_fdinfo(5)).
 fn is_writable(descriptor: &Path) -> bool {
     let told = fs::read_to_string(descriptor).unwrap_or_default();
     let flags = told.lines().find_map(|line| line.strip_prefix("flags:"));
     flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 3 != 0)
 }
 
-/// What a process calls itself.
+/// The name of a process, which it can choose itself.
 pub(crate) fn name_of(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     Some(escape_unseen(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }
 
-/// Whether libvirt itself says that it started a domain's QEMU with that process. A command line is anybody's.
+/// Returns whether libvirt's PID file names this process as the domain's QEMU. Anybody can forge a command line.
 fn is_libvirt_guest(pid_files: &Path, vm: &str, pid: u32) -> bool {
     let is_name = !vm.contains('/') && !vm.starts_with('.');
     let written = following::read_tail(&pid_files.join(format!("{vm}.pid")), 0, 32).filter(|_| is_name);
     written.is_some_and(|text| text.trim() == pid.to_string())
 }
 
-/// The domain that a command line is about: `-name guest=web,debug-threads=on`, a comma in it being two.
+/// The domain name in a QEMU command line: `-name guest=web,debug-threads=on`. A comma in the name is doubled.
 fn vm_of(process: &Path) -> Option<String> {
     let line = fs::read_to_string(process.join("cmdline")).ok()?;
     let mut words = line.split('\0').skip_while(|word| *word != "-name").skip(1);
@@ -122,7 +122,7 @@ fn vm_of(process: &Path) -> Option<String> {
     Some(escape_unseen(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
 }
 
-/// The MTU of each of these bridges.
+/// Reads the MTU of each bridge; missing bridges are left out.
 pub(super) fn read_mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
     let mtu = |name: &String| {
         let is_name = !name.contains('/') && !name.starts_with('.');

@@ -1,28 +1,28 @@
-//! Reads what was appended to a log since a given position.
+//! Reads what was appended to a log after a given position.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The end of a file at some moment.
+/// The end of a file at one moment.
 pub(super) struct LogPosition {
     path: PathBuf,
-    /// Device, inode and length; `None` where there was no such file.
+    /// Device, inode and length; `None` if the file did not exist.
     was: Option<(u64, u64, u64)>,
 }
 
 impl LogPosition {
-    /// Now.
+    /// Takes the present end of a file.
     pub(super) fn at_end(path: &Path) -> Self {
         let was = path.symlink_metadata().ok().map(|file| (file.dev(), file.ino(), file.len()));
         Self { path: path.to_owned(), was }
     }
 
-    /// What came since, the last `most` bytes of it; `None` where that cannot be read.
+    /// Reads what was appended since, at most the last `most` bytes; `None` if the file cannot be read.
     pub(super) fn read_since(&self, most: u64) -> Option<String> {
         let now = self.path.symlink_metadata().ok()?;
-        // Another file, or one that was cut off, is all new.
+        // After a rotation or a truncation, the whole file is new.
         let from = match self.was {
             Some((device, inode, length))
                 if (device, inode) == (now.dev(), now.ino()) && length <= now.len() =>
@@ -35,13 +35,13 @@ impl LogPosition {
     }
 }
 
-/// The last bytes of a plain file behind `from`, in whole characters; not through a link, and without waiting for
-/// anybody who would write to a pipe.
+/// Reads at most the last `most` bytes of a regular file after offset `from`. Links are not followed, and a pipe does
+/// not block.
 pub(super) fn read_tail(path: &Path, from: u64, most: u64) -> Option<String> {
     read_tail_if(path, from, most, |_| true)
 }
 
-/// As [`read_tail`], of a file that is judged as it was opened.
+/// As [`read_tail`], if the opened file's metadata passes `may`.
 pub(crate) fn read_tail_if(
     path: &Path,
     from: u64,

@@ -1,4 +1,4 @@
-//! Denials from the kernel's audit log, `/dev/kmsg`, or the logs of rsyslog and auditd.
+//! Reads denials of AppArmor and SELinux from `/dev/kmsg`, or from the logs of rsyslog and auditd.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -8,24 +8,25 @@ use std::path::Path;
 use super::following::LogPosition;
 use foundry_host::diagnosis::Denial;
 
-/// Where the lines go where auditd or rsyslog takes them. Not the log of all programs, into which anybody writes.
+/// The files in which auditd and rsyslog write kernel messages. The general syslog is not read: any program can write to
+/// it.
 const FILES: [&str; 2] = ["var/log/audit/audit.log", "var/log/kern.log"];
-/// How much of a file is read, from its end.
+/// Bytes that are read from the end of each file.
 const FILE_BYTES: u64 = 256 << 10;
-/// The kernel's buffer holds some thousands of records.
+/// Limit of records; the kernel's buffer holds some thousands.
 const MOST_RECORDS: usize = 10_000;
-/// Longest record that the kernel gives (its CONSOLE_EXT_LOG_MAX).
+/// Bytes of the longest record that the kernel returns (its CONSOLE_EXT_LOG_MAX).
 const RECORD: usize = 8192;
 
-/// The kernel's log from some moment on. Where nothing of it can be read, it is empty.
+/// The kernel's log after one moment; empty if it cannot be read.
 pub(super) struct KernelLog {
-    /// `/dev/kmsg`, which a reader follows from where it began (the kernel's Documentation/ABI/testing/dev-kmsg).
+    /// `/dev/kmsg`; each reader has its own position (the kernel's Documentation/ABI/testing/dev-kmsg).
     messages: Option<File>,
     files: Vec<LogPosition>,
 }
 
 impl KernelLog {
-    /// From now on.
+    /// Starts at the present end of the log.
     pub(super) fn at_end(root: &Path) -> Self {
         Self {
             messages: open_messages(root),
@@ -33,7 +34,7 @@ impl KernelLog {
         }
     }
 
-    /// The denials since then, without duplicates.
+    /// Reads the denials since then, without duplicates.
     pub(super) fn read_denials(&mut self) -> Vec<Denial> {
         let mut found: Vec<Denial> = Vec::new();
         let files: Vec<String> = self.files.iter().filter_map(|mark| mark.read_since(FILE_BYTES)).collect();
@@ -59,7 +60,8 @@ fn open_messages(root: &Path) -> Option<File> {
     Some(file)
 }
 
-/// One read gives one record, and says so when there are no more. EPIPE means that some were overwritten meanwhile.
+/// Reads the new records that are denials. One read returns one record, and fails if there are no more; EPIPE means
+/// that records were overwritten before they were read.
 fn read_records(messages: &mut File) -> Vec<String> {
     let mut found = Vec::new();
     let mut record = [0_u8; RECORD];
@@ -74,7 +76,7 @@ fn read_records(messages: &mut File) -> Vec<String> {
     found
 }
 
-/// What a record says, behind its numbers: `5,1234,4711,-;audit: …`
+/// The text of a record after its numbers: `5,1234,4711,-;audit: …`
 fn text_of(record: &str) -> String {
     record.split_once(';').map_or(record, |(_, text)| text).to_owned()
 }

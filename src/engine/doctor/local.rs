@@ -1,4 +1,4 @@
-//! Facts from this machine's kernel and files. All paths are below one root, so that a test can have its own.
+//! Facts from this machine's kernel and files. All paths are relative to one root, so that a test can use its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,42 +13,42 @@ use foundry_host::is_up;
 /// This machine, as far as the checks ask.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LocalFacts {
-    /// Owner and mode of `/dev/kvm`; `None` where there is no such device.
+    /// Owner and mode of `/dev/kvm`; `None` if it does not exist.
     pub(super) kvm_device: Option<UnixPermissions>,
-    /// KVM's modules that are there, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
+    /// KVM's kernel modules, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
     pub(super) kvm_modules: Vec<String>,
     /// Whether the processor offers virtualization (`vmx`, `svm`), for x86.
     pub(super) virtualization: bool,
-    /// Whether KVM lets guests have that, too; `None` where the module does not say.
+    /// Whether guests can use virtualization, too; `None` if the module has no such parameter.
     pub(super) nested: Option<bool>,
-    /// Who runs this.
+    /// The user of this process.
     pub(super) user: User,
     pub(super) accounts: Accounts,
-    /// libvirt's sockets that are there, the one of the single daemon first.
+    /// libvirt's existing sockets; the socket of the monolithic daemon comes first.
     pub(super) sockets: Vec<(String, UnixPermissions)>,
     pub(super) apparmor: bool,
-    /// Whether SELinux enforces; `None` where there is none.
+    /// Whether SELinux is enforcing; `None` without SELinux.
     pub(super) selinux_enforces: Option<bool>,
     pub(super) virtlogd: Virtlogd,
-    /// Whether some firmware on this machine has Secure Boot; `None` where nothing describes any.
+    /// Whether some firmware on this machine supports Secure Boot; `None` if no firmware is described.
     pub(super) secure_boot: Option<bool>,
-    /// By name.
+    /// Network interfaces by name.
     pub(super) links: BTreeMap<String, LinkFacts>,
-    /// Whether frames on bridges pass the machine's IP filter.
+    /// Whether bridged traffic is filtered by iptables.
     pub(super) bridges_are_filtered: bool,
-    /// By the path that libvirt gives.
+    /// The pools' directories, by the path in libvirt's definition.
     pub(super) directories: BTreeMap<String, PoolDirectory>,
 }
 
-/// The daemon that writes consoles into logs; without it no guest starts.
+/// The daemon that logs consoles (virtlogd). Without it, no guest starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Virtlogd {
-    /// Its socket takes connections, or may.
+    /// Its socket accepts connections, or cannot be tested by this user.
     #[default]
     Available,
-    /// There is no socket, or nobody listens at it.
+    /// There is no socket, or nothing listens on it.
     Missing,
-    /// QEMU writes files itself (`stdio_handler` in qemu.conf).
+    /// QEMU writes the files itself (`stdio_handler` in qemu.conf).
     NotNeeded,
 }
 
@@ -56,26 +56,26 @@ pub(super) enum Virtlogd {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LinkFacts {
     pub(super) is_up: bool,
-    /// Whether a network is reached by it directly, so that it has an address.
+    /// Whether it has an address, concluded from a direct route through it.
     pub(super) has_address: bool,
-    /// What is attached to it, guests apart.
+    /// The ports of a bridge that are not guests' interfaces.
     pub(super) uplinks: Vec<String>,
 }
 
-/// Where a pool's files are, or will be.
+/// The directory of a pool, which may not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PoolDirectory {
-    /// The part of it that exists, links followed.
+    /// The longest existing part of the path, without symbolic links.
     pub(super) real: String,
-    /// Each directory from the root to it; `None` where this user cannot even look.
+    /// Each directory from the root to `real`; `None` if this user may not look.
     pub(super) steps: Option<Vec<(String, UnixPermissions)>>,
-    /// Inodes of its file system, and how many are left; both 0 where it counts none.
+    /// Total and free inodes of its file system; both 0 if it does not count inodes.
     pub(super) inodes: (u64, u64),
-    /// Bytes left to anybody.
+    /// Free bytes, as an unprivileged process sees them.
     pub(super) available: u64,
 }
 
-/// Where the sockets of libvirt's daemons are.
+/// The sockets of libvirt's daemons: libvirtd, and the modular virtqemud.
 const SOCKETS: [&str; 2] = ["run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock"];
 
 impl LocalFacts {
@@ -137,7 +137,7 @@ fn parse_enforce(word: &str) -> Option<bool> {
     }
 }
 
-/// A plain user may not read qemu.conf nor use the socket; then it counts as there.
+/// An unprivileged user may neither read qemu.conf nor connect to the socket; virtlogd is then assumed to run.
 fn find_virtlogd(root: &Path, qemu_conf: &str) -> Virtlogd {
     let set =
         |line: &str| line.split('=').map(str::trim).collect::<Vec<_>>() == ["stdio_handler", "\"file\""];
@@ -154,7 +154,7 @@ fn find_virtlogd(root: &Path, qemu_conf: &str) -> Virtlogd {
     }
 }
 
-/// By the descriptions of firmware that QEMU's packages bring (QEMU's docs/interop/firmware.json).
+/// Reads the firmware descriptions that QEMU's packages install (QEMU's docs/interop/firmware.json).
 fn has_secure_boot(root: &Path) -> Option<bool> {
     let directory = root.join("usr/share/qemu/firmware");
     let texts = names_in(&directory).into_iter().filter_map(|name| fs::read(directory.join(name)).ok());
@@ -172,15 +172,15 @@ fn read_links(root: &Path) -> BTreeMap<String, LinkFacts> {
     let link = |name: String| {
         let flags = fs::read_to_string(net.join(&name).join("flags")).unwrap_or_default();
         let ports = names_in(&net.join(&name).join("brif"));
-        // A guest's end is a TUN/TAP device, which has this file.
+        // A guest's interface is a TUN/TAP device, which has this file.
         let uplinks = ports.into_iter().filter(|port| !net.join(port).join("tun_flags").exists()).collect();
         (name.clone(), LinkFacts { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
     };
     names_in(&net).into_iter().map(link).collect()
 }
 
-/// The interfaces by which a network is reached without a gateway. An address brings such a route, IPv6's own of
-/// each link apart.
+/// The interfaces with a route that has no gateway. The kernel adds such a route for each address; IPv6 link-local
+/// addresses do not count.
 fn routed_links(root: &Path) -> BTreeSet<String> {
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let v4 = text("proc/net/route");
@@ -200,7 +200,7 @@ fn routed_links(root: &Path) -> BTreeSet<String> {
 impl PoolDirectory {
     fn read(root: &Path, target: &str) -> Self {
         let wanted = root.join(target.trim_start_matches('/'));
-        // Of a pool that is made on its first use, the part that exists.
+        // For a pool that does not exist yet, the nearest existing parent is what matters.
         let Some(there) = wanted.ancestors().find_map(|path| path.canonicalize().ok()) else {
             return Self::default();
         };

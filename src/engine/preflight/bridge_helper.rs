@@ -1,4 +1,4 @@
-//! QEMU's bridge helper, which session guests need for bridges (qemu, qemu-bridge-helper.c).
+//! Checks QEMU's bridge helper, which session guests need to use a bridge (QEMU's qemu-bridge-helper.c).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use foundry_core::error::Code;
 use foundry_core::error::Issue;
 use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
 
-/// Where distributions put it (Debian; Fedora; Arch).
+/// Where distributions install it (Debian; Fedora; Arch).
 const PROGRAMS: [&str; 3] = [
     "usr/lib/qemu/qemu-bridge-helper",
     "usr/libexec/qemu-bridge-helper",
@@ -18,13 +18,13 @@ const PROGRAMS: [&str; 3] = [
 ];
 const RULES: &str = "etc/qemu/bridge.conf";
 
-/// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
+/// Returns what keeps a local session's guests from using a bridge. Other libvirts need no helper.
 pub(crate) fn session_issue(context: &Context, bridge: &str) -> Option<Issue> {
     let needs_helper = context.host.is_local() && is_session(context.host.uri());
     needs_helper.then(|| helper_issue(Path::new("/"), bridge))?
 }
 
-/// What keeps a user's guests from a bridge, as far as this user can see it.
+/// Returns what keeps this user's guests from using a bridge, as far as this user can see it.
 fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
     let say = |why: &str, hint: String| {
         Some(Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
@@ -39,13 +39,13 @@ fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
         return None;
     }
     say(
-        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        "QEMU's bridge helper may not create tap devices, because it does not run as root",
         format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
     )
 }
 
-/// By the helper's rules: what is denied once stays so, and what no rule allows is refused. Of rules that this user may
-/// not read, or that others are included in, nothing is said.
+/// Applies the helper's rules: a deny rule always wins, and what no rule allows is refused. Rules that this user may not
+/// read, or that include other files, are not judged.
 fn is_refused(root: &Path, bridge: &str) -> bool {
     let text = match fs::read_to_string(root.join(RULES)) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! Locks on a file, as this machine's kernel lists them.
+//! Looks up locks on files in this machine's kernel. QEMU locks each image that it uses.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -9,23 +9,22 @@ use rustix::fs::{major, minor};
 use crate::Context;
 use foundry_core::error::{Code, Error};
 
-/// The file itself, and not what a link leads to; `None` elsewhere, and where it cannot be seen.
+/// The metadata of a local file, without following links; `None` if it is remote or cannot be seen.
 pub(crate) fn file_metadata(context: &Context, path: &str) -> Option<Metadata> {
     let is_here = context.host.is_local() && path.starts_with('/');
     is_here.then(|| fs::symlink_metadata(path).ok()).flatten()
 }
 
-/// Why a file is to stay by what the kernel says of its locks, if it is: QEMU holds one on each image that it works on
-/// (its option `locking` of the block driver `file`), also where no libvirt knows of it. Of another machine's files
-/// nobody can tell.
+/// Returns the reason to keep a file if a program has it locked. QEMU locks each image that it uses (option `locking` of
+/// the block driver `file`), even if no libvirt manages it. Remote files cannot be checked.
 pub(crate) fn reason_if_locked(context: &Context, path: &str) -> Option<String> {
     let is_here = context.host.is_local() && path.starts_with('/');
-    // The file that a link leads to is the one that is locked.
+    // Links are followed, because the target is what gets locked.
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file)?;
     judge_locks(fs::read_to_string("/proc/locks"), &file)
 }
 
-/// Whether a program surely has a file open and locked; where that cannot be seen, it is unknown.
+/// Returns whether a program certainly has a file open and locked; false if that cannot be seen.
 pub(crate) fn is_locked(context: &Context, path: &str) -> bool {
     let is_here = context.host.is_local() && path.starts_with('/');
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file);
@@ -33,7 +32,7 @@ pub(crate) fn is_locked(context: &Context, path: &str) -> bool {
     file.zip(locks).is_some_and(|(file, locks)| has_lock(&locks, file.dev(), file.ino()))
 }
 
-/// The error for a disk of a VM that a program has open which this libvirt does not know.
+/// The error for a disk that is in use by a program outside this libvirt.
 pub(crate) fn open_elsewhere(vm: &str, pool: &str, name: &str) -> Error {
     Error::new(
         Code::DiskOpenElsewhere,
@@ -42,21 +41,19 @@ pub(crate) fn open_elsewhere(vm: &str, pool: &str, name: &str) -> Error {
     .because("a program has it open and locked, as a QEMU of another libvirt or of another host does")
 }
 
-/// Locks that cannot be seen may be there.
+/// Judges the list of locks; if it cannot be read, the file counts as locked.
 fn judge_locks(locks: io::Result<String>, file: &Metadata) -> Option<String> {
     match locks {
-        Err(e) => {
-            Some(format!("/proc/locks, which tells whether a program has it open, cannot be read: {e}"))
-        }
+        Err(e) => Some(format!("cannot check whether a program has it open: /proc/locks is unreadable: {e}")),
         Ok(locks) => {
             has_lock(&locks, file.dev(), file.ino()).then(|| "a program has it open and locked".to_owned())
         }
     }
 }
 
-/// Each line of proc_locks(5) has one word of device and inode: `08:01:1234`, the device in hexadecimal.
+/// Searches proc_locks(5). Each line has a field `08:01:1234`: the device in hexadecimal, and the inode.
 fn has_lock(locks: &str, device: u64, inode: u64) -> bool {
-    // What stat(2) says of a file on btrfs is a device without a major number, which is not the one that is told here.
+    // On btrfs, stat(2) returns an anonymous device (major 0) that differs from the one in /proc/locks.
     let same_device =
         |told: &str| major(device) == 0 || told == format!("{:02x}:{:02x}", major(device), minor(device));
     let is_it = |word: &str| {
