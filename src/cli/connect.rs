@@ -28,12 +28,12 @@ pub(super) fn connect_host(global: &Global, ui: &Ui) -> Result<Context, Error> {
     })
 }
 
-/// The URI of that libvirt.
+/// The URI of the libvirt to connect to.
 pub(super) fn libvirt_uri(global: &Global) -> String {
     global.resolved().libvirt_uri()
 }
 
-/// Who names a context and has libvirt's URI in a variable would be surprised by where the command goes.
+/// Warns if `--context` has no effect on the connection, because an environment variable overrides it.
 fn warn_overridden_context(global: &Global, ui: &Ui) {
     let (context, connect) =
         (global.effective_config().current_context(), global.effective_config().get(SettingKey::Connect));
@@ -41,7 +41,7 @@ fn warn_overridden_context(global: &Global, ui: &Ui) {
         && matches!((&context.origin, &connect.origin), (SettingOrigin::Flag(_), SettingOrigin::Variable(_)))
     {
         ui.show_warning(&format!(
-            "--context {} names no connection here: {} goes before it",
+            "--context {} does not set the connection: {} overrides it",
             context.text, connect.origin
         ));
     }

@@ -1,20 +1,20 @@
-//! What somebody at a terminal is asked before anything goes for good.
+//! Asks for confirmation before something is deleted.
 
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
 use foundry_engine::vm::destroy::VolumeToDelete;
 
-/// Goes on if the user agrees; `otherwise` says what did not happen.
+/// Asks the question; an error if the user declines. `otherwise` says what was not done.
 pub(super) fn require_consent(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
     match ui.ask_yes_no(question) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new(Code::VmDeclined, otherwise)),
-        Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome(otherwise)),
+        Err(unasked) => Err(unasked.hint("use --yes to skip the question").outcome(otherwise)),
     }
 }
 
-/// Names volumes below a title, if there are any.
+/// Lists volumes below a title, if there are any.
 pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
     if volumes.is_empty() {
         return;
@@ -31,12 +31,12 @@ pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDe
     }
 }
 
-/// Names what stays, and why, if anything does.
+/// Lists what is kept, and why, if there is anything.
 pub(super) fn list_kept(text: &mut String, spared: &[(String, String)]) {
     if spared.is_empty() {
         return;
     }
-    text.push_str("  and leave:\n");
+    text.push_str("  and keep:\n");
     for (what, why) in spared {
         text.push_str(&format!("    {}: {}\n", escape_unseen(what), escape_unseen(why)));
     }

@@ -1,4 +1,5 @@
-//! A short look at the host for somebody who is typing: what it has is offered, and what it does not tell at once is not.
+//! Queries the host for names while the user is typing: for completion and for `init`. Whatever does not answer within
+//! a second is left out.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -11,12 +12,12 @@ use super::output::parse_duration;
 use foundry_engine::{Cancel, Context, Settings, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt};
 
-/// Nobody waits longer for names, unless their host is far away and they say so.
+/// The default of `FOUNDRY_COMPLETION_TIMEOUT`, which helps if the host is far away.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_VARIABLE: &str = "FOUNDRY_COMPLETION_TIMEOUT";
 
-/// What is found within that time. A daemon that does not answer must not hold up a prompt: who still waits for it ends
-/// with this process.
+/// Returns what `look` finds within the timeout. A daemon that does not answer must not block a prompt: the waiting
+/// thread ends with this process.
 pub(super) fn within_timeout<T: Send + 'static>(
     look: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> Option<T> {
@@ -25,9 +26,9 @@ pub(super) fn within_timeout<T: Send + 'static>(
     answered.recv_timeout(completion_timeout()).ok().flatten()
 }
 
-/// Looks at the host that is meant, over a connection that can change nothing.
+/// Queries the configured host over a read-only connection.
 pub(super) fn query_host<T>(global: &Global, look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
-    // Names of another host would be worse than none.
+    // With a wrong configuration these would be the names of another host.
     global.resolved().check_errors().ok()?;
     let settings: Settings = global.engine_settings().ok()?;
     let host = Libvirt::connect_read_only(
@@ -50,7 +51,7 @@ fn completion_timeout() -> Duration {
     set.unwrap_or(PATIENCE)
 }
 
-/// An ssh that asks for a password would ask in the middle of the command line (libvirt's page "Remote support").
+/// Keeps ssh from asking for a password in the middle of the command line (libvirt's page "Remote support").
 fn without_prompt(uri: String) -> String {
     if !uri.split("://").next().is_some_and(|scheme| scheme.ends_with("+ssh")) {
         return uri;

@@ -1,11 +1,11 @@
 //! Signals: the first stops an operation and rolls it back, the second stops the rollback, the third exits.
 //!
-//! A command that only looks is ended at once. One that changes something says so with [`guard`]; from then on a signal
-//! raises the operation's [`Cancel`] and the operation ends itself. Where it cannot, because a libvirt call does not
-//! return, the second signal says what may be left, and ends the process.
+//! A read-only command ends at once. A command that changes something calls [`install_handler`] first; from then on a
+//! signal raises the operation's [`Cancel`], and the operation ends itself. If it cannot, because a libvirt call does
+//! not return, the second signal prints what may be left and ends the process.
 //!
-//! A terminal that closes sends SIGHUP more than once: the shell passes on its own, and the kernel sends one
-//! when the shell has gone. Nobody is there to insist, so that all of them together count as one wish.
+//! A closing terminal sends SIGHUP more than once: the shell forwards its own, and the kernel sends one when the shell
+//! is gone. No person is behind them, so all SIGHUPs together count as one signal.
 
 use std::process;
 use std::sync::OnceLock;
@@ -23,18 +23,18 @@ use foundry_engine::{Cancel, own_status};
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long its last words may take: so many moments.
+/// The last message gets 30 times 10 ms.
 const TRIES_TO_TELL: u32 = 30;
 const A_MOMENT: Duration = Duration::from_millis(10);
 
-/// The signal that began the end. A process has its signals as a whole, not each operation.
+/// The first signal. It is global because signals are sent to a process, not to an operation.
 static FIRST: OnceLock<i32> = OnceLock::new();
 
-/// Has signals raise `cancel` from here on. One that was ignored stays so, as nohup(1) wants it of SIGHUP and a
-/// shell of SIGINT for what it runs in the background.
+/// Makes signals raise `cancel`. A signal that is ignored stays ignored: nohup(1) ignores SIGHUP, and a shell ignores
+/// SIGINT for background jobs.
 ///
 /// # Errors
-/// Where the system refuses a signal handler.
+/// If the system refuses a signal handler.
 pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
     let failed = |e: std::io::Error| {
         Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
@@ -55,7 +55,7 @@ pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
     Ok(())
 }
 
-/// The exit code for a kind of failure. Of an interruption it says by which signal, as shells do: 130, 143, 129.
+/// The exit code for a kind of failure. For an interruption it is 128 plus the signal, as in shells: 130, 143, 129.
 pub(super) fn exit_code(kind: Kind) -> u8 {
     let by = FIRST.get().filter(|_| kind == Kind::Interrupted);
     by.and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(kind.exit_code())
@@ -71,7 +71,7 @@ fn handle_signal(wishes: usize, cancel: &Cancel) {
     }
 }
 
-/// Does something later, unless the process has ended by then.
+/// Runs `act` later, unless the process has ended by then.
 fn run_later(time: Duration, act: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         thread::sleep(time);
@@ -80,18 +80,18 @@ fn run_later(time: Duration, act: impl FnOnce() + Send + 'static) {
 }
 
 fn stopping_notice() -> String {
-    "interrupted; what was begun is being ended or undone. Interrupt again to leave it as it is".into()
+    "interrupted; finishing or rolling back. Interrupt again to stop that, too".into()
 }
 
 fn exit_unfinished(cancel: &Cancel) {
     let mut remains = cancel.possible_leftovers();
     if remains.is_empty() {
-        remains.push("what libvirt was asked to do may still take effect".into());
+        remains.push("the last request to libvirt may still take effect".into());
     }
-    let error = Error::new(Code::InterruptedAgain, "interrupted again, and ended in the middle of it");
+    let error = Error::new(Code::InterruptedAgain, "interrupted again, and stopped without cleaning up");
     let error = remains.into_iter().fold(error, Error::outcome);
     let telling = thread::spawn(move || ui::write_late_error(&error));
-    // Whoever should read it may have stopped reading: a paused pager, a terminal after Ctrl-S.
+    // The reader of stderr may be stopped (a paused pager, Ctrl-S in a terminal), so do not wait for it forever.
     for _ in 0..TRIES_TO_TELL {
         if telling.is_finished() {
             break;
@@ -101,7 +101,7 @@ fn exit_unfinished(cancel: &Cancel) {
     process::exit(i32::from(exit_code(Kind::Interrupted)));
 }
 
-/// The signals that this process ignores, one bit each.
+/// The signals that this process ignores, as a bit mask (proc(5), SigIgn).
 fn ignored_signals() -> u64 {
     own_status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
 }

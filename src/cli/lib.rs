@@ -17,7 +17,7 @@ mod usage_hints;
 mod watch;
 pub mod words;
 
-// The rooms below under one roof, for programs that use foundry as a library and for the tests.
+// Re-exports of the other crates, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{
     Code, Error, Kind, cloud_init, domain_xml, error, manifest, manifest_writer, names, origin, plan, pool,
     record, schema, storage_xml, text, units, yaml,
@@ -39,10 +39,10 @@ use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
 use settings::{HEADING, ResolvedSettings, SettingArgs};
 use ui::Ui;
 
-/// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
+/// The exit code for an invalid command line (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Turn one YAML file into a running VM on libvirt, and take it away again
+/// Turn one YAML file into a running VM on libvirt, and delete it again
 #[derive(Debug, Parser)]
 #[command(name = "foundry", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -52,7 +52,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// The options that every command accepts.
 #[derive(Debug, Args)]
 pub struct Global {
     #[command(flatten)]
@@ -66,24 +66,24 @@ pub struct Global {
 }
 
 impl Global {
-    /// What flags, the environment and configuration files come to.
+    /// The settings of flags, environment and configuration files, merged.
     fn resolved(&self) -> &ResolvedSettings {
         self.settings.resolved()
     }
 
     /// # Errors
-    /// Where the configuration is wrong.
+    /// If the configuration is invalid.
     fn engine_settings(&self) -> Result<Settings, Error> {
         self.resolved().engine_settings()
     }
 
-    /// What counts.
+    /// The effective configuration.
     fn effective_config(&self) -> &Config {
         self.resolved().config()
     }
 }
 
-/// Runs the command line of this process; the exit code.
+/// Runs the command line of this process and returns the exit code.
 pub fn run() -> u8 {
     if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
         return run_socket_keeper();
@@ -112,7 +112,7 @@ pub fn run() -> u8 {
     }
 }
 
-/// The command line, in which a variable that is set to nothing counts as not set.
+/// The command line. An environment variable that is empty is treated as unset.
 pub fn command() -> clap::Command {
     let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
     let command = Cli::command().mut_args(|arg| {
@@ -121,7 +121,7 @@ pub fn command() -> clap::Command {
     help::fit_on_one_screen(command)
 }
 
-/// What was typed may be a word of somebody else's, that a script handed on.
+/// Escapes what was typed: a script may have passed on a word that contains control characters.
 fn show_whole(usage: &mut clap::Error) {
     let typed = [
         ContextKind::InvalidSubcommand,
@@ -139,7 +139,7 @@ fn show_whole(usage: &mut clap::Error) {
 
 /// Help and version are results; anything else that clap says is a usage error.
 fn tell_usage(usage: &clap::Error) -> u8 {
-    // A closed stdout or stderr leaves nobody to tell.
+    // Nothing can be done if stdout or stderr is closed.
     let _ = usage.print();
     if usage.use_stderr() { EXIT_USAGE } else { 0 }
 }

@@ -1,7 +1,7 @@
-//! Shows the progress of an operation; for programs, as events.
+//! The progress of an operation: its display forms, and its events for programs.
 //!
-//! `--progress=json` makes every line on stderr one JSON object with an `event`. Fields are added to events and events to
-//! the list; none is renamed, and none changes its meaning.
+//! With `--progress=json` every line on stderr is one JSON object with an `event`. Fields and events may be added; none
+//! is renamed or changes its meaning.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use super::words;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::text::escape_unseen_in_json;
 
-/// The forms of progress.
+/// How progress is displayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProgressForm {
-    /// A line for each step, with its time, and something that moves while it takes time.
+    /// A line for each step with its duration, and a moving bar or spinner meanwhile.
     Moving,
     /// A line for each step.
     Plain,
-    /// A line for each event, for programs.
+    /// A JSON object for each event.
     Json,
-    /// No steps.
+    /// Warnings and errors only.
     None,
 }
 
 impl ProgressForm {
-    /// The form of that name; what suits stderr, where it is none.
+    /// The form that the setting selects; by default it depends on whether stderr is a terminal.
     pub(super) fn from_setting(word: &str, terminal: bool) -> Self {
         match word {
             "plain" => Self::Plain,
@@ -38,23 +38,23 @@ impl ProgressForm {
     }
 }
 
-/// An event, as programs read it.
+/// An event of `--progress=json`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum ProgressEvent<'a> {
-    /// An operation begins.
+    /// An operation starts.
     Begin { message: &'a str },
-    /// A step begins that may take a while.
+    /// A step starts that may take a while.
     Working { message: &'a str },
     /// A step is done.
     Done { message: &'a str, seconds: f64 },
-    /// Bytes of a transfer so far, and in all where that is known.
+    /// Bytes transferred so far, and in total if that is known.
     Bytes { done: u64, total: Option<u64> },
-    /// Something worth knowing.
+    /// A message that needs no attention.
     Note { message: &'a str },
-    /// Something that the user should know and that stops nothing.
+    /// A problem that does not stop the operation.
     Warning { message: &'a str },
-    /// Why it failed; the last one gives the exit code.
+    /// An error; the last one decides the exit code.
     Error {
         code: Code,
         kind: &'static str,
@@ -70,11 +70,11 @@ pub(super) enum ProgressEvent<'a> {
 }
 
 impl ProgressEvent<'_> {
-    /// The line, without its break.
+    /// The JSON object, without a line break.
     pub(super) fn to_json_line(&self) -> String {
-        // Nothing in it can fail to be JSON: numbers are finite, keys are words.
+        // Serialization cannot fail: numbers are finite and keys are strings.
         let text = serde_json::to_string(self).unwrap_or_default();
-        // JSON escapes the control characters of ASCII; others move a terminal, too.
+        // JSON escapes ASCII control characters only; others (C1, direction marks) move a terminal, too.
         escape_unseen_in_json(&text)
     }
 }
@@ -106,7 +106,7 @@ fn kind_word(kind: Kind) -> &'static str {
     }
 }
 
-/// When something was told last.
+/// When the current step started, and when its transfer was last reported.
 #[derive(Debug)]
 pub(super) struct StepTimes {
     step: Instant,
@@ -120,7 +120,7 @@ impl Default for StepTimes {
 }
 
 impl StepTimes {
-    /// Begins a step; the time that the one before it took.
+    /// Starts a step and returns how long the one before it took.
     pub(super) fn begin_step(&mut self) -> Duration {
         let now = Instant::now();
         let took = now - self.step;
@@ -128,7 +128,7 @@ impl StepTimes {
         took
     }
 
-    /// Whether a program should be told of so many bytes: of the last ones, and otherwise five times each second.
+    /// Whether to report a transfer to programs: at most five times a second, and at its end.
     pub(super) fn is_transfer_due(&mut self, done: u64, total: Option<u64>) -> bool {
         const PAUSE: Duration = Duration::from_millis(200);
         let due = self.bytes.is_none_or(|last| last.elapsed() >= PAUSE) || total == Some(done);
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// The form that is promised to programs.
+    /// The documented format, which programs rely on.
     #[test]
     fn events_are_written_as_they_are_documented() {
         for (line, text) in [

@@ -17,7 +17,7 @@ use foundry_core::error::Error;
 use foundry_core::units::parse_duration;
 use foundry_engine::{Settings, is_root};
 
-/// The flags of all settings that every command takes, as far as they were given.
+/// The global options that set something, as far as they were given.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SettingArgs {
     flags: BTreeMap<SettingKey, (String, String)>,
@@ -26,10 +26,10 @@ pub(super) struct SettingArgs {
     found: OnceLock<ResolvedSettings>,
 }
 
-/// Where help shows what every command takes.
+/// The heading of the global options in the help.
 pub(super) const HEADING: &str = "Global options";
 
-/// The flag of a setting, and what its value is called; command-specific flags are declared by their command.
+/// The flag of a setting and the name of its value. Command-specific flags are declared by their command.
 fn flag_of(key: SettingKey) -> Option<(&'static str, &'static str)> {
     match key {
         SettingKey::Connect => Some(("connect", "URI")),
@@ -50,7 +50,7 @@ fn flag_of(key: SettingKey) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The default as the help shows it.
+/// The default of a setting, as the help describes it.
 fn default_in_words(key: SettingKey) -> Option<&'static str> {
     match key {
         SettingKey::Connect => Some("LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session"),
@@ -73,7 +73,7 @@ fn build_argument(key: SettingKey, (name, value): (&'static str, &'static str)) 
         .hide_env_values(true);
     match (key, key.allowed_words()) {
         (_, Some(words)) => arg.value_parser(PossibleValuesParser::new(words)),
-        // Their errors are those of a configuration.
+        // These are checked as settings, with the errors of a configuration.
         (SettingKey::Connect | SettingKey::StoragePath, None) => arg,
         (_, None) => arg.value_parser(move |text: &str| key.check_value(text).map(|()| text.to_owned())),
     }
@@ -114,10 +114,10 @@ impl clap::Args for SettingArgs {
 
 impl clap::FromArgMatches for SettingArgs {
     fn from_arg_matches(given: &ArgMatches) -> Result<Self, clap::Error> {
-        // The environment is the configuration's to read: what it says counts less than a flag.
+        // Only flags are taken here. The environment has a lower precedence and is read with the configuration.
         let on_command_line = |name: &str| {
             let source = given.value_source(name);
-            // Raw, since a command may have a flag of that name with a type of its own.
+            // Raw, because a command may have a flag of that name with another type.
             let value = given.get_raw(name).filter(|_| source == Some(ValueSource::CommandLine));
             Some(value?.next_back()?.to_string_lossy().into_owned())
         };
@@ -138,18 +138,18 @@ impl clap::FromArgMatches for SettingArgs {
 }
 
 impl SettingArgs {
-    /// What counts; it is found when it is first asked for.
+    /// The merged settings, computed at the first call.
     pub(super) fn resolved(&self) -> &ResolvedSettings {
         self.found.get_or_init(|| ResolvedSettings::resolve_from(self))
     }
 
-    /// The configuration that was named in the place of all others.
+    /// The file given with `--config`, which replaces all others.
     pub(super) fn named_file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 }
 
-/// The default of a setting, for this user.
+/// The default of a setting, which may depend on the user.
 fn user_default(key: SettingKey) -> Option<String> {
     match key {
         SettingKey::Connect => Some(if is_root() { "qemu:///system" } else { "qemu:///session" }.to_owned()),
@@ -168,17 +168,17 @@ fn default_catalog(config: &Config) -> Option<PathBuf> {
     Some(PathBuf::from(&file.text))
 }
 
-/// What counts for this run, and what is wrong with it.
+/// The merged settings of this run, and their errors.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ResolvedSettings {
     config: Config,
     wrong: Vec<Error>,
-    /// Files that count as if they were not there, and why.
+    /// Warnings about files that are ignored.
     ignored: Vec<String>,
 }
 
 impl ResolvedSettings {
-    /// Reads the configuration files, and finds what counts.
+    /// Reads the configuration files and merges them with flags and environment.
     fn resolve_from(args: &SettingArgs) -> Self {
         let places = config::config_places(args.named_file(), env_variable);
         let read = places.iter().map(config::load_file);
@@ -198,12 +198,12 @@ impl ResolvedSettings {
         Self { ignored: ignored.collect(), wrong: broken.chain(wrong).collect(), config }
     }
 
-    /// What of the user's files is ignored, in words.
+    /// Warnings about files that are ignored.
     pub(super) fn ignored_files(&self) -> &[String] {
         &self.ignored
     }
 
-    /// The user's catalogue. The one that nobody named is none where another user decides what it says.
+    /// The user's catalogue. The default file is not used if another user could have written it.
     pub(super) fn catalog_file(&self) -> Option<PathBuf> {
         let file = self.config.setting_text(SettingKey::Catalog).map(PathBuf::from)?;
         let is_ignored =
@@ -217,7 +217,7 @@ impl ResolvedSettings {
     }
 
     /// # Errors
-    /// All that is wrong with the configuration, as one.
+    /// All errors of the configuration, as one.
     pub(super) fn check_errors(&self) -> Result<(), Error> {
         Error::combine(&self.wrong).map_or(Ok(()), Err)
     }
@@ -225,7 +225,7 @@ impl ResolvedSettings {
     /// The settings for operations.
     ///
     /// # Errors
-    /// None that [`check`](Self::check) does not have.
+    /// Only those that [`check_errors`](Self::check_errors) returns, too.
     pub(super) fn engine_settings(&self) -> Result<Settings, Error> {
         let built_in = Settings::default();
         let pool = |key| self.config.get(key).map(Sourced::parse_value).transpose();
@@ -245,12 +245,12 @@ impl ResolvedSettings {
         })
     }
 
-    /// libvirt's URI.
+    /// The URI to connect to.
     pub(super) fn libvirt_uri(&self) -> String {
         self.config.setting_text(SettingKey::Connect).unwrap_or_default().to_owned()
     }
 
-    /// A time; it was judged when it was read.
+    /// A duration. It was validated when it was read.
     pub(super) fn timeout_for(&self, key: SettingKey) -> Duration {
         self.config.setting_text(key).and_then(|text| parse_duration(text).ok()).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ use foundry_core::text::{escape_unseen, escape_unseen_lines};
 use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
-/// Owns the terminal. A copy writes to the same one.
+/// The terminal. Clones share its state.
 #[derive(Clone)]
 pub struct Ui {
     quiet: bool,
@@ -25,17 +25,17 @@ pub struct Ui {
     colour: bool,
     progress: progress::ProgressForm,
     times: Arc<Mutex<StepTimes>>,
-    /// Whether stdout was a terminal in the beginning: one that was closed is none any more.
+    /// Whether stdout was a terminal at the start. A terminal that has closed no longer looks like one.
     shows: bool,
-    /// Shown on a terminal while something takes time.
+    /// The spinner or bar that is on the screen.
     spinner: Arc<Mutex<Option<ProgressBar>>>,
-    /// Warnings that were given already: what is true of the host is said once, not once for each VM.
+    /// Warnings that were printed, so that one about the host is not repeated for each VM.
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Ui {
-    /// `verbose` is how often `-v` was given; `colour` is `always`, `never`, or what suits stderr, and
-    /// `progress` is `plain`, `json`, `none`, or what suits it.
+    /// `verbose` is the number of `-v`. `colour` is `always`, `never` or `auto`, and `progress` is `plain`, `json`,
+    /// `none` or `auto`; `auto` depends on stderr.
     pub fn new(quiet: bool, verbose: u8, colour: &str, progress: &str) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let colour = match colour {
@@ -64,7 +64,8 @@ impl Ui {
     /// Writes a result exactly as it is, for a program to read.
     ///
     /// # Errors
-    /// None where the reader of stdout has gone, as the terminal has when it was closed: it has read what it wanted.
+    /// If stdout cannot be written. A reader that has closed the pipe, or a closed terminal, is not an error: it has
+    /// read what it wanted.
     pub fn write_result(&self, text: &str) -> Result<(), Error> {
         self.clear_spinner();
         let mut stdout = io::stdout().lock();
@@ -76,7 +77,7 @@ impl Ui {
         }
     }
 
-    /// Writes a result for people, of lines in which what others said is shown as `printable` does.
+    /// Writes lines for people. Invisible characters in them are escaped by `escape_unseen_lines`.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
@@ -84,7 +85,7 @@ impl Ui {
         self.write_result(&escape_unseen_lines(text))
     }
 
-    /// Writes a result for people of one line.
+    /// Writes one line for people.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
@@ -92,7 +93,8 @@ impl Ui {
         self.write_text(&format!("{}\n", escape_unseen(text)))
     }
 
-    /// Writes names, one each line, as [`escape_unseen`] shows them: a program reads any name whole with `-o json`.
+    /// Writes names, one per line, with invisible characters escaped by [`escape_unseen`]. `-o json` prints the exact
+    /// names.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
@@ -100,20 +102,20 @@ impl Ui {
         self.write_result(&names.map(|name| escape_unseen(name) + "\n").collect::<String>())
     }
 
-    /// How many columns the terminal has that shows results; `None` where a program reads them.
+    /// The width of the terminal on stdout; `None` if stdout is not a terminal.
     pub fn terminal_columns(&self) -> Option<u16> {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.shows)?;
         Some(size.ws_col).filter(|columns| *columns > 0)
     }
 
-    /// Whether what was shown can be replaced: stdout is a terminal that knows how.
+    /// Whether the screen can be redrawn: stdout is a terminal that understands ECMA-48.
     pub fn can_redraw(&self) -> bool {
         let knows = std::env::var("TERM").is_ok_and(|name| !name.is_empty() && name != "dumb");
         knows && io::stdout().is_terminal()
     }
 
-    /// Shows a text in the place of everything else on the terminal (ECMA-48: CUP, EL, ED). Line by line over what was
-    /// there: a screen that is emptied first flickers. Nothing is switched that a signal could leave switched.
+    /// Replaces the content of the screen (ECMA-48: CUP, EL, ED). It overwrites line by line, because clearing first
+    /// flickers, and sets no mode that a signal could leave set.
     ///
     /// # Errors
     /// As [`Ui::write_result`].
@@ -122,7 +124,7 @@ impl Ui {
         self.write_result(&format!("\u{1b}[H{lines}\u{1b}[J"))
     }
 
-    /// Whether the reader of stdout has gone (poll(2), POLLERR of a pipe).
+    /// Whether the reader of stdout has closed it (poll(2): POLLERR of a pipe).
     pub fn is_unread(&self) -> bool {
         let stdout = io::stdout();
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
@@ -130,14 +132,14 @@ impl Ui {
             && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
-    /// Says something on stderr, unless it is to be quiet.
+    /// Writes a message to stderr, unless `--quiet` is given.
     pub fn show_note(&self, text: &str) {
         if !self.quiet {
             self.write_event(&ProgressEvent::Note { message: text }, "", &escape_unseen(text));
         }
     }
 
-    /// Shows a warning on stderr, once.
+    /// Writes a warning to stderr, once.
     pub fn show_warning(&self, text: &str) {
         if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
             return;
@@ -151,32 +153,32 @@ impl Ui {
         }
     }
 
-    /// Says what failed: once, with its code, its cause, what to do, and what became of what was begun.
+    /// Writes an error to stderr: code, message, cause, hint and outcomes.
     pub fn show_error(&self, error: &Error) {
         let mut text = error_text(error, self.verbose);
-        // A file has no reader yet.
+        // Not in a file or a pipe, where nobody reads it at once.
         if io::stderr().is_terminal() && is_worth_explaining(error) {
             let _ = write!(text, "\n  {}", words::hints::explain_error(error.code()));
         }
-        // Whoever says no knows why.
+        // A user who declined needs no error code.
         let mark = if is_declined(error) { String::new() } else { self.paint_text(&error_mark(error), "31") };
         self.write_event(&ProgressEvent::from(error), &mark, &text);
     }
 
-    /// Whether somebody is there to answer a question.
+    /// Whether stdin is a terminal, so a question can be answered.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal()
     }
 
-    /// Whether a person follows what is said, or wants more of it.
+    /// Whether a person watches stderr, or asked for more output.
     pub fn is_watched(&self) -> bool {
         self.verbose > 0 || io::stderr().is_terminal()
     }
 
-    /// Asks a question on the terminal; yes where stdin is none and there is nobody to ask.
+    /// Asks a yes-or-no question. Returns true without asking if stdin is not a terminal.
     ///
     /// # Errors
-    /// Where somebody sits at stdin and cannot be shown the question.
+    /// If stdin is a terminal, but the question cannot be written to one.
     pub fn ask_yes_no(&self, question: &str) -> Result<bool, Error> {
         if !self.can_ask() {
             return Ok(true);
@@ -190,10 +192,10 @@ impl Ui {
         Ok(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// What somebody at the terminal types in answer; `None` where nobody is there.
+    /// Asks for a line of text; `None` if stdin is not a terminal.
     ///
     /// # Errors
-    /// As [`Ui::confirm`].
+    /// As [`Ui::ask_yes_no`].
     pub fn ask_text(&self, question: &str) -> Result<Option<String>, Error> {
         if !self.can_ask() {
             return Ok(None);
@@ -203,19 +205,19 @@ impl Ui {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
-        // A line that cannot be read is no answer.
+        // An unreadable line counts as an empty answer.
         let _ = io::stdin().lock().read_line(&mut answer);
         Ok(Some(answer.trim().to_owned()))
     }
 
-    /// The text in a colour of ECMA-48, where colours are shown.
+    /// The text in an ECMA-48 colour, if colours are enabled.
     fn paint_text(&self, text: &str, colour: &str) -> String {
         let word = text.trim_end();
         let blank = &text[word.len()..];
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m{blank}") } else { text.to_owned() }
     }
 
-    /// Says something on stderr: an event to programs, else a mark and a text.
+    /// Writes an event to stderr: as JSON, or as a mark and a text.
     fn write_event(&self, event: &ProgressEvent<'_>, mark: &str, text: &str) {
         if self.progress == progress::ProgressForm::Json {
             self.write_stderr("", &event.to_json_line());
@@ -224,7 +226,7 @@ impl Ui {
         }
     }
 
-    /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
+    /// `mark` may contain colours. `text` may contain anything, so it is escaped.
     fn write_stderr(&self, mark: &str, text: &str) {
         self.clear_spinner();
         write_whole(format!("{mark}{}", escape_unseen_lines(text)));
@@ -285,7 +287,7 @@ impl Progress for Ui {
 }
 
 impl Ui {
-    /// Begins a step; the time that the one before it took.
+    /// Starts a step and returns how long the one before it took.
     fn begin_step(&self) -> Duration {
         self.times.lock().map(|mut times| times.begin_step()).unwrap_or_default()
     }
@@ -323,12 +325,12 @@ impl Ui {
     }
 }
 
-/// What an error begins with: `error[FND-4002]: `, as rustc marks its own.
+/// The beginning of an error, as in rustc: `error[FND-4002]: `.
 fn error_mark(error: &Error) -> String {
     format!("error[{}]: ", error.code())
 }
 
-/// A user who got a hint, or who declined, needs no more text.
+/// Whether to point to `explain`: not if there is a hint, or if the user declined.
 fn is_worth_explaining(error: &Error) -> bool {
     let code = error.code();
     error.advice().is_none() && !code.is_general() && !is_declined(error)
@@ -338,7 +340,7 @@ fn is_declined(error: &Error) -> bool {
     matches!(error.code(), Code::VmDeclined | Code::StorageDeclined)
 }
 
-/// All that an error says.
+/// The whole text of an error.
 fn error_text(error: &Error, verbose: u8) -> String {
     let mut text = words::render_error(error);
     if let Some(detail) = error.detail_text().filter(|_| verbose > 0) {
@@ -353,33 +355,33 @@ fn error_text(error: &Error, verbose: u8) -> String {
     text
 }
 
-/// Says something while an operation hangs, from outside of it; on a terminal on a line of its own.
+/// Writes a message from another thread while an operation hangs. On a terminal it gets a line of its own.
 pub(super) fn write_late(text: &str) {
     let begin = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
     write_whole(format!("{begin}{}", escape_unseen_lines(text)));
 }
 
-/// Writes a text and the end of its line by one call: several programs may write to the same terminal or log, and a
-/// line that comes in pieces has theirs in it.
+/// Writes a text and its line end with one call: several processes may write to the same terminal or log, and partial
+/// writes would mix.
 fn write_whole(mut text: String) {
     text.push('\n');
-    // A closed stderr leaves nobody to tell.
+    // Nothing can be done if stderr is closed.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Says why the process ends while an operation hangs.
+/// Writes why the process ends while an operation hangs.
 pub(super) fn write_late_error(error: &Error) {
     write_late(&format!("{}{}", error_mark(error), error_text(error, 0)));
 }
 
-/// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
+/// Writes a question to the terminal itself, because stderr may be a file.
 fn prompt_terminal(question: &str) -> io::Result<()> {
     let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
     terminal.flush()
 }
 
-/// Shows each libvirt call, for `-vv`.
+/// Writes a line for each libvirt call, for `-vv`.
 pub struct CallLog {
     to_program: bool,
 }
@@ -399,7 +401,7 @@ impl CallObserver for CallLog {
 }
 
 impl Ui {
-    /// What to be told of libvirt's calls.
+    /// The observer of libvirt calls that `-vv` needs.
     pub fn call_observer(&self) -> Arc<dyn CallObserver> {
         let to_program = self.progress == progress::ProgressForm::Json;
         if self.verbose > 1 { Arc::new(CallLog { to_program }) } else { Arc::new(()) }

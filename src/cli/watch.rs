@@ -1,4 +1,4 @@
-//! `--watch`: lists repeatedly until somebody stops it.
+//! `--watch`: repeats a listing until it is stopped.
 
 use std::thread;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::ui::Ui;
 use foundry_core::error::{Error, Kind};
 use foundry_engine::Context;
 
-/// Between two looks, and between two tries to connect.
+/// The pause between two listings, and between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks until the reader of stdout has gone, or a signal ends the process. A connection that breaks is recreated; what
-/// else fails ends it.
+/// Calls `look` until the reader of stdout closes it or a signal ends the process. If the connection breaks, it
+/// reconnects; any other error ends it.
 ///
 /// # Errors
-/// Where libvirt cannot be reached in the beginning, and those of `look`.
+/// If libvirt cannot be reached at the start, and those of `look`.
 pub(super) fn watch_host(
     global: &Global,
     ui: &Ui,
@@ -26,7 +26,7 @@ pub(super) fn watch_host(
     while !ui.is_unread() {
         match look(&context) {
             Err(lost) if lost.kind() == Kind::Connection => {
-                ui.show_note(&format!("the connection is lost, and tried again: {lost}"));
+                ui.show_note(&format!("connection lost, reconnecting: {lost}"));
                 match reconnect_host(global, ui) {
                     Some(anew) => context = anew,
                     None => break,
@@ -39,12 +39,12 @@ pub(super) fn watch_host(
     Ok(())
 }
 
-/// A connection, as soon as there is one; `None` where nobody reads any more.
+/// Waits for a new connection; `None` if the reader of stdout closes it meanwhile.
 fn reconnect_host(global: &Global, ui: &Ui) -> Option<Context> {
     while !ui.is_unread() {
         thread::sleep(PAUSE);
         if let Ok(context) = connect_host(global, ui) {
-            ui.show_note("connected again");
+            ui.show_note("reconnected");
             return Some(context);
         }
     }

@@ -1,7 +1,7 @@
 //! Turns a plan into the XML of a libvirt domain (libvirt's "Domain XML format").
 //!
-//! Elements stand in the order in which libvirt prints them, so that a diff with `virsh dumpxml` is
-//! short. Everything that two hosts could choose differently (firmware, CPU, machine) is named.
+//! The elements are in libvirt's own order, so a diff with `virsh dumpxml` is short. Everything that two hosts could
+//! choose differently (firmware, CPU, machine) is set explicitly.
 
 mod elements;
 
@@ -24,12 +24,12 @@ use elements::{
 pub enum VirtType {
     /// By the processor.
     Kvm,
-    /// By QEMU's translator (TCG).
+    /// By QEMU's emulation (TCG).
     Qemu,
 }
 
 impl VirtType {
-    /// libvirt's word for it.
+    /// Returns libvirt's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -38,61 +38,61 @@ impl VirtType {
     }
 }
 
-/// What the host adds to a plan.
+/// Properties of the host that a plan does not contain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placement<'a> {
-    /// `None` leaves it to libvirt, for a rendering.
+    /// UUID of the domain; `None` lets libvirt choose, as when rendering offline.
     pub uuid: Option<Uuid>,
-    /// How it runs.
+    /// How the guest's instructions are executed.
     pub virt_type: VirtType,
-    /// Its architecture.
+    /// Architecture of the guest.
     pub arch: Arch,
-    /// Whether that is the host's own.
+    /// Whether the guest's architecture is the host's.
     pub native: bool,
-    /// Where the disks are, in the order of the plan: boot disk, data disks, seed.
+    /// Locations of the disks, in the order of the plan: boot disk, data disks, seed.
     pub disks: Vec<DiskLocation>,
-    /// Where the serial console is logged.
+    /// Path of the log of the serial console.
     pub console_log: Option<&'a str>,
     /// Foundry's record, as text.
     pub record: Option<&'a str>,
 }
 
-/// How a disk's volume is named to libvirt.
+/// How a disk's volume is referenced in the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskLocation {
-    /// By pool and volume: what a rendering without a host can say.
+    /// By pool and volume, for a rendering without a host.
     Volume {
-        /// The pool.
+        /// Name of the pool.
         pool: String,
-        /// The volume.
+        /// Name of the volume.
         volume: String,
     },
-    /// By its path. On AppArmor hosts only this form has its backing chain allowed.
+    /// By path. On AppArmor hosts, only this form gives QEMU access to the backing chain.
     File(String),
     /// By the path of a block device.
     Block(String),
-    /// At Ceph, which QEMU asks itself.
+    /// A Ceph image, which QEMU accesses directly.
     Rbd {
-        /// `POOL/IMAGE`, by Ceph's names.
+        /// `POOL/IMAGE`, Ceph's names.
         image: String,
-        /// Ceph's monitors.
+        /// Addresses of Ceph's monitors.
         monitors: Vec<Server>,
-        /// As whom.
+        /// Login at Ceph, if it requires one.
         auth: Option<PoolAuth>,
     },
     /// An overlay on an image.
     Overlay {
-        /// Where it is itself.
+        /// Location of the overlay.
         own: Box<DiskLocation>,
-        /// The image, which lies on nothing.
+        /// Location of the image, which has no backing file of its own.
         image: Box<DiskLocation>,
-        /// The image's format.
+        /// Format of the image.
         format: String,
     },
 }
 
 impl DiskLocation {
-    /// The format of what is there: only a file can be anything but the guest's bytes as they are.
+    /// Returns the format of the stored data. Only a file can have another format than raw.
     fn stored_format<'a>(&self, planned: &'a str) -> &'a str {
         match self {
             Self::Volume { .. } | Self::File(_) => planned,
@@ -101,7 +101,7 @@ impl DiskLocation {
         }
     }
 
-    /// Where the disk itself is, whatever it lies on.
+    /// Returns the location of the disk itself, without its backing image.
     fn without_overlay(&self) -> &Self {
         match self {
             Self::Overlay { own, .. } => own,
@@ -110,10 +110,10 @@ impl DiskLocation {
     }
 }
 
-/// The XML of a domain.
+/// Renders the XML of a domain.
 ///
 /// # Errors
-/// None in practice; the serializer's.
+/// None in practice; those of the serializer.
 pub fn render_domain(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
     let mut text = String::new();
     let mut writer = quick_xml::se::Serializer::new(&mut text);
@@ -123,10 +123,10 @@ pub fn render_domain(plan: &VmPlan, placement: &Placement<'_>) -> Result<String,
     Ok(text)
 }
 
-/// The XML of one data disk, as it stands inside of a domain's.
+/// Renders the XML of one data disk, as an element of a domain.
 ///
 /// # Errors
-/// None in practice; the serializer's.
+/// None in practice; those of the serializer.
 pub fn render_data_disk(disk: &DataDiskPlan, source: &DiskLocation) -> Result<String, quick_xml::SeError> {
     quick_xml::se::to_string_with_root("disk", &data_disk_element(disk, source))
 }
@@ -149,8 +149,8 @@ fn domain_element<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> DomainE
     }
 }
 
-/// Firmware is chosen by feature and not by file: paths differ by distribution, and left alone libvirt
-/// may pick the Secure Boot build on one host and the plain one on the next.
+/// Firmware is selected by features instead of a path: paths differ by distribution, and without features libvirt may
+/// choose the Secure Boot build on one host and the plain one on another.
 fn os_element(plan: &VmPlan, arch: Arch) -> Os {
     let kind = OsType { arch: arch.as_str(), machine: arch.machine_type(), text: "hvm" };
     let FirmwarePlan::Efi { secure_boot } = plan.firmware else {
@@ -159,7 +159,7 @@ fn os_element(plan: &VmPlan, arch: Arch) -> Os {
     let feature = |name| FirmwareFeature { enabled: if secure_boot { "yes" } else { "no" }, name };
     let mut feature_list = vec![feature("secure-boot")];
     if secure_boot {
-        // Without the vendors' keys every boot loader would pass.
+        // Without the vendors' keys, firmware with Secure Boot would start any boot loader.
         feature_list.insert(0, feature("enrolled-keys"));
     }
     Os { firmware: Some("efi"), kind, features: Some(FirmwareFeatures { feature: feature_list }) }
@@ -175,7 +175,7 @@ fn cpu_element(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
         (VirtType::Kvm, CpuMode::HostPassthrough) => "host-passthrough",
         (VirtType::Kvm, CpuMode::HostModel) => "host-model",
         (VirtType::Qemu, CpuMode::HostModel) if placement.native => "host-model",
-        // The translator has no host CPU to pass through, nor a model of a foreign one.
+        // Emulation has no host CPU to pass through, and no model of a foreign one.
         (VirtType::Qemu, _) => "maximum",
     };
     Cpu { mode }
@@ -205,23 +205,23 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
     elements::Devices { list }
 }
 
-/// Slots to plug disks into while the guest runs. Both machines are PCI Express ones, where each device sits
-/// behind a root port of its own and no port can be added to a running guest; left alone, libvirt makes as
-/// many as there are devices and one more (its page "PCI topology and hotplug").
+/// Makes slots for hotplugging disks. Both machine types are PCI Express: each device needs its own root port, and a
+/// running guest cannot get more ports. By default libvirt creates one port more than there are devices (its page "PCI
+/// topology and hotplug").
 fn root_ports(plan: &VmPlan) -> impl Iterator<Item = Controller> {
     let disks = 1 + plan.data_disks.len();
     let seed = usize::from(plan.seed.is_some());
     let devices = disks + seed + plan.interfaces.len() + OTHER_PCI_DEVICES;
     let port = Controller { kind: "pci", index: None, model: "pcie-root-port" };
-    // Without its root libvirt takes the first port for it.
+    // Without an explicit root, libvirt would use the first port as the root.
     let root = Controller { kind: "pci", index: Some(0), model: "pcie-root" };
     std::iter::once(root).chain(std::iter::repeat_n(port, devices + FREE_SLOTS))
 }
 
-/// What else libvirt puts behind a root port: USB, the agent's virtio-serial, the balloon, the RNG.
+/// Other devices that libvirt puts behind a root port: USB, the agent's virtio-serial, the balloon, the RNG.
 const OTHER_PCI_DEVICES: usize = 4;
 
-/// How many disks can be plugged in. Each port costs the firmware a bus to scan.
+/// Number of disks that can be hotplugged. Each port is one more bus that the firmware scans.
 const FREE_SLOTS: usize = 4;
 
 fn disk_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
@@ -245,8 +245,8 @@ fn data_disk_element<'a>(data: &'a DataDiskPlan, source: &'a DiskLocation) -> Di
     disk_element(target, data.format, data.serial.as_ref().map_or(target, DiskSerial::as_str), source)
 }
 
-/// `discard=unmap` gives freed space back to the host; the serial makes the disk
-/// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
+/// `discard=unmap` returns freed space to the host. The serial makes the disk available as `/dev/disk/by-id/virtio-vdb`
+/// in the guest, in whatever order the kernel finds the disks.
 fn disk_element<'a>(
     target: &'a str,
     format: DiskFormat,
@@ -266,8 +266,8 @@ fn disk_element<'a>(
     }
 }
 
-/// The whole chain, with its end. Left out, libvirt looks for it at each start in what the files say by then, and gives
-/// whatever they name to the guest's QEMU. What is at Ceph has its chain there.
+/// Writes the whole backing chain, including its end. Without it, libvirt reads the chain from the image files at each
+/// start, and gives QEMU access to every file they name. Ceph manages the chain of its images itself.
 fn backing_store(source: &DiskLocation) -> Option<BackingStore<'_>> {
     match source {
         DiskLocation::Rbd { .. } => None,
@@ -283,9 +283,9 @@ fn backing_store(source: &DiskLocation) -> Option<BackingStore<'_>> {
     }
 }
 
-/// The host's page cache holds nothing twice. A block device without it can be left to the kernel's own
-/// asynchronous I/O, which on a sparse file may block. Ceph's client has a cache of its own, which `none` would
-/// turn off (Ceph's docs, "QEMU and block devices"); a guest's flushes go through it.
+/// `cache=none` avoids caching data twice, in the host and in the guest. On a block device, it also allows the kernel's
+/// native asynchronous I/O, which may block on a sparse file. For Ceph the cache mode is left unset: `none` would turn
+/// off the client's own cache (Ceph's docs, "QEMU and block devices"); flushes of the guest pass through that cache.
 fn driver_element<'a>(source: &DiskLocation, format: &'a str) -> Driver<'a> {
     let (cache, io) = match source {
         DiskLocation::Block(_) => (Some("none"), Some("native")),
@@ -297,7 +297,7 @@ fn driver_element<'a>(source: &DiskLocation, format: &'a str) -> Driver<'a> {
     Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
 }
 
-/// A CD-ROM on virtio-scsi and not on SATA: cloud kernels have no AHCI driver and never see it there.
+/// The seed is a CD-ROM on virtio-scsi instead of SATA: cloud kernels have no AHCI driver and would not see it.
 fn seed_element(source: &DiskLocation) -> DiskElement<'_> {
     DiskElement {
         kind: source_kind(source),
@@ -318,7 +318,7 @@ fn source_kind(source: &DiskLocation) -> &'static str {
         DiskLocation::File(_) => "file",
         DiskLocation::Block(_) => "block",
         DiskLocation::Rbd { .. } => "network",
-        // None lies on another, but that it is one of these.
+        // `without_overlay` never returns an overlay; the match must cover it all the same.
         DiskLocation::Overlay { own, .. } => source_kind(own),
     }
 }
@@ -363,7 +363,7 @@ fn interface_element(interface: &InterfacePlan, boot: Option<u32>) -> InterfaceX
         virtualport: interface.on_open_vswitch.then_some(Model { kind: "openvswitch" }),
         target: interface.tap.as_deref().map(|dev| TargetDev { dev }),
         model: Model { kind: "virtio" },
-        // The guest's virtio driver takes it from there, whatever configures its network.
+        // The guest's virtio driver reads the MTU from the device, whatever configures its network.
         mtu: interface.mtu.or(interface.link_mtu).map(|size| Mtu { size }),
         boot: boot.map(|order| Boot { order }),
     }

@@ -4,15 +4,15 @@
 //!   yaml ─▶ manifest ─▶ plan ─▶ domain_xml, storage_xml, cloud_init        record: what a domain's metadata says
 //! ```
 //!
-//! * [`manifest`] is the user's file, parsed and not yet judged; [`schema`] describes it;
+//! * [`manifest`] is the user's file, parsed but not validated; [`schema`] describes it;
 //! * [`plan`] is what foundry will do, validated;
-//! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] the XML that libvirt gets;
+//! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] the XML for libvirt;
 //! * [`pool`] is a storage pool to be added;
-//! * [`record`] says who made a domain and which volumes belong to it;
+//! * [`record`] is the metadata of a domain: its creator and the volumes that belong to it;
 //! * [`manifest_writer`] writes a first manifest;
-//! * [`names`], [`units`], [`yaml`], [`text`], [`origin`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`text`], [`origin`] and [`error`] are used by all of them.
 //!
-//! Nothing here opens a connection or a file of the user's.
+//! Nothing here opens a connection. The only files read are the manifest and the machine's own identity.
 
 pub mod cloud_init;
 pub mod domain_xml;

@@ -1,6 +1,6 @@
-//! A first manifest: the fields that every VM needs, each with its meaning.
+//! Writes a first manifest: the fields that every VM needs, each with a comment.
 //!
-//! The comments are the descriptions of [`crate::schema`].
+//! The comments are the descriptions in [`crate::schema`].
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,31 +12,31 @@ use crate::schema::{self, Field};
 use crate::text::wrap_words;
 use crate::yaml;
 
-/// What a first manifest says.
+/// The values of a first manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManifestWriter {
-    /// The VM's name.
+    /// Name of the VM.
     pub name: String,
-    /// Virtual CPUs.
+    /// Number of virtual CPUs.
     pub vcpus: u32,
     /// Memory in GiB.
     pub memory_gib: Number,
     /// Size of the boot disk in GiB.
     pub disk_gib: u64,
-    /// The image, as `spec.bootDisk.image` takes it.
+    /// Image, in the form of `spec.bootDisk.image`.
     pub image: String,
-    /// What its network interface is attached to.
+    /// Bridge or network of the only interface.
     pub link: InterfaceTemplate,
-    /// Public keys that may log in.
+    /// Public keys that may log in as root.
     pub ssh_keys: Vec<String>,
 }
 
-/// What the network interface is attached to.
+/// The bridge or network that the interface is attached to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InterfaceTemplate {
-    /// A bridge, where the VM has an address of its own.
+    /// A bridge, with a fixed address for the VM.
     Bridge {
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
         /// IPv4 address with prefix length.
         ip: Ipv4Net,
@@ -50,7 +50,7 @@ pub enum InterfaceTemplate {
 }
 
 impl ManifestWriter {
-    /// The manifest.
+    /// Writes the manifest; `head` is the comment at its beginning.
     pub fn to_yaml(&self, head: &str) -> String {
         let mut page = CommentedYaml::new(head);
         page.write_line(0, &format!("apiVersion: {API_VERSION}"));
@@ -93,7 +93,7 @@ impl ManifestWriter {
     }
 }
 
-/// The text as far as it is written.
+/// The text written so far.
 struct CommentedYaml {
     schema: serde_json::Value,
     text: String,
@@ -109,13 +109,13 @@ impl CommentedYaml {
         let _ = writeln!(self.text, "{:indent$}{line}", "", indent = depth * 2);
     }
 
-    /// A field and its value, below what the field means.
+    /// Writes a field and its value after a comment with the field's description.
     fn write_field(&mut self, depth: usize, path: &str, value: impl serde::Serialize) {
         self.write_comment(depth, path);
         self.write_line(depth, &format!("{}: {}", last_name(path), one_line_yaml(value)));
     }
 
-    /// A field whose value is in the lines that follow.
+    /// Writes a field whose value follows on the next lines.
     fn write_head(&mut self, depth: usize, path: &str) {
         self.write_comment(depth, path);
         self.write_line(depth, &format!("{}:", last_name(path)));
@@ -127,7 +127,7 @@ impl CommentedYaml {
     }
 
     fn write_comment(&mut self, depth: usize, path: &str) {
-        // A path that is no field would have no comment; a test sees that each has one.
+        // A path that is not a field would get no comment; a test checks that each field has one.
         let text = Field::find(&self.schema, path).map(|field| field.description().to_owned());
         for line in wrap_words(&text.unwrap_or_default(), COLUMNS - depth * 2) {
             self.write_line(depth, &format!("# {line}"));
@@ -135,14 +135,14 @@ impl CommentedYaml {
     }
 }
 
-/// How wide a line of a comment is.
+/// Width of a comment in columns.
 const COLUMNS: usize = 98;
 
 fn last_name(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// A value in one line of YAML, whatever it holds.
+/// Writes any value as YAML on one line.
 fn one_line_yaml(value: impl serde::Serialize) -> String {
     yaml::write(&value).unwrap_or_default().trim_end().to_owned()
 }

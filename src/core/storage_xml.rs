@@ -4,19 +4,19 @@ use serde::Serialize;
 
 use crate::units::Bytes;
 
-/// A volume to be made.
+/// A volume to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeSpec {
-    /// Its name.
+    /// Name of the volume in its pool.
     pub name: String,
     /// `qcow2` or `raw`.
     pub format: String,
-    /// What the guest sees.
+    /// Virtual size, as the guest sees it.
     pub capacity: Bytes,
-    /// What is taken at once. For an upload the whole capacity, so that a full disk is found here and
-    /// not in the stream; else nothing. Without the element a raw volume is allocated in full.
+    /// Space to allocate immediately. For an upload this is the whole capacity, so a full disk is detected here and not
+    /// in the middle of the stream; otherwise zero. Without this element libvirt allocates a raw volume in full.
     pub allocation: Bytes,
-    /// Path and format of the image below it.
+    /// Path and format of the backing image.
     pub backing: Option<(String, String)>,
 }
 
@@ -66,10 +66,11 @@ fn size_in_bytes(size: Bytes) -> SizeElement {
     SizeElement { unit: "bytes", value: size.0 }
 }
 
-/// The XML of a volume. Only its owner may read it: a seed holds password hashes, a disk anything.
+/// Renders the XML of a volume. Only the owner may read the volume: a seed contains password hashes, and a disk may
+/// contain any secret.
 ///
 /// # Errors
-/// None in practice; the serializer's.
+/// None in practice; those of the serializer.
 pub fn render_volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
     let backing =
         spec.backing.as_ref().map(|(path, format)| Backing { path, format: VolumeFormat { kind: format } });
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_overlay_names_its_backing_file_and_that_files_format() {
+    fn overlay_has_path_and_format_of_its_backing_file() {
         let xml = render_volume(&VolumeSpec {
             name: "web_boot".into(),
             format: "qcow2".into(),

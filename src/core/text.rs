@@ -1,14 +1,14 @@
-//! Escapes foreign text for a terminal, and quotes it for a command to be copied.
+//! Escapes foreign text for a terminal, and quotes it for a shell.
 //!
-//! A guest writes its console, any domain has a name, a record can be anybody's: what comes from there
-//! may hold sequences that a terminal obeys.
+//! Guests write their consoles, domains can have any name, and records can be forged. Text from there may contain
+//! terminal control sequences.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
-/// A value of somebody else's as it is shown within a line of foundry's: what a terminal would obey, what ends a line and
-/// what nobody sees is written out (`\n`, `\u{202e}`), and nothing is left out. So two names that look alike are seen to
-/// be two, and no value makes a line of its own. What is written out stays as it is when this is done again.
+/// Escapes a foreign value for output within one line. Control characters, line breaks and invisible characters are
+/// replaced by escapes (`\n`, `\u{202e}`); nothing is removed. So two names that look alike are shown as different, and
+/// no value can start a new line. Escaping an escaped text again does not change it.
 pub fn escape_unseen(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let mut before = None;
@@ -23,35 +23,36 @@ pub fn escape_unseen(value: &str) -> String {
     out
 }
 
-/// Whether a character chooses between the text and the picture of the sign before it (U+FE0E, U+FE0F), which is seen.
+/// Whether a character is a variation selector (U+FE0E, U+FE0F) after a symbol. Such a selector has a visible effect.
 fn is_emoji_style(before: Option<char>, c: char) -> bool {
     let is_sign = |c: char| !c.is_ascii() && !c.is_alphanumeric() && !is_unseen(c);
     matches!(c, '\u{fe0e}' | '\u{fe0f}') && before.is_some_and(is_sign)
 }
 
-/// Lines of foundry's own, the values in which are [`escape_unseen`] already: for what was forgotten all but the ends of
-/// lines is written out.
+/// Escapes a text of several lines. Its values are already escaped ([`escape_unseen`]); this catches those that were
+/// forgotten, and keeps line breaks.
 pub fn escape_unseen_lines(text: &str) -> String {
     text.split('\n').map(escape_unseen).collect::<Vec<_>>().join("\n")
 }
 
-/// Why the system refused something, in the words that all messages have for it: its own carry an error number.
+/// Describes an error of the operating system in the words that all messages use. Its own text would include an error
+/// number.
 pub fn describe_io_error(error: &io::Error) -> String {
-    let said = error.to_string();
-    // What has a text of its own says more than its sort.
+    let text = error.to_string();
+    // An error with its own text is more specific than its kind.
     if error.get_ref().is_some() {
-        return said;
+        return text;
     }
     match error.kind() {
         ErrorKind::NotFound => "no such file".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => said.split(" (os error ").next().unwrap_or_default().to_owned(),
+        _ => text.split(" (os error ").next().unwrap_or_default().to_owned(),
     }
 }
 
-/// A line of what was written for a terminal, a guest's console, without the sequences that it obeys (ECMA-48) and with a
-/// blank for a tab; anything else of the kind is written out.
+/// Removes terminal control sequences (ECMA-48) from a line of a guest's console, and replaces tabs by spaces. All
+/// other invisible characters are escaped.
 pub fn strip_terminal_sequences(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.trim_end_matches('\r').chars();
@@ -66,9 +67,9 @@ pub fn strip_terminal_sequences(line: &str) -> String {
     escape_unseen(&out)
 }
 
-/// Whether a character is not seen as what it is: control characters of ASCII and of ISO 8859 (C0, DEL, C1), blanks but
-/// for the plain one, what ends lines and paragraphs, what turns the direction of writing (UAX #9), what has no width
-/// (Unicode's `Default_Ignorable_Code_Point`), what annotates, tags, and what is no character (U+FFFE, U+FFFF).
+/// Whether a character is invisible or misleading: control characters (C0, DEL, C1), white space except the plain
+/// space, line and paragraph separators, characters that change the direction of writing (UAX #9), characters without
+/// width (Unicode's `Default_Ignorable_Code_Point`), annotations, tags and non-characters (U+FFFE, U+FFFF).
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')
@@ -79,12 +80,11 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// JSON whose texts show everything: its own escapes (RFC 8259, section 7) in place of what a terminal would obey and
-/// what nobody sees. A program reads the same.
+/// Escapes invisible characters in JSON with JSON's own escapes (RFC 8259, section 7). The parsed value stays the same.
 pub fn escape_unseen_in_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
-        // A line's end stands between the texts only: within them JSON has it escaped.
+        // A raw line break occurs only between strings: within them, JSON escapes it.
         if is_unseen(c) && c != '\n' {
             let mut units = [0; 2];
             c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
@@ -95,8 +95,8 @@ pub fn escape_unseen_in_json(json: &str) -> String {
     out
 }
 
-/// A word as a shell takes it: quoted where it holds anything that a shell could act upon, and with escapes (bash's and
-/// zsh's `$'…'`) where it holds what nobody sees.
+/// Quotes a word for a shell if it contains special characters. If it contains invisible ones, it is written with
+/// escapes, as `$'…'` of bash and zsh.
 pub fn quote_for_shell(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
@@ -108,7 +108,7 @@ pub fn quote_for_shell(word: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
-/// One character within `$'…'`.
+/// Escapes one character for `$'…'`.
 fn ansi_c(c: char) -> String {
     match c {
         '\\' | '\'' => format!("\\{c}"),
@@ -118,7 +118,7 @@ fn ansi_c(c: char) -> String {
     }
 }
 
-/// The words of a text in lines of at most so many columns.
+/// Wraps the words of a text into lines of at most `columns` bytes.
 pub fn wrap_words(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -130,7 +130,7 @@ pub fn wrap_words(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// What follows an ESC: a control sequence, a control string, or one character.
+/// Skips the rest after an ESC: a control sequence, a control string or one character.
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     match chars.next() {
         Some('[') => skip_csi(chars),
@@ -139,14 +139,14 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     }
 }
 
-/// OSC, DCS, SOS, PM and APC end with ST (ESC \), or as xterm has it with BEL.
+/// Skips a control string. OSC, DCS, SOS, PM and APC end with ST (ESC \), or in xterm with BEL.
 fn skip_string(chars: &mut std::str::Chars<'_>) {
     if chars.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}')) == Some('\u{1b}') {
         chars.next();
     }
 }
 
-/// A control sequence ends with a character from @ to ~.
+/// Skips a control sequence, which ends with a character from @ to ~.
 fn skip_csi(chars: &mut std::str::Chars<'_>) {
     chars.by_ref().find(|c| ('@'..='~').contains(c));
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_lose_what_a_terminal_would_obey() {
+    fn terminal_sequences_are_removed_from_lines() {
         for (text, shown) in [
             ("\u{1b}[2J\u{1b}[01;01H[  OK  ] done\r", "[  OK  ] done"),
             ("\u{1b}", ""),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_shown_with_all_that_nobody_would_see() {
+    fn invisible_characters_are_escaped() {
         for (value, shown) in [
             ("a\nb\r\tc", r"a\nb\r\tc"),
             ("\u{1b}[31m\u{9b}1m\u{7f}", r"\u{1b}[31m\u{9b}1m\u{7f}"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn json_reads_the_same_and_shows_what_is_in_it() {
+    fn escaped_json_parses_to_the_same_value() {
         let value = serde_json::json!({"a\u{202e}": "\u{9b}31m\u{e0041}\n ✓"});
         let text = escape_unseen_in_json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(text.contains(r"\u202e") && text.contains(r"\u009b") && text.contains('✓'), "{text}");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
+    fn words_are_quoted_for_the_shell() {
         for (word, quoted) in [
             ("web-1_x.qcow2", "web-1_x.qcow2"),
             ("my vm", "'my vm'"),

@@ -1,4 +1,4 @@
-//! Sizes: bytes inside, GiB in manifests, binary units in output.
+//! Sizes: bytes internally, GiB in manifests, binary units in output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One GiB, 2^30 bytes: what `sizeGB`, `sizeGiB` and `memoryGiB` count.
+/// One GiB (2^30 bytes), the unit of `sizeGB`, `sizeGiB` and `memoryGiB`.
 pub const GIB: u64 = 1 << 30;
 
 /// A number of bytes.
@@ -18,18 +18,18 @@ pub const GIB: u64 = 1 << 30;
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// A whole number of GiB, or `None` where that many bytes are more than libvirt and QEMU can
-    /// address (2^63 - 1, a signed file offset).
+    /// Converts whole GiB. Returns `None` if libvirt and QEMU cannot address that many bytes (more than 2^63 - 1, a
+    /// signed file offset).
     pub fn from_gib(gib: u64) -> Option<Self> {
         gib.checked_mul(GIB).filter(|b| *b <= i64::MAX as u64).map(Self)
     }
 
-    /// The same size in KiB, rounded down; libvirt's unit for memory.
+    /// Returns the size in KiB, libvirt's unit for memory, rounded down.
     pub fn to_kib(self) -> u64 {
         self.0 / 1024
     }
 
-    /// The sum, or the largest value there is.
+    /// Adds two sizes; a sum that is too large becomes the maximum.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -37,7 +37,7 @@ impl Bytes {
 }
 
 impl fmt::Display for Bytes {
-    /// Writes the size in the largest unit that leaves at least 1, with one decimal where it needs one.
+    /// Writes the size in the largest unit that gives at least 1, with one decimal unless it is 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         let unit = (0..UNITS.len() - 1).take_while(|i| self.0 >> (10 * (i + 1)) > 0).count();
@@ -48,20 +48,20 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A size that somebody asks for.
+/// A size that a user requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeRequest {
-    /// That much in all.
+    /// The total size.
     To(Bytes),
-    /// So much more than there is.
+    /// The size to add to the present one.
     By(Bytes),
 }
 
 impl FromStr for SizeRequest {
     type Err = String;
 
-    /// Reads `20GiB`, `20Gi`, `20G`, the same with `T`, and a bare number of GiB, as `sizeGB` and
-    /// `sizeGiB` of a manifest count; `+` before it means more. QEMU and libvirt read `G` as GiB too.
+    /// Reads `20GiB`, `20Gi`, `20G`, the same with `T`, and a plain number of GiB, the unit of `sizeGB` and `sizeGiB`
+    /// in a manifest. A leading `+` means an increment. QEMU and libvirt read `G` as GiB too.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix('+') {
             Some(more) => parse_whole_gib(more, text).map(Self::By),
@@ -78,30 +78,34 @@ fn parse_whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
         "T" | "Ti" | "TiB" => 1024,
         "GB" | "TB" => {
             return Err(format!(
-                "'{text}' could count by 1000 or by 1024; write {number}{}iB",
+                "'{text}' is ambiguous (powers of 1000 or 1024); write {number}{}iB",
                 &unit.trim_start()[..1]
             ));
         }
-        _ => return Err(format!("'{text}' is no size; write whole GiB: 20GiB, 20G, 20 or, for more, +5GiB")),
+        _ => {
+            return Err(format!(
+                "'{text}' is not a size; write whole GiB: 20GiB, 20G or 20; to grow by an amount, +5GiB"
+            ));
+        }
     };
-    let gib: u64 = number.parse().map_err(|_| format!("'{text}' is no size; write 20GiB or +5GiB"))?;
+    let gib: u64 = number.parse().map_err(|_| format!("'{text}' is not a size; write 20GiB or +5GiB"))?;
     if gib == 0 {
         return Err("a disk has at least 1 GiB".into());
     }
     gib.checked_mul(of_gib)
         .and_then(Bytes::from_gib)
-        .ok_or_else(|| format!("'{text}' is more than a disk can have"))
+        .ok_or_else(|| format!("'{text}' is larger than a disk can be"))
 }
 
-/// Nobody waits longer, and clocks can add it.
+/// The longest duration that is accepted. Clocks can add it without overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Reads `90s`, `5m`, `1h30m`, or a number of seconds.
 ///
 /// # Errors
-/// What is none of these, or longer than 30 days.
+/// Any other text, and a duration of more than 30 days.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time; write 90s, 5m or 1h30m");
+    let wrong = || format!("'{text}' is not a duration; write 90s, 5m or 1h30m");
     let time = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().map_or(Duration::MAX, Duration::from_secs)
     } else {
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_as_people_write_them() {
+    fn durations_are_read_as_people_write_them() {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_whole_gib_and_say_so() {
+    fn sizes_must_be_whole_gib() {
         let to = |n| Ok(SizeRequest::To(Bytes(n * GIB)));
         for text in ["20", "20G", "20Gi", "20GiB", "20 GiB"] {
             assert_eq!(text.parse(), to(20), "{text}");
@@ -143,11 +147,11 @@ mod tests {
             wrong.parse::<SizeRequest>().unwrap_err();
         }
         let ambiguous = "+20GB".parse::<SizeRequest>();
-        assert_eq!(ambiguous, Err("'+20GB' could count by 1000 or by 1024; write 20GiB".into()));
+        assert_eq!(ambiguous, Err("'+20GB' is ambiguous (powers of 1000 or 1024); write 20GiB".into()));
     }
 
     #[test]
-    fn sizes_read_as_people_say_them() {
+    fn sizes_are_shown_in_the_largest_unit() {
         let said = |b| Bytes(b).to_string();
         assert_eq!(said(0), "0 B");
         assert_eq!(said(1023), "1023 B");

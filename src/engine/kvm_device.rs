@@ -1,16 +1,15 @@
 //! Detects a `/dev/kvm` that QEMU's user cannot open, which makes libvirt slow.
 
 use foundry_core::error::{Advice, Verb};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::Context;
 use crate::context::is_session;
-use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_of};
 use foundry_core::text::quote_for_shell;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;
+use foundry_host::local::{self, Accounts, UnixPermissions, User};
 
 /// libvirt answers in milliseconds from its cache. It takes longer than this if it has to run QEMU for the answer.
 const SLOW: Duration = Duration::from_secs(1);
@@ -38,9 +37,8 @@ impl ClosedKvm {
 
     /// Reads the device below `root`, for the user that runs QEMU according to libvirt.
     fn read(root: &Path, context: &Context, capabilities: &Capabilities) -> Option<Self> {
-        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-        let device = permissions_of(&root.join("dev/kvm"))?;
-        let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
+        let device = local::kvm_device(root)?;
+        let accounts = Accounts::load(root);
         let user = if is_session(context.host.uri()) {
             User::current_user()
         } else {

@@ -24,7 +24,6 @@ mod interruptible;
 mod kvm_device;
 mod lock;
 mod poll;
-mod unix_permissions;
 
 pub use context::{Cancel, Clock, Context, Event, Progress, Settings, SystemClock, is_root, own_status};
 

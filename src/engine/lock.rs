@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::Context;
 use crate::diagnose::name_of;
 use crate::poll::{Poll, Waited};
-use crate::unix_permissions::Accounts;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
+use foundry_host::local::Accounts;
 use foundry_host::{HostLock, LockError};
 
 /// How long to wait. A lock is held for a few calls only; a holder that keeps it longer hangs, or deletes from a slow pool.
@@ -96,7 +96,7 @@ fn locks_unusable(why: &str) -> Error {
 /// Describes a process by /proc. A process chooses its own name, so the user is shown, too.
 fn describe_process(pid: u32) -> String {
     let process = Path::new("/proc").join(pid.to_string());
-    let accounts = Accounts::read(&fs::read_to_string("/etc/passwd").unwrap_or_default(), "");
+    let accounts = Accounts::load(Path::new("/"));
     let user = fs::metadata(&process).map(|found| accounts.name_of(found.uid()));
     let user = user.map(|user| format!(" of user '{}'", escape_unseen(&user))).unwrap_or_default();
     let stopped = if is_stopped(&process) { ", which is stopped," } else { "" };

@@ -238,16 +238,6 @@ mod tests {
             silent(false).cause().is_none()
                 && format!("{:?}", silent(false).advice()).contains("systemctl restart")
         );
-        for (uid, gid, mode, closed) in [
-            (0, 0, 0o600, true),
-            (0, 0, 0o660, true),
-            (0, 993, 0o660, false),
-            (0, 993, 0o640, true),
-            (0, 0, 0o666, false),
-            (5, 0, 0o600, false),
-        ] {
-            assert_eq!(crate::only_roots(uid, gid, mode), closed, "{uid} {gid} {mode:o}");
-        }
     }
 
     #[test]

@@ -10,11 +10,11 @@ pub mod diagnosis;
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
+pub mod local;
 mod lock;
 mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
-mod netlink;
 mod objects;
 mod state;
 mod storage;
@@ -25,7 +25,7 @@ mod why;
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
 pub use lock::{HostLock, LockError};
-pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
+pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
     Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,

@@ -15,12 +15,6 @@ pub struct Machine {
     pub iommu: Option<bool>,
 }
 
-/// Whether nobody but root reads and writes a file of that owner, group and mode: neither everybody, nor a group that
-/// others are in.
-pub fn only_roots(uid: u32, gid: u32, mode: u32) -> bool {
-    uid == 0 && mode & 0o006 != 0o006 && (gid == 0 || mode & 0o060 != 0o060)
-}
-
 /// One of libvirt's security drivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityModel {

@@ -143,7 +143,7 @@ fn secrets(bed: &Bed, manifest: &Manifest) {
     let got = bed.foundry(&["get", vm, "-o", "yaml"]).run().exits(0);
     assert_eq!(
         got.stderr,
-        "secrets left out: spec.cloudInit.passwordHash, spec.cloudInit.userData; --with-secrets reads them from the seed volume\n"
+        "secrets omitted: spec.cloudInit.passwordHash, spec.cloudInit.userData; --with-secrets reads them from the seed volume\n"
     );
     for text in [&seen.stdout, &got.stdout, &got.stderr] {
         assert!(!text.contains("$6$") && !text.contains(TOKEN) && !text.contains("runcmd"), "{text}");
@@ -168,7 +168,7 @@ fn the_seed_is_ejected(guest: &Guest, bed: &Bed, vm: &str) {
     assert_eq!(guest.says("ls /sys/block | grep ^sr || true"), "");
     assert!(!bed.disk(&format!("{vm}_cloudinit")).exists());
     let got = bed.foundry(&["get", vm, "-o", "yaml"]).run().exits(0);
-    got.mentions("; the seed that held them was ejected, and only the guest has them\n");
+    got.mentions("; the seed that held them was ejected; only the guest has them\n");
     if std::env::var_os("FOUNDRY_TEST_FULL").is_none() {
         return;
     }

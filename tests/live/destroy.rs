@@ -180,14 +180,14 @@ fn on_a_terminal_it_asks_and_takes_no_for_an_answer() {
     for answer in ["n", "", "yess", "nyes"] {
         let (code, shown) = answers(&bed, &["destroy", vm], answer);
         assert_eq!(code, 4, "{answer:?}: {shown}");
-        let question = format!("Destroy VM '{vm}' (running)\n  and delete these disks for good:\n");
+        let question = format!("Destroy VM '{vm}' (running)\n  and delete these disks:\n");
         assert!(shown.contains(&question), "{shown}");
         assert!(
             shown.contains(&volume("boot", "1 GiB")) && shown.contains(&volume("data-vdb", "2 GiB")),
             "{shown}"
         );
         // Whoever said no is told so, and not that something failed.
-        assert!(shown.contains("Go ahead? [y/N] nothing was destroyed\n"), "{shown}");
+        assert!(shown.contains("Continue? [y/N] nothing was destroyed\n"), "{shown}");
         assert!(!shown.contains("error"), "{shown}");
     }
     assert_eq!(bed.traces(), before);
@@ -204,7 +204,7 @@ fn yes_on_a_terminal_asks_nothing() {
     bed.creates(&manifest);
     let (code, shown) = answers(&bed, &["destroy", &manifest.name, "--yes", "--force"], "n");
     assert_eq!(code, 0, "{shown}");
-    assert!(!shown.contains("Go ahead"), "{shown}");
+    assert!(!shown.contains("Continue"), "{shown}");
     assert_eq!(bed.traces(), []);
 }
 

@@ -61,7 +61,7 @@ fn a_running_guest_sees_its_disks_grow_come_and_go() {
     assert_eq!(gib(&listed(&bed, vm, "vda").unwrap()["size"]), 3);
     disk(&bed, &["resize", vm, "vda", "3"])
         .exits(0)
-        .prints(&format!("Disk 'vda' of VM '{vm}' has 3 GiB already\n"));
+        .prints(&format!("Disk 'vda' of VM '{vm}' already has 3 GiB\n"));
     disk(&bed, &["resize", vm, "vda", "2"]).exits(2).mentions("does not shrink to 2 GiB");
 
     // A new disk, which takes a file system and data.

@@ -117,7 +117,7 @@ fn what_kills_left_of_vms_goes_and_the_neighbours_stay() {
     // Nobody can be asked: it lists, says how to go on, and does nothing.
     let unasked = bed.foundry(&["gc", vm]).run().exits(1);
     assert!(unasked.stdout.contains(vm), "{unasked:#?}");
-    unasked.mentions("hint: --yes removes it without a question");
+    unasked.mentions("hint: --yes cleans up without asking");
     assert_eq!(listed(&bed), pairs([(vm, "goes")]));
     bed.foundry(&["gc", vm, "--yes"]).run().exits(0).mentions("✓ Domain undefined\n");
     assert_eq!(bed.traces(), neighbours.traces());
@@ -243,7 +243,7 @@ fn what_nothing_names_goes_only_when_the_user_does() {
     let path = bed.disk("left");
     let holder = qemu_with(&path);
     until("QEMU locks it", || reason(&bed, &one).unwrap().ends_with("a program has it open and locked"));
-    bed.foundry(&["gc", &one, "--yes"]).run().exits(5).mentions("is not removed: ");
+    bed.foundry(&["gc", &one, "--yes"]).run().exits(5).mentions("cannot be cleaned up: ");
     drop(holder);
     assert_eq!(listed(&bed), wanted);
 
@@ -252,7 +252,7 @@ fn what_nothing_names_goes_only_when_the_user_does() {
     let image = format!("{}/tiny.qcow2", bed.image_pool());
     for other in [&boot, &own, &image, &format!("{pool}/none"), &bed.name("web")] {
         let ran = bed.foundry(&["gc", &one, other, "--yes"]).run().exits(5).prints("");
-        ran.mentions(" is not among what was left: ").mentions("\n  nothing was changed\n");
+        ran.mentions(" is not a leftover: ").mentions("\n  nothing was changed\n");
     }
     assert_eq!(listed(&bed), wanted);
     bed.foundry(&["gc", &one, &variables, "--yes"]).run().exits(0);
@@ -305,7 +305,7 @@ fn a_seed_is_ejected_from_a_vm_that_runs_and_from_one_that_is_off() {
             bed.record(vm)["volumes"].as_array().unwrap().iter().map(|v| v["role"].clone()).collect();
         assert_eq!(roles, ["boot"]);
         let again = bed.foundry(&["seed", "eject", vm]).run().exits(0);
-        again.prints(&format!("The seed of VM '{vm}' was ejected already\n"));
+        again.prints(&format!("The seed of VM '{vm}' is already ejected\n"));
         assert_eq!(listed(&bed), []);
         // It starts without it.
         bed.virsh().tries(&["destroy", vm]);

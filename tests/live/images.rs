@@ -72,7 +72,7 @@ fn holes_stay_holes_from_file_to_pool_to_file() {
     bed.foundry(&["image", "export", "disk.raw", out.to_str().unwrap()])
         .run()
         .exits(1)
-        .mentions("--force replaces it");
+        .mentions("--force overwrites it");
     bed.foundry(&["image", "export", "-f", "disk.raw", out.to_str().unwrap()]).run().exits(0);
     assert_eq!(files_in(bed.home(), "out.raw").len(), 1, "no part is left");
 }
@@ -105,7 +105,7 @@ fn an_export_goes_through_a_fifo_and_a_file_of_it_is_nobody_elses() {
     let null = bed.home().join("null");
     std::os::unix::fs::symlink("/dev/null", &null).unwrap();
     std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    export(&null).end().exits(1).prints("").mentions("exists and is no regular file");
+    export(&null).end().exits(1).prints("").mentions("exists and is not a regular file");
     std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
 
     export(&out).end().exits(0);

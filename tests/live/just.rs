@@ -80,7 +80,7 @@ fn the_recipes_do_what_they_say() {
     std::fs::write(&file, good).unwrap();
     for recipe in [format!("destroy {two}"), format!("recreate {two}")] {
         let said = at_a_terminal(&bed, &program, &vms, &recipe, "n\n");
-        assert!(said.contains("Go ahead?") && said.contains("nothing was destroyed"), "{recipe}: {said}");
+        assert!(said.contains("Continue?") && said.contains("nothing was destroyed"), "{recipe}: {said}");
     }
     let said = at_a_terminal(&bed, &program, &vms, "down", "n\n");
     assert!(said.contains("Destroy every VM of the directory"), "{said}");

@@ -236,7 +236,7 @@ fn an_interrupted_destruction_leaves_the_vm() {
     assert!(started.until(|line| line.contains("virDomainShutdown")));
     started.signal("INT");
     let ran = started.end().exits(130).prints("");
-    assert!(ran.stderr.starts_with(&format!("With VM '{vm}' go for good: ")), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with(&format!("Deleting with VM '{vm}': ")), "{}", ran.stderr);
     ran.mentions(&format!(
         "Destroying VM '{vm}'...\nerror: interrupted\n  nothing was removed; VM '{vm}' still runs\n"
     ));
@@ -262,6 +262,6 @@ fn an_interruption_between_two_vms_is_no_success() {
         ["virDomainDefineXMLFlags", "virStorageVolCreateXML", "virDomainCreate", "virStorageVolDelete"];
     assert_eq!(makes.map(|call| ran.count(call)), [1, 3, 1, 0], "{ran:#?}");
     let ran = ran.prints(&format!("Successfully created VM '{vm}'\n"));
-    ran.mentions(&format!("✓ VM started\nerror: interrupted\n  not begun: VM '{}'\n", two.name));
+    ran.mentions(&format!("✓ VM started\nerror: interrupted\n  not created: VM '{}'\n", two.name));
     assert_eq!((listed(&bed, vm).as_deref(), listed(&bed, &two.name)), (Some("Running"), None));
 }

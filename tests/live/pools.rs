@@ -45,8 +45,7 @@ fn a_file_system_is_mounted_used_and_unmounted() {
     let add = ["add", &pool, "fs", device, "--target", path];
 
     let dry = run(&[&add[..], &["--dry-run"]].concat()).exits(0);
-    let dry =
-        dry.mentions(&format!("Pool '{pool}' would be defined, get its directory {path} if that is missing"));
+    let dry = dry.mentions(&format!("Pool '{pool}' would be defined, get its directory {path} if missing"));
     assert!(dry.stdout.contains(&format!("<device path=\"{device}\"/>")), "{}", dry.stdout);
     assert!(!target.exists() && bed.virsh().names("pool-list", &pool).is_empty());
 
@@ -81,9 +80,9 @@ fn a_file_system_is_mounted_used_and_unmounted() {
     assert_eq!(files_in(&target, ""), Vec::<String>::new(), "it is unmounted");
     assert_eq!(owner_and_mode(&target), before);
     run(&["delete", &pool, "--force"]).exits(5).prints("").mentions("hint: destroy them first");
-    run(&["stop", &pool]).exits(0).prints(&format!("Pool '{pool}' is stopped already\n"));
+    run(&["stop", &pool]).exits(0).prints(&format!("Pool '{pool}' is already stopped\n"));
     run(&["start", &pool]).exits(0).prints(&format!("Successfully started pool '{pool}'\n"));
-    run(&["start", &pool]).exits(0).prints(&format!("Pool '{pool}' is started already\n"));
+    run(&["start", &pool]).exits(0).prints(&format!("Pool '{pool}' is already started\n"));
 
     bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
     assert_eq!(files_in(&target, ""), ["lost+found"]);

@@ -218,7 +218,7 @@ fn what_is_there_is_not_taken_for_what_is_asked_for() {
         bed.foundry(&[&["image", "pull", &url, "--checksum", &digest], more].concat()).run().exits(0).stdout
     };
     pull(&[]);
-    assert!(pull(&["--refresh"]).contains("no newer one"));
+    assert!(pull(&["--refresh"]).contains("Already up to date"));
 }
 
 /// What a killed run has downloaded is not downloaded again, if it was to be kept.

@@ -147,7 +147,7 @@ fn a_second_signal_ends_what_hangs() {
                 let volumes: Vec<String> =
                     ends.map(|end| format!("volume '{vm}_{end}' in pool '{pool}'")).collect();
                 ran.mentions(&format!(
-                    "error: interrupted again, and ended in the middle of it\n  may be left behind: domain '{vm}', {}\n  foundry destroy {vm} removes it\n",
+                    "error: interrupted again, and stopped without cleaning up\n  may be left behind: domain '{vm}', {}\n  foundry destroy {vm} removes it\n",
                     volumes.join(", ")
                 ));
                 drop(hung);

@@ -221,7 +221,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     ));
     run(&["delete", &pool, "--force"])
         .exits(0)
-        .prints(&format!("Successfully deleted pool '{pool}'; its volumes stay\n"));
+        .prints(&format!("Successfully deleted pool '{pool}'; its volumes are kept\n"));
     assert_eq!(files_in(&directory, ""), ["found.qcow2"]);
     run(&["delete", &pool]).exits(5).mentions(&format!("there is no pool '{pool}'"));
 }
@@ -292,11 +292,14 @@ fn what_can_grow_and_what_is_nobodys_is_shown() {
     let ran = bed.foundry(&["storage", "status"]).run().exits(0);
     let ran =
         ran.mentions(&format!("'{pool}'")).mentions("can grow by 97.").mentions("their guests would stop");
-    assert!(ran.stdout.contains("Orphans: 1 volume of no VM takes 1 MiB; -o wide names them"), "{ran:#?}");
+    assert!(
+        ran.stdout.contains("Orphans: 1 volume without a VM takes 1 MiB; -o wide lists them"),
+        "{ran:#?}"
+    );
     let wide = bed.foundry(&["storage", "status", "-o", "wide"]).run().exits(0).stdout;
     let both = |line: &str| line.contains(&pool) && line.contains(&bed.image_pool());
     assert!(wide.lines().any(|line| both(line) && line.ends_with(" TiB")), "over-committed: {wide}");
-    assert!(ran.stdout.contains(" TiB of it without room\n"), "{ran:#?}");
+    assert!(ran.stdout.contains(" TiB more than available\n"), "{ran:#?}");
     let orphan = wide.lines().find(|l| l.starts_with("left-behind")).unwrap();
     assert_eq!(orphan.split_whitespace().collect::<Vec<_>>(), ["left-behind", &pool, "1", "MiB", "1", "MiB"]);
 }

@@ -77,10 +77,10 @@ fn a_watched_listing_goes_on_through_changes_and_lost_connections() {
 
     let child = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", watching.child.id())).unwrap();
     program("kill", &[child.trim()]).exits(0);
-    comes(&watching.stderr, "the connection is lost, and tried again: ");
-    comes(&watching.stderr, "connected again");
+    comes(&watching.stderr, "connection lost, reconnecting: ");
+    comes(&watching.stderr, "reconnected");
     bed.virsh().does(&["undefine", &vm]);
-    comes(&watching.stderr, &format!("{vm} is not there any more"));
+    comes(&watching.stderr, &format!("{vm} is gone"));
 
     program("kill", &["-INT", &watching.child.id().to_string()]).exits(0);
     use std::os::unix::process::ExitStatusExt;

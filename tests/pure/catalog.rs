@@ -109,9 +109,9 @@ fn what_no_catalogue_says_is_an_error_with_its_place() {
             ":2:6: images.x.checksum: \"md5\" is not a hash function",
         ),
         ("images:\n  x: {url: /x, arch: [riscv64]}\n", ":2:6: images.x.arch: \"riscv64\" is none of"),
-        ("images:\n  x: {url: /x}\n  x: {url: /y}\n", ":3:3: the key `x` comes twice"),
+        ("images:\n  x: {url: /x}\n  x: {url: /y}\n", ":3:3: duplicate key `x`"),
         ("images: {}\n---\nimages: {}\n", ":3:1: a catalogue is one document"),
-        ("- x\n", ":1:1: wants a mapping, got a list"),
+        ("- x\n", ":1:1: expected a mapping, got a list"),
     ] {
         let error = refused(text);
         assert_eq!(error.kind(), Kind::Configuration);

@@ -62,9 +62,9 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         (&["list", "--bogus"], "unexpected argument '--bogus'"),
         (&["list", "-o", "xml"], "invalid value 'xml'"),
         (&["create", "x.yaml", "--wait=never"], "invalid value 'never'"),
-        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is no time; write 90s, 5m or 1h30m"),
+        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is not a duration; write 90s, 5m or 1h30m"),
         (&["create", "x.yaml", "-o", "xml"], "--dry-run"),
-        (&["list", "-l", "=x"], "names no label"),
+        (&["list", "-l", "=x"], "has no label name"),
         (&["pool", "add", "x", "lvm", "/x"], "invalid value 'lvm'"),
         (&["pool", "add", "a/b", "dir", "/x"], "invalid value 'a/b'"),
         (&["--virt-type", "xen", "list"], "invalid value 'xen'"),
@@ -299,7 +299,7 @@ fn listings_have_the_forms_of_kubectl() {
 fn an_empty_listing_is_no_result_and_no_failure() {
     let ran = on_test(&["list", "-l", "role=web"]);
     assert_says(&ran, "");
-    assert_eq!(ran.stderr, "No running VMs; --all shows the others\n");
+    assert_eq!(ran.stderr, "No running VMs; --all includes stopped ones\n");
     assert_eq!(on_test(&["list", "--all", "-l", "role=web"]).stderr, "No VMs\n");
     assert_eq!(on_test(&["image", "list"]).stderr, "No images; foundry image import FILE adds one\n");
     assert_says(&on_test(&["list", "-l", "role", "-o", "name"]), "");
@@ -313,7 +313,7 @@ fn pools_are_managed() {
         &on_test(&["pool", "refresh", "default-pool"]),
         "Successfully refreshed pool 'default-pool'\n",
     );
-    let deleted = "Successfully deleted pool 'default-pool'; its volumes stay\n";
+    let deleted = "Successfully deleted pool 'default-pool'; its volumes are kept\n";
     assert_says(&on_test(&["pool", "delete", "default-pool"]), deleted);
     for path in ["rel", "/a/../b", "/a\nb"] {
         assert_fails(&on_test(&["pool", "add", "x", "dir", path]), 2, "is not an absolute path without '..'");
@@ -352,11 +352,11 @@ fn a_command_in_a_hint_is_quoted() {
 #[test]
 fn a_disk_has_a_size_in_gib() {
     for (size, told) in [
-        ("20GB", "'20GB' could count by 1000 or by 1024; write 20GiB"),
-        ("1.5G", "'1.5G' is no size; write whole GiB"),
+        ("20GB", "'20GB' is ambiguous (powers of 1000 or 1024); write 20GiB"),
+        ("1.5G", "'1.5G' is not a size; write whole GiB"),
         ("0", "a disk has at least 1 GiB"),
-        ("-1", "'-1' is no size"),
-        ("9999999T", "'9999999T' is more than a disk can have"),
+        ("-1", "'-1' is not a size"),
+        ("9999999T", "'9999999T' is larger than a disk can be"),
     ] {
         let ran = on_test(&["disk", "resize", "web", "vda", size]);
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{size}");
@@ -364,7 +364,7 @@ fn a_disk_has_a_size_in_gib() {
     }
     let more = on_test(&["disk", "attach", "web", "+1"]);
     assert_eq!(more.code, 64);
-    assert!(more.stderr.contains("a new disk has a size and nothing to add it to"), "{}", more.stderr);
+    assert!(more.stderr.contains("a new disk needs a size, not an increase"), "{}", more.stderr);
     for device in ["vda", "sda", "../x"] {
         assert_eq!(on_test(&["disk", "attach", "web", "1", "--device", device]).code, 64, "{device}");
     }
@@ -482,7 +482,7 @@ fn habits_of_kubectl_are_understood_or_explained() {
     assert!(ran.stderr.contains("--wait"), "{}", ran.stderr);
 
     let ran = on_test(&["destroy", "-f", "examples/simple-vm.yaml", "test"]);
-    assert_fails(&ran, 4, "is a file, and destroy takes names of VMs; -f is --force");
+    assert_fails(&ran, 4, "is a file; destroy takes names of VMs; -f is --force");
     assert!(ran.stderr.contains("hint: foundry destroy web\n"), "{}", ran.stderr);
     assert_fails(&on_test(&["get", "vms"]), 4, "foundry list --all lists the VMs");
     assert_fails(&run(&["list", "-l", "role:node"]), 64, "write role=node");
@@ -497,7 +497,7 @@ fn all_problems_of_a_manifest_are_told_at_once() {
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
     for told in [
         "spec.vcpu: unknown field; did you mean 'vcpus'?",
-        "spec.memoryGiB: wants a number, got the text \"1Gi\" (it counts GiB: write 1)",
+        "spec.memoryGiB: expected a number, got the text \"1Gi\" (the unit is GiB: write 1)",
         "spec.bootDisk.size: unknown field; did you mean 'sizeGiB'?",
         "metadata.name: ",
         "spec.networkInterfaces: is required",

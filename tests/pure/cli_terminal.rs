@@ -86,7 +86,7 @@ fn a_terminal_is_asked_before_anything_is_destroyed() {
         [("y\\n", true), ("YES\\n", true), ("n\\n", false), ("\\n", false), ("yeah\\n", false)]
     {
         let said = answer(keys);
-        assert!(said.contains("Destroy VM 'test' (running)") && said.contains("Go ahead? [y/N]"), "{said}");
+        assert!(said.contains("Destroy VM 'test' (running)") && said.contains("Continue? [y/N]"), "{said}");
         assert_eq!(said.contains("Successfully destroyed VM 'test'"), destroyed, "{keys}: {said}");
         assert_eq!(said.contains("nothing was destroyed"), !destroyed, "{keys}: {said}");
     }
@@ -109,12 +109,12 @@ fn a_redirected_stderr_does_not_answer_the_question() {
     let destroy = format!("FOUNDRY -c {TEST_DRIVER} destroy test --force");
     for redirected in [format!("{destroy} 2>/dev/null"), format!("{destroy} 2>&1 | cat")] {
         let said = at_terminal(&redirected);
-        assert!(said.contains("Go ahead? [y/N]"), "{redirected}: {said}");
+        assert!(said.contains("Continue? [y/N]"), "{redirected}: {said}");
         assert!(!said.contains("Successfully destroyed"), "{redirected}: {said}");
     }
     // A terminal at stdin that is not this session's own: there is no /dev/tty.
     let said = at_terminal(&format!("setsid -w {destroy}"));
-    assert!(said.contains("needs --yes") && said.contains("nothing was destroyed"), "{said}");
+    assert!(said.contains("use --yes") && said.contains("nothing was destroyed"), "{said}");
     let said = at_terminal(&format!("setsid -w {destroy} --yes"));
     assert!(said.contains("Successfully destroyed"), "{said}");
     // The names that were not found are told all the same.

@@ -171,22 +171,22 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
         ),
         ("contexts: {lab: {contexts: {}}}\n", "contexts.lab.contexts: unknown field"),
         ("contexts: {a/b: {}}\n", "c.yaml:1:12: contexts.a/b: may hold only letters"),
-        ("contexts: [a]\n", "c.yaml:1:11: contexts: wants a mapping, got a list"),
-        ("contexts: {a: x}\n", "contexts.a: wants a mapping, got a single value"),
+        ("contexts: [a]\n", "c.yaml:1:11: contexts: expected a mapping, got a list"),
+        ("contexts: {a: x}\n", "contexts.a: expected a mapping, got a single value"),
         ("vmPool: a/b\n", "c.yaml:1:9: vmPool: \"a/b\""),
         ("storagePath: rel\n", "storagePath: \"rel\" is not an absolute path"),
         ("catalog: ~/x.yaml\n", "catalog: \"~/x.yaml\" begins with '~'"),
         ("output: xml\n", "output: \"xml\" is not one of table, wide, yaml, json, name"),
         ("waitTimeout: soon\n", "waitTimeout: \"soon\" is not a duration"),
-        ("dnsServers: 9.9.9.9\n", "dnsServers: wants a list"),
+        ("dnsServers: 9.9.9.9\n", "dnsServers: expected a list"),
         ("dnsServers: [9.9.9.9, x]\n", "has \"x\", which is not an IP address"),
         ("connect: ''\n", "connect: \"\" is empty"),
         ("connect: \"a\\x1bb\"\n", "has control characters"),
-        ("connect: [x]\n", "connect: wants text, got a list"),
+        ("connect: [x]\n", "connect: expected text, got a list"),
         ("currentContext: a b\n", "currentContext: \"a b\" may hold only letters"),
-        ("vmPool: a\nvmPool: b\n", "the key `vmPool` comes twice"),
+        ("vmPool: a\nvmPool: b\n", "duplicate key `vmPool`"),
         ("vmPool: [\n", "c.yaml:"),
-        ("- a\n", "wants a mapping, got a list"),
+        ("- a\n", "expected a mapping, got a list"),
         ("vmPool: a\n---\nvmPool: b\n", "a configuration is one document"),
     ] {
         let error = parse_config(text, Path::new("c.yaml")).unwrap_err();
@@ -299,7 +299,7 @@ fn the_current_context_is_what_is_connected_to() {
     );
     let over = home.run(&["list", "--context=away", "-o", "name"], &[("LIBVIRT_DEFAULT_URI", TEST_DRIVER)]);
     assert_eq!(over.stdout, "test\n");
-    assert!(over.stderr.contains("LIBVIRT_DEFAULT_URI goes before it"), "{}", over.stderr);
+    assert!(over.stderr.contains("LIBVIRT_DEFAULT_URI overrides it"), "{}", over.stderr);
     let unknown = home.run(&["list", "--context", "labb"], &[]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("did you mean lab?"), "{}", unknown.stderr);
@@ -449,7 +449,7 @@ fn a_manifest_without_bridge_and_name_servers_gets_the_configured_ones() {
     assert!(domain.contains("<source bridge=\"br7\"/>"), "{domain}");
     let plain = home.run(&["render", file, "--config", "/dev/null"], &[]);
     assert_eq!(plain.code, 2);
-    assert!(plain.stderr.contains("needs what it is attached to"), "{}", plain.stderr);
+    assert!(plain.stderr.contains("needs a bridge of the host or a libvirt network"), "{}", plain.stderr);
     let flag = home.says(&["render", file, "--bridge", "br8"]);
     assert!(flag.contains("<source bridge=\"br8\"/>"), "{flag}");
 }

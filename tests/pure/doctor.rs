@@ -193,9 +193,9 @@ fn the_command_prints_a_table_or_json_and_ends_with_what_it_found() {
     assert_eq!(ran.code, 4, "{}", ran.stderr);
     assert!(ran.stdout.starts_with("CHECK ") && ran.stdout.contains("\nmachine-type "), "{}", ran.stdout);
     assert!(ran.stderr.contains("error: 2 problems on this host: qemu, machine-type"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("Not looked at, since this is another machine: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Skipped, because the host is another machine: "), "{}", ran.stderr);
     let last = ran.stdout.lines().last().unwrap();
-    assert_eq!(last, "Not ready: in the way of VMs here: qemu, machine-type");
+    assert_eq!(last, "Not ready: VMs cannot be created here because of: qemu, machine-type");
     let ran = on_test(&["doctor", "-o", "json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, report["checks"][0]["name"].as_str()), (4, Some("connection")));
@@ -215,7 +215,13 @@ fn a_libvirt_that_does_not_answer_is_reported_too() {
     let ran = run_with(&["-c", "qemu+unix:///system?socket=/nope/sock", "doctor"], "");
     assert_eq!(ran.code, 3);
     assert!(ran.stdout.contains("connection   problem   "), "{}", ran.stdout);
-    assert!(ran.stdout.lines().last().unwrap().starts_with("Not ready: in the way of VMs here: connection"));
+    assert!(
+        ran.stdout
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("Not ready: VMs cannot be created here because of: connection")
+    );
     assert!(
         ran.stdout.contains("'/nope/sock' does not exist") && ran.stdout.contains("\nkvm "),
         "{}",

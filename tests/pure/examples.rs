@@ -42,7 +42,7 @@ fn the_reference_names_every_field() {
     for section in sections {
         let text = format!("apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\n{section}\n");
         let message = manifest::load_text(&text, "vm.yaml").unwrap_err().to_string();
-        let known = message.split_once("known here are ").unwrap_or_else(|| panic!("{message}")).1;
+        let known = message.split_once("known fields are ").unwrap_or_else(|| panic!("{message}")).1;
         for field in known.split(", ") {
             assert!(words.contains(field), "{field} of '{section}' is not in the reference");
         }

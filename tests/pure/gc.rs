@@ -252,7 +252,7 @@ fn whoever_cleans_up_can_be_broken_off_at_any_call_too() {
 
 #[test]
 fn what_somebody_works_on_stays() {
-    for (host, told) in [(None, "process "), (Some("another machine"), "a process of another machine ")] {
+    for (host, told) in [(None, "process "), (Some("another machine"), "a process on another machine ")] {
         let edit = |maker: &mut serde_json::Value| {
             if let Some(host) = host {
                 maker["host"] = host.into();
@@ -275,7 +275,7 @@ fn what_somebody_works_on_stays() {
         run(&bench, &[]).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         for name in names {
-            assert!(refused(&bench, &[name]).contains("is not removed: "), "{name}");
+            assert!(refused(&bench, &[name]).contains("cannot be cleaned up: "), "{name}");
         }
     }
 }
@@ -303,7 +303,7 @@ fn a_half_vm_that_runs_goes_only_when_it_is_named() {
         let found = look(&bench);
         assert_eq!(fates(&found), [("web".to_owned(), LeftoverAction::WhenNamed)].into());
         let web = found.found.iter().find(|r| r.name == "web").unwrap();
-        assert_eq!(web.reason, format!("its {what} was interrupted, and it runs"));
+        assert_eq!(web.reason, format!("its {what} was interrupted, and it is running"));
         run(&bench, &[]).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         run(&bench, &["web"]).unwrap();
@@ -320,7 +320,7 @@ fn a_half_vm_that_was_started_since_stays() {
     bench.host.set_state("web", DomainState::Running);
     let before = bench.host.fingerprint();
     let errors = execute_cleanup(&context, None, &chosen, |_| {}).unwrap_err();
-    assert!(whole(&errors[0]).contains("it runs now"), "{errors:?}");
+    assert!(whole(&errors[0]).contains("it is running now"), "{errors:?}");
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
@@ -348,11 +348,11 @@ fn a_name_that_may_not_go_is_refused_before_anything_is_done() {
         ("foundry-vms/base", "volume 'on-base' in pool 'foundry-vms' is based on it"),
         ("foundry-images/debian-12", "it is an image"),
         ("foundry-vms/none", "there is no volume 'none' in pool 'foundry-vms'"),
-        ("ssd/spare", "pool 'ssd' is none that foundry keeps disks in"),
+        ("ssd/spare", "foundry keeps no disks in pool 'ssd'"),
         ("nix/x", "there is no pool 'nix'"),
         ("off/x", "pool 'off' is not started"),
-        ("other", "no VM of that name is half there"),
-        ("/etc/passwd", "the host's files can be seen on the host only"),
+        ("other", "no half-made or half-destroyed VM has that name"),
+        ("/etc/passwd", "files of a remote host cannot be checked"),
     ] {
         let told = refused(&bench, &[orphan, name]);
         assert!(told.contains(why), "{name}: {told}");
@@ -376,7 +376,7 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
         ("domain 'late' uses it", |host| {
             host.define_domain(&foreign("late", "/pool/vms/web_data-vdx")).unwrap();
         }),
-        ("it is another one now", |host| {
+        ("it is another volume now", |host| {
             host.resize_volume("foundry-vms", "web_data-vdx", Bytes(2 * GIB)).unwrap();
         }),
         ("is based on it", |host| {
@@ -411,7 +411,7 @@ fn a_half_vm_that_was_replaced_since_stays() {
     let before = bench.host.fingerprint();
     execute_cleanup(&context, None, &chosen, |_| {}).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    assert!(bench.told.done().contains(&"VM 'web' was taken away by somebody else meanwhile".to_owned()));
+    assert!(bench.told.done().contains(&"VM 'web' was deleted by another process meanwhile".to_owned()));
 }
 
 /// The record names a disk that the VM does not have: its user may have unplugged it and want it back.
@@ -460,7 +460,7 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
     {
         let path = file(name).display().to_string();
         let errors = run_in(&bench, Some(&places), &[&gone, &path]).unwrap_err();
-        assert!(errors[0].to_string().contains("it is no file with the EFI variables"), "{errors:?}");
+        assert!(errors[0].to_string().contains("it does not hold the EFI variables"), "{errors:?}");
     }
     run_in(&bench, Some(&places), &[&gone]).unwrap();
     assert!(!file("gone_VARS.fd").exists());

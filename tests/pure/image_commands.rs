@@ -67,10 +67,10 @@ fn only_a_regular_file_is_replaced_by_an_export() {
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
         assert!(ran.stderr.contains(why), "{}", ran.stderr);
     };
-    refused(&[&file], "--force replaces it");
+    refused(&[&file], "--force overwrites it");
     for odd in [&link, &folder] {
-        refused(&[odd], "is no regular file");
-        refused(&[odd, "--force"], "is no regular file");
+        refused(&[odd], "is not a regular file");
+        refused(&[odd, "--force"], "is not a regular file");
     }
     assert_eq!(std::fs::read_link(&link).unwrap().display().to_string(), file);
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
@@ -90,7 +90,7 @@ fn an_image_is_not_written_to_a_terminal() {
         };
         let said = String::from_utf8_lossy(&out.stdout);
         assert_eq!(out.status.code(), Some(1), "{target}: {said}");
-        assert!(said.contains("nothing for a terminal"), "{target}: {said}");
+        assert!(said.contains("cannot write an image to a terminal"), "{target}: {said}");
     }
 }
 
@@ -201,7 +201,7 @@ fn a_login_is_sent_to_the_named_server_and_shown_nowhere() {
     let ran = node.run(&["pull", &server.url("/x.qcow2"), "--login-file", &login]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("may be read by others (mode 644)") && ran.stderr.contains("chmod 600"),
+        ran.stderr.contains("can be read by others (mode 644)") && ran.stderr.contains("chmod 600"),
         "{}",
         ran.stderr
     );

@@ -129,7 +129,7 @@ fn a_file_that_is_there_is_not_replaced() {
     std::fs::write(&file, "mine").unwrap();
     let ran = init();
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("cannot write web.yaml: it is there already"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write web.yaml: it already exists"), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     // Nor is what a link leads to, even if there is nothing.
     std::fs::remove_file(&file).unwrap();

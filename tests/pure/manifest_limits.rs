@@ -57,7 +57,7 @@ fn a_file_of_any_size_is_refused_after_its_first_mebibyte() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(100 << 20).unwrap();
     let path = file.path().to_str().unwrap();
-    let why = "larger than 1048576 bytes, which no manifest is";
+    let why = "larger than 1048576 bytes, the limit for a manifest";
     assert_refused(&render(path, Stdio::null()), 1, why);
     assert_refused(&render("-", File::open(path).unwrap().into()), 1, why);
     assert_refused(&render("/dev/zero", Stdio::null()), 1, why);
@@ -75,15 +75,15 @@ fn texts_that_grow_when_they_are_read_are_refused() {
     let laughs = format!("l0: &l0 [a, b]\n{}", (1..9).map(level).collect::<String>());
     let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 50_000].join(", "));
     for (text, why) in [
-        (laughs, "once aliases are expanded"),
-        (long, "once aliases are expanded"),
+        (laughs, "after expanding aliases"),
+        (long, "after expanding aliases"),
         ("[".repeat(500_000), "1:"),
         ("{a: ".repeat(200_000), "1:"),
         ("- ".repeat(500_000), "1:"),
         ("? ".repeat(500_000), "1:"),
         ((0..1400).map(|i| format!("{}a:\n", " ".repeat(i))).collect(), "nested deeper than 64 levels"),
-        ("---\n".repeat(260_000), "holds no manifest"),
-        ("--- a\n".repeat(170_000), "document 1: wants a mapping"),
+        ("---\n".repeat(260_000), "contains no manifest"),
+        ("--- a\n".repeat(170_000), "document 1: expected a mapping"),
         ("a: 1\n".repeat(200_000), "duplicate key \"a\""),
         ((0..90_000).map(|i| format!("k{i}: 1\n")).collect(), "kind is missing"),
         (format!("{}: x\n", "k".repeat(1_000_000)), "1:"),
@@ -102,7 +102,7 @@ fn very_many_of_a_thing_are_refused_in_few_words() {
     for (text, why) in [
         (with(&format!("dataDisks: {disks}")), "spec.dataDisks[0].device"),
         (with(&format!("dataDisks: {}", list(200_000, |_| "{}".to_owned()))), "spec.dataDisks[0].device"),
-        (interfaces, "spec.networkInterfaces: holds 60000 interfaces; a VM has at most 64"),
+        (interfaces, "spec.networkInterfaces: has 60000 interfaces; the maximum is 64"),
         (with(&format!("cloudInit: {{sshAuthorizedKeys: {keys}}}")), "spec.cloudInit.sshAuthorizedKeys[0]"),
         (
             SMALL.replace("{name: small}", &format!("{{name: small, labels: {{{labels}}}}}")),

@@ -99,11 +99,11 @@ fn the_form_can_be_set_and_a_flag_goes_before_it() {
 fn forms_that_are_none_are_usage_errors() {
     for (form, told) in [
         ("yml", "did you mean 'yaml'?"),
-        ("go-template={{.x}}", "it is none of table, wide, yaml, json, name, jsonpath=TEMPLATE"),
+        ("go-template={{.x}}", "it is not one of table, wide, yaml, json, name, jsonpath=TEMPLATE"),
         ("jsonpath", "it needs a template"),
         ("jsonpath={.items[*]", "a '{' is not closed"),
-        ("jsonpath={.items[?(@.a=~\"b\")]}", "is no path that foundry knows"),
-        ("custom-columns=NAME", "is no column; write NAME:.metadata.name"),
+        ("jsonpath={.items[?(@.a=~\"b\")]}", "is not a valid path"),
+        ("custom-columns=NAME", "is not a column; write NAME:.metadata.name"),
     ] {
         let ran = on_test(&["list", "-o", form]);
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{form}");

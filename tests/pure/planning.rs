@@ -241,20 +241,20 @@ fn texts_have_limits() {
     let said = refusal(|vm| vm.spec.cpu_mode = Some("x".repeat(5000)));
     assert!(said.contains("spec.cpuMode: \"xxx") && said.contains("must be host-model"), "{said}");
     let said = refusal(|vm| vm.spec.storage_pool = Some("x".repeat(5000)));
-    assert!(said.contains("has 5000 bytes; at most 4096 are taken"), "{said}");
+    assert!(said.contains("has 5000 bytes; the maximum is 4096"), "{said}");
     let said = refusal(|vm| {
         let halves = ["a", "b"].map(|key| (key.to_owned(), "x".repeat(200 << 10)));
         vm.metadata.annotations = halves.into();
     });
     assert!(
-        said.contains("metadata.annotations: hold 409602 bytes together; at most 262144 are taken"),
+        said.contains("metadata.annotations: hold 409602 bytes together; the maximum is 262144"),
         "{said}"
     );
     let said = refusal(|vm| {
         let raw_user_data = Some(format!("#cloud-config\n#{}", "x".repeat(1 << 20)));
         vm.spec.cloud_init = Some(CloudInit { raw_user_data, ..CloudInit::default() });
     });
-    assert!(said.contains("rawUserData: has 1048591 bytes; at most 1048576 are taken"), "{said}");
+    assert!(said.contains("rawUserData: has 1048591 bytes; the maximum is 1048576"), "{said}");
     // No message carries the whole text.
     assert!(said.len() < 300, "{said}");
 }

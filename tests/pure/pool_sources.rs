@@ -140,21 +140,21 @@ fn what_is_wrong_is_said_in_full_and_changes_nothing() {
     for (line, problems) in [
         ("dir relative", &["\"relative\" is not an absolute path without '..'"][..]),
         ("dir", &["a pool of type dir needs the path of a directory"]),
-        ("dir /a /b", &["\"/b\" is one word too many"]),
+        ("dir /a /b", &["\"/b\" is one argument too many"]),
         ("dir /a --target /b", &["--target has no meaning for a pool of type dir"]),
         ("fs sdb1 --target b", &["\"sdb1\" is not a device", "--target \"b\" is not an absolute path"]),
         ("fs /dev/sdb1", &["a pool of type fs needs --target"]),
         (
             "fs /dev/sdb1 --target /b --format ext5",
-            &["--format \"ext5\" is none of auto, ext2", "did you mean ext"],
+            &["--format \"ext5\" is not one of auto, ext2", "did you mean ext"],
         ),
         ("netfs nas --target /b", &["\"nas\" is not HOST:/DIRECTORY"]),
         ("netfs nas:rel --target /b", &["\"nas:rel\" is not HOST:/DIRECTORY"]),
         ("netfs nas:/a --target /b --format nfs4", &["did you mean nfs?"]),
-        ("netfs nas:/a --target /b --protocol-ver four", &["--protocol-ver \"four\" is no version"]),
+        ("netfs nas:/a --target /b --protocol-ver four", &["--protocol-ver \"four\" is not a version"]),
         ("netfs nas:a --target /b --format cifs --protocol-ver 3", &["--protocol-ver is for --format nfs"]),
         ("logical vg/0", &["\"vg/0\" is not the name of a volume group"]),
-        ("logical vg0 /dev/sdb", &["\"/dev/sdb\" is one word too many"]),
+        ("logical vg0 /dev/sdb", &["\"/dev/sdb\" is one argument too many"]),
         ("zfs /tank", &["\"/tank\" is not the name of a ZFS pool or dataset"]),
         ("rbd vms", &["a pool of type rbd needs --monitor"]),
         (
@@ -163,13 +163,13 @@ fn what_is_wrong_is_said_in_full_and_changes_nothing() {
         ),
         (
             "rbd vms --monitor m --auth-user me",
-            &["--auth-user and --secret go together; --secret is missing"],
+            &["--auth-user and --secret must be given together; --secret is missing"],
         ),
         ("rbd vms --monitor m --secret me", &["--auth-user is missing"]),
         ("iscsi san", &["a pool of type iscsi needs the target's qualified name"]),
-        ("iscsi san disks", &["\"disks\" is not a qualified name of iSCSI"]),
-        ("iscsi san iqn.2026-13.com.example", &["is not a qualified name of iSCSI"]),
-        ("iscsi --initiator-iqn me", &["needs a portal", "needs the target's", "\"me\" is not a qualified"]),
+        ("iscsi san disks", &["\"disks\" is not an iSCSI qualified name"]),
+        ("iscsi san iqn.2026-13.com.example", &["is not an iSCSI qualified name"]),
+        ("iscsi --initiator-iqn me", &["needs a portal", "needs the target's", "\"me\" is not an iSCSI"]),
     ] {
         let error = judge(line).unwrap_err();
         assert_eq!(

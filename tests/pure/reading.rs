@@ -71,7 +71,7 @@ fn documents_are_read_in_order_and_empty_ones_passed_over() {
     let names: Vec<_> =
         load_text(&text, "vm.yaml").unwrap().into_iter().map(|vm| vm.metadata.name.unwrap()).collect();
     assert_eq!(names, ["a1", "b1"]);
-    assert_eq!(refusal(""), "vm.yaml: holds no manifest");
+    assert_eq!(refusal(""), "vm.yaml: contains no manifest");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn no_more_is_read_than_a_manifest_can_be() {
         }
     }
     let error = load_from(Endless(&mut taken), "-").unwrap_err();
-    assert_eq!(error.to_string(), "-: larger than 1048576 bytes, which no manifest is");
+    assert_eq!(error.to_string(), "-: larger than 1048576 bytes, the limit for a manifest");
     assert!(taken < 2 * MAX_BYTES + 64 * 1024, "{taken}");
     let largest = format!("{HEADER}#{}", " ".repeat(MAX_BYTES - HEADER.len() - 1));
     assert_eq!(load_text(&largest, "vm.yaml").unwrap().len(), 1);

@@ -78,7 +78,7 @@ pub(super) fn run_config(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<
     }
 }
 
-/// Without origins it is a configuration itself, so that YAML is its table.
+/// Without `--origin` the output is a configuration file, in YAML.
 fn show_settings(
     config: &Config,
     origin: bool,
@@ -97,7 +97,7 @@ fn show_settings(
     listing.output.show_object(&document, &names, |_| String::new(), (global, ui))
 }
 
-/// The effective settings, as a configuration.
+/// The effective settings, as a configuration file.
 fn effective_settings(config: &Config) -> Map<String, Value> {
     let set = SettingKey::ALL.into_iter().filter_map(|key| config.get(key).map(|value| (key, value)));
     let mut document = settings_map(set);
@@ -241,12 +241,12 @@ fn switch_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Er
     config.check_context(name.as_str())?;
     let named = global.settings.named_file().map(Path::to_owned);
     let file = named.or_else(|| config::user_file(env_variable)).ok_or_else(|| {
-        Error::new(Code::NoDirectory, "there is no directory for a configuration")
+        Error::new(Code::NoDirectory, "no directory for a configuration is known")
             .hint("set XDG_CONFIG_HOME or HOME")
     })?;
     config::save_current_context(&file, name)?;
     if let Some(set) = env_variable("FOUNDRY_CONTEXT").filter(|set| !set.is_empty() && set != name.as_str()) {
-        ui.show_warning(&format!("FOUNDRY_CONTEXT is set and goes before it: {set}"));
+        ui.show_warning(&format!("FOUNDRY_CONTEXT overrides it: {set}"));
     }
-    ui.write_line(&format!("Context '{name}' is the current one, by {}", file.display()))
+    ui.write_line(&format!("Switched to context '{name}' in {}", file.display()))
 }

@@ -88,7 +88,7 @@ pub(super) fn run_create(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<
         return dry_run(args, &context, &plans, ui);
     }
     interrupt::install_handler(&context.cancel)?;
-    // A single one is looked at by its creation.
+    // The creation of a single VM checks the host itself.
     if plans.len() > 1 {
         check_all(&context, &plans, ui)?;
     }
@@ -96,7 +96,7 @@ pub(super) fn run_create(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<
     create_all(args.wait.map(|goal| (goal.into(), timeout)), &context, &plans, ui)
 }
 
-/// Reads and judges all documents of all files; all their problems come at once.
+/// Reads and validates all documents of all files, and reports all problems together.
 pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPlan>, Error> {
     let (documents, mut wrong) = read_all(files);
     let mut plans = Vec::new();
@@ -120,7 +120,7 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     Ok(plans)
 }
 
-/// The problems of several VMs, of so many as a person reads.
+/// The problems of several VMs as one error; of more than 20 VMs nobody reads all.
 fn join_problems(problems: &[Problems]) -> Error {
     const TOLD: usize = 20;
     let codes: ErrorCodes = problems.iter().flat_map(Problems::codes).collect();
@@ -135,7 +135,7 @@ fn join_problems(problems: &[Problems]) -> Error {
     }
 }
 
-/// All documents of all files as far as they can be read, and what of the files cannot be.
+/// All documents that can be read, and the errors of those that cannot.
 fn read_all(files: &[String]) -> (Vec<PartialDocument>, Vec<Error>) {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
@@ -152,7 +152,7 @@ fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> R
     run_for_all(plans, ui, |plan| {
         let blueprint = create::dry_run(context, plan)?;
         let removes = blueprint.removes.join(", ");
-        let first = format!("Remains of an interrupted creation would be removed first: {removes}");
+        let first = format!("The leftovers of an interrupted creation would be removed first: {removes}");
         match args.output {
             Some(DryRunOutput::Xml) => {
                 if !removes.is_empty() {
@@ -169,7 +169,7 @@ fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> R
     })
 }
 
-/// Asks the host about all documents before anything is made of the first one.
+/// Runs the checks of all VMs on the host before the first one is created.
 fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     run_for_all(plans, ui, |plan| {
         context.cancel.check().map_err(|stopped| stopped.unchanged())?;
@@ -177,7 +177,8 @@ fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> 
     })
 }
 
-/// Goes on after a failure, unless all others would fail alike; the worst one is the outcome.
+/// Continues after a failure, unless all others would fail for the same reason. Returns the worst error and reports the
+/// others.
 fn run_for_all(
     plans: &[VmPlan],
     ui: &Ui,
@@ -195,8 +196,8 @@ fn run_for_all(
     worst.map_or(Ok(()), Err)
 }
 
-/// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
-/// earlier ones stay; the worst code is the exit code.
+/// Creates one VM after the other, then waits for all of them. A failed one is rolled back alone and the earlier ones
+/// are kept. The worst error is the outcome.
 fn create_all(
     wait: Option<(Goal, Duration)>,
     context: &Context,
@@ -222,17 +223,17 @@ fn create_all(
     worst.map_or(Ok(()), Err)
 }
 
-/// After an interruption the rest is not begun, which is no success even where all before it was one.
+/// After an interruption the remaining VMs are not created. That is an error, even if all before them were created.
 fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
     let names: Vec<String> = rest.iter().map(|plan| format!("'{}'", plan.name)).collect();
-    let sentence = format!("not begun: VM {}", names.join(", "));
+    let sentence = format!("not created: VM {}", names.join(", "));
     match worst {
         Some(error) if error.kind() == Kind::Interrupted => error.outcome(sentence),
         earlier => report_lesser(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
     }
 }
 
-/// Tells the lesser of two errors at once, of two alike the earlier one; the worst of all is told by whoever called.
+/// Reports the lesser of two errors, or the earlier of two equal ones, and returns the other.
 fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     let Some(earlier) = earlier else { return error };
     let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
@@ -240,7 +241,8 @@ fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     worse
 }
 
-/// A created VM is waited for even if its creation cannot be reported.
+/// Creates one VM. It is added to `made` before the success is printed, so it is waited for even if stdout cannot be
+/// written.
 fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
     made.push(create::create_vm(context, plan)?);
     let name = &plan.name;

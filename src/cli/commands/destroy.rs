@@ -60,7 +60,7 @@ pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Resul
         failures.push(declined);
         return report_all(failures, ui);
     }
-    // Only now: until the answer a signal ends the program at once.
+    // Not earlier: until the question is answered, a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
     let asked = !args.yes && ui.can_ask();
     for plan in &plans {
@@ -74,15 +74,15 @@ pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Resul
     report_all(failures, ui)
 }
 
-/// Without a question, the disks are listed before they are deleted.
+/// If no question is asked, the disks are listed before they are deleted.
 fn list_volumes_to_delete(plan: &DestroyPlan, ui: &Ui) {
     if !plan.volumes.is_empty() {
         let (vm, volumes) = (&plan.domain.name, plan.named_volumes());
-        ui.show_note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
+        ui.show_note(&format!("Deleting with VM '{vm}': {}", volumes.join(", ")));
     }
 }
 
-/// Whoever names a manifest means the VMs in it, and by `-f` kubectl's file: then nothing is destroyed.
+/// If a name is a manifest file (`-f` is `--filename` in kubectl), suggests the VMs in it and destroys nothing.
 fn refuse_manifest_file(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
     failures.iter().find(|error| error.code() == Code::VmMissing)?;
     let is_manifest = |name: &&String| {
@@ -95,20 +95,20 @@ fn refuse_manifest_file(args: &DestroyArgs, failures: &[Error]) -> Option<Error>
         load_file(Path::new(file)).into_iter().flatten().filter_map(|vm| vm.metadata.name).collect();
     let force = if args.force { "; -f is --force" } else { "" };
     Some(
-        Error::new(Code::VmMissing, format!("'{file}' is a file, and destroy takes names of VMs{force}"))
+        Error::new(Code::VmMissing, format!("'{file}' is a file; destroy takes names of VMs{force}"))
             .hint(destroy_vms(&names))
             .outcome("nothing was destroyed"),
     )
 }
 
-/// One VM under two of its names is one VM.
+/// Drops a VM that was named twice, by name and by UUID.
 fn remove_duplicates(mut plans: Vec<DestroyPlan>) -> Vec<DestroyPlan> {
     let mut seen = HashSet::new();
     plans.retain(|d| seen.insert(d.domain.uuid));
     plans
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks for confirmation on a terminal.
 fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result<(), Error> {
     if plans.is_empty() || args.yes {
         return Ok(());
@@ -134,13 +134,13 @@ fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Err
     ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
-/// Names every disk that would go.
+/// The question, with every disk that would be deleted.
 fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
     for plan in plans {
         let domain = &plan.domain;
         text.push_str(&format!("Destroy VM '{}' ({})\n", escape_unseen(&domain.name), domain.state));
-        list_volumes(&mut text, "and delete these disks for good:", &plan.volumes);
+        list_volumes(&mut text, "and delete these disks:", &plan.volumes);
         list_volumes(&mut text, "and keep these disks:", &plan.kept);
         let left = plan
             .left
@@ -149,6 +149,6 @@ fn destroy_question(plans: &[DestroyPlan]) -> String {
         let spared: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
         list_kept(&mut text, &spared);
     }
-    text.push_str("Go ahead?");
+    text.push_str("Continue?");
     text
 }

@@ -88,13 +88,13 @@ enum DiskCommand {
         vm: String,
         /// Disk: its device (vdb), or its volume name
         disk: String,
-        /// Keep the volume, and print its name
+        /// Keep the volume and print its name
         #[arg(long)]
         keep: bool,
         /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
-        /// How long the guest may take to let go of it [default: 30s] [env: FOUNDRY_DETACH_TIMEOUT]
+        /// How long the guest may take to release the disk [default: 30s] [env: FOUNDRY_DETACH_TIMEOUT]
         #[arg(long, value_parser = parse_duration)]
         timeout: Option<Duration>,
     },
@@ -103,7 +103,7 @@ enum DiskCommand {
 fn parse_whole_size(text: &str) -> Result<Bytes, String> {
     match text.parse()? {
         SizeRequest::To(size) => Ok(size),
-        SizeRequest::By(_) => Err("a new disk has a size and nothing to add it to".into()),
+        SizeRequest::By(_) => Err("a new disk needs a size, not an increase".into()),
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) fn run_disk(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), 
             if !yes {
                 consent::require_consent(&detach_question(&plan), "nothing was detached", ui)?;
             }
-            // Only now: until the answer a signal ends the program at once.
+            // Not earlier: until the question is answered, a signal ends the program at once.
             interrupt::install_handler(&context.cancel)?;
             let timeout = timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DetachTimeout));
             disk::detach(&context, &plan, timeout)?;
@@ -188,35 +188,35 @@ fn role_word(role: VolumeRole) -> &'static str {
     }
 }
 
-/// What became of it, and what the guest is still to do.
+/// Prints the new size, and what remains to be done in the guest.
 fn report_resize(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     let Resized { vm, target, from, to, live, .. } = resized;
     if from == to {
-        return ui.write_line(&format!("Disk '{target}' of VM '{vm}' has {to} already"));
+        return ui.write_line(&format!("Disk '{target}' of VM '{vm}' already has {to}"));
     }
     ui.write_line(&format!("Successfully grew disk '{target}' of VM '{vm}' from {from} to {to}"))?;
     ui.show_note(if *live {
-        "The guest was told of the new size."
+        "The guest sees the new size."
     } else {
-        "The guest sees it when it starts."
+        "The guest sees the new size at its next start."
     });
     if resized.agent == Some(true) {
-        ui.show_note("Its guest agent answers; it does not grow partitions.");
+        ui.show_note("The guest agent runs, but it does not grow partitions.");
     }
     if resized.role == VolumeRole::Boot {
         ui.show_note(
-            "The root partition and its file system: where the image has cloud-init, it grows them at the next boot \
+            "Cloud-init, if the image has it, grows the root partition and its file system at the next boot \
              (growpart and resizefs, on by default).",
         );
         if *live {
             ui.show_note(
-                "Or now, in the guest: growpart /dev/vda 1 && resize2fs /dev/vda1 (xfs_growfs / for XFS)",
+                "To grow them now, run in the guest: growpart /dev/vda 1 && resize2fs /dev/vda1 (xfs_growfs / for XFS)",
             );
         }
     } else {
         let serial = resized.serial.as_deref().unwrap_or(target);
         ui.show_note(&format!(
-            "Its file system, in the guest: resize2fs /dev/disk/by-id/virtio-{serial} (xfs_growfs with its mount point for XFS)"
+            "To grow its file system, run in the guest: resize2fs /dev/disk/by-id/virtio-{serial} (XFS: xfs_growfs MOUNTPOINT)"
         ));
     }
     Ok(())
@@ -227,7 +227,7 @@ fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Resul
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.write_line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
     let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);
-    ui.show_note(&format!("It is /dev/disk/by-id/virtio-{serial} in the guest, and empty."));
+    ui.show_note(&format!("It is empty; in the guest it is /dev/disk/by-id/virtio-{serial}."));
     Ok(())
 }
 
@@ -235,11 +235,11 @@ fn detach_question(plan: &DetachPlan) -> String {
     let DetachPlan { vm, target, live, volume, kept, .. } = plan;
     let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
-        text.push_str("  which runs: unmount it in the guest first\n");
+        text.push_str("  The VM is running: unmount the disk in the guest first.\n");
     }
-    list_volumes(&mut text, "and delete for good:", volume.as_slice());
+    list_volumes(&mut text, "and delete:", volume.as_slice());
     list_kept(&mut text, kept.as_slice());
-    text.push_str("Go ahead?");
+    text.push_str("Continue?");
     text
 }
 
@@ -250,9 +250,7 @@ fn report_detach(plan: &DetachPlan, ui: &Ui) -> Result<(), Error> {
         .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
     if let Some((pool, name)) = plan.missing_volume() {
-        ui.show_warning(&format!(
-            "volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"
-        ));
+        ui.show_warning(&format!("volume '{name}' in pool '{pool}' no longer exists, so nothing is kept"));
     }
     let (target, vm) = (escape_unseen(target), escape_unseen(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");

@@ -43,7 +43,7 @@ pub(super) fn run_doctor(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<
     if args.files.is_empty() { check_host(args, global, ui) } else { check_manifests(args, global, ui) }
 }
 
-/// A libvirt that does not answer is what this command is for, and still the exit code of every other.
+/// Checks the host. If libvirt does not answer, doctor still reports what it can see, and exits like any other command.
 fn check_host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = match connect_host(global, ui) {
         Ok(context) => context,
@@ -81,8 +81,8 @@ fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Er
     show_verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == CheckState::Problem).count();
-        let verb = if problems == 1 { "stands" } else { "stand" };
-        Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
+        let problem = if problems == 1 { "problem" } else { "problems" };
+        Err(Error::new(error.code(), format!("{problems} {problem} found")))
     })
 }
 
@@ -96,14 +96,14 @@ fn show_report(report: &HostReport, args: &DoctorArgs, (global, ui): (&Global, &
     args.output.show_object(&ReportView::from_report(report), &names, |_| rows(), (global, ui))?;
     if args.output.chosen_format(global).is_table() && !report.left_out.is_empty() {
         ui.show_note(&format!(
-            "Not looked at, since this is another machine: {}",
+            "Skipped, because the host is another machine: {}",
             report.left_out.join("; ")
         ));
     }
     Ok(())
 }
 
-/// The last line of a table: whether these can be made here, or what stands in the way.
+/// The last line of a table: whether VMs can be created here, or what prevents it.
 fn show_verdict(
     report: &HostReport,
     what: &str,
@@ -117,7 +117,10 @@ fn show_verdict(
     let mut problems: Vec<String> = of(CheckState::Problem).map(HostCheck::title).collect();
     problems.dedup();
     if !problems.is_empty() {
-        return ui.write_line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
+        return ui.write_line(&format!(
+            "Not ready: {what} cannot be created here because of: {}",
+            problems.join(", ")
+        ));
     }
     let warnings = match of(CheckState::Warning).count() {
         0 => String::new(),
@@ -127,22 +130,22 @@ fn show_verdict(
     ui.write_line(&format!("Ready: {what} can be created here{warnings}"))
 }
 
-/// All that was found.
+/// The result of `foundry doctor`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReportView<'a> {
-    /// In the order in which one thing needs another.
+    /// Ordered so that a check comes after those that it depends on.
     checks: Vec<CheckView<'a>>,
-    /// What could not be looked at because the host is another machine.
+    /// Checks that were skipped because the host is another machine.
     left_out: &'a [&'static str],
 }
 
-/// What one look found.
+/// One check.
 #[derive(Debug, Serialize, JsonSchema)]
 struct CheckView<'a> {
     #[serde(flatten)]
     check: &'a HostCheck,
-    /// What to do about it: sentences, or commands.
+    /// Remedies: sentences or commands.
     todo: Vec<String>,
 }
 
@@ -156,12 +159,12 @@ impl<'a> ReportView<'a> {
     }
 }
 
-/// What was looked at, as kubectl has TYPE/NAME.
+/// The name of a check, as kubectl prints TYPE/NAME.
 fn check_name(check: &HostCheck) -> String {
     check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
 }
 
-/// What to do stands below what was found.
+/// The rows of a check: the finding, and below it a row for each remedy.
 fn check_rows(check: &HostCheck) -> Vec<Vec<String>> {
     let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];

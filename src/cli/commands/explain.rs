@@ -101,7 +101,7 @@ fn push_tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
 }
 
 fn type_tag(field: &Field<'_>) -> String {
-    // Foundry writes the status, and nobody has to.
+    // Foundry writes the status; in a manifest it is never required.
     let written = field.path.split('.').next() == Some("status");
     let required = if field.required && !written { " -required-" } else { "" };
     format!("<{}>{required}", field.type_text())

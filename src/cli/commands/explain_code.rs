@@ -7,11 +7,11 @@ use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::wrap_words;
 
-/// Columns of a terminal that nobody has made wider.
+/// The width of a terminal by default.
 pub(super) const WIDTH: usize = 80;
 pub(super) const INDENT: &str = "    ";
 
-/// Whether somebody means a code by it, and no field: `FND-4201`, `fnd-4201`, `4201`.
+/// Whether the text is an error code rather than a field: `FND-4201`, `fnd-4201`, `4201`.
 pub(super) fn looks_like_code(text: &str) -> bool {
     let text = text.trim();
     let begins = text.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("fnd-"));
@@ -30,7 +30,7 @@ pub(super) fn list_codes(ui: &Ui) -> Result<(), Error> {
 fn unknown_code(text: &str) -> Error {
     let known: Vec<String> = Code::ALL.iter().map(ToString::to_string).collect();
     let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
-    // Two digits that differ are another code.
+    // A code with two wrong digits is not similar.
     let near = known.iter().find(|id| strsim::osa_distance(&format!("FND-{digits}"), id) == 1);
     let hint = match near {
         Some(near) => hints::explain_similar_code(near),
@@ -42,7 +42,7 @@ fn unknown_code(text: &str) -> Error {
 fn render_code(code: Code) -> String {
     let told = code.explanation();
     let mut text = format!("CODE:       {code}\nTITLE:      {}\n", told.title);
-    // Of an interruption the signal says more, and of all others this is it.
+    // An interruption exits with 128 plus the signal; this is the code for SIGINT.
     let _ = writeln!(text, "EXIT CODE:  {}", code.kind().exit_code());
     for (heading, prose) in [("MEANING", told.meaning), ("CAUSES", told.causes), ("REMEDY", told.remedy)] {
         let _ = writeln!(text, "\n{heading}:");

@@ -48,8 +48,8 @@ pub(super) fn run_gc(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Erro
     let found = gc::find_leftovers_for(&context, paths.as_ref(), &named)?;
     let pools = found.unseen_pools.iter().map(words::render_advice);
     let unseen = found.unseen.iter().cloned().chain(pools);
-    unseen.for_each(|unseen| ui.show_warning(&format!("not looked at: {unseen}")));
-    // A name that is none ends it before anything is done.
+    unseen.for_each(|unseen| ui.show_warning(&format!("skipped: {unseen}")));
+    // An unknown name is an error before anything is changed.
     let chosen = gc::choose_leftovers(&context, &found, &named)?;
     show_leftovers(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
@@ -58,20 +58,20 @@ pub(super) fn run_gc(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Erro
     if !args.yes {
         confirm_cleanup(&chosen, ui)?;
     }
-    // Only now: until the answer a signal ends the program at once.
+    // Not earlier: until the question is answered, a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
     let (mut count, mut freed) = (0, Bytes(0));
     let outcome = gc::execute_cleanup(&context, paths.as_ref(), &chosen, |leftover| {
         (count, freed) = (count + 1, freed.saturating_add(leftover.size.unwrap_or_default()));
     });
     if let Err(failures) = outcome {
-        ui.show_note(&format!("{count} of {} finished or removed", chosen.len()));
+        ui.show_note(&format!("{count} of {} cleaned up", chosen.len()));
         return report_all(failures, ui);
     }
     report_success(args.listing.chosen_format(global).is_table(), count, freed, ui)
 }
 
-/// Behind a listing for a program there is nothing more to read.
+/// Programs get no line after their listing; it goes to stderr.
 fn report_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Result<(), Error> {
     let freed = if freed > Bytes(0) { format!(", {freed}") } else { String::new() };
     let text = format!("Successfully cleaned up {count}{freed}");
@@ -84,8 +84,8 @@ fn report_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Resul
 
 fn show_leftovers(args: &GcArgs, found: &Leftovers, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let nothing = match found.unseen_pools.is_empty() {
-        true => "Nothing was left",
-        false => "Nothing was left where it could be looked",
+        true => "Nothing to clean up",
+        false => "Nothing to clean up in what could be checked",
     };
     let views: Vec<LeftoverView<'_>> = found.found.iter().map(LeftoverView::from_leftover).collect();
     args.listing.show_list(&views, nothing, (global, ui))?;
@@ -95,12 +95,12 @@ fn show_leftovers(args: &GcArgs, found: &Leftovers, (global, ui): (&Global, &Ui)
     Ok(())
 }
 
-/// One thing that was left.
+/// One leftover.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct LeftoverView<'a> {
     #[serde(flatten)]
     leftover: &'a Leftover,
-    /// What else can be done about it: a command.
+    /// An alternative: a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
@@ -143,7 +143,7 @@ impl TableRow for LeftoverView<'_> {
     }
 }
 
-/// How to go on.
+/// Suggests the next command.
 fn suggest_next(args: &GcArgs, leftover: &[Leftover], ui: &Ui) {
     let has = |fate| leftover.iter().any(|r| r.fate == fate);
     if args.dry_run && has(LeftoverAction::CleanUp) {
@@ -154,12 +154,15 @@ fn suggest_next(args: &GcArgs, leftover: &[Leftover], ui: &Ui) {
     }
 }
 
-/// Nobody named what goes by itself, so that silence is no consent.
+/// Without a terminal this needs `--yes`, because the user did not name what will be deleted.
 fn confirm_cleanup(chosen: &[&Leftover], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
-        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
-            .hint("--yes removes it without a question, --dry-run shows it")
-            .unchanged());
+        return Err(Error::new(
+            Code::NobodyToAsk,
+            "cleaning up needs confirmation, and stdin is not a terminal",
+        )
+        .hint("--yes cleans up without asking, --dry-run shows what would be deleted")
+        .unchanged());
     }
     match ui.ask_yes_no(&cleanup_question(chosen))? {
         true => Ok(()),
@@ -167,9 +170,9 @@ fn confirm_cleanup(chosen: &[&Leftover], ui: &Ui) -> Result<(), Error> {
     }
 }
 
-/// One line for each, whatever their names hold.
+/// The question, one line for each leftover.
 fn cleanup_question(chosen: &[&Leftover]) -> String {
-    let mut text = String::from("Finish or remove for good:\n");
+    let mut text = String::from("Clean up:\n");
     for leftover in chosen {
         // Writing to a string cannot fail.
         let _ =
@@ -178,5 +181,5 @@ fn cleanup_question(chosen: &[&Leftover]) -> String {
             let _ = writeln!(text, "    {}", escape_unseen(volume));
         }
     }
-    text + "Go ahead?"
+    text + "Continue?"
 }

@@ -77,7 +77,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
     show_vm(args, &seen, (global, ui))
 }
 
-/// Kubectl's users ask for `get vms`.
+/// Users of kubectl type `get vms`.
 fn hint_for_kind(args: &GetArgs, error: Error) -> Error {
     let is_kind = error.code() == Code::VmMissing && KINDS.contains(&args.name.as_str());
     if is_kind { error.hint(LIST_OR_GET) } else { error }
@@ -88,13 +88,13 @@ fn report_left_out_secrets(args: &GetArgs, seen: &VmView, ui: &Ui) {
         seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
         let why = if args.with_secrets {
-            "the seed volume does not have them as they were given"
+            "the seed volume does not contain them in their original form"
         } else if seen.record().is_some_and(Record::is_seed_gone) {
-            "the seed that held them was ejected, and only the guest has them"
+            "the seed that held them was ejected; only the guest has them"
         } else {
             "--with-secrets reads them from the seed volume"
         };
-        ui.show_note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
+        ui.show_note(&format!("secrets omitted: {}; {why}", left_out.join(", ")));
     }
 }
 
@@ -102,7 +102,7 @@ fn show_vm(args: &GetArgs, seen: &VmView, terminal: (&Global, &Ui)) -> Result<()
     args.output.show_object(&seen.vm, &[&seen.domain.name], |_| describe_vm(seen, terminal.1), terminal)
 }
 
-/// What is another by now: in the place of what was shown on a terminal, else behind it.
+/// Shows a changed VM: on a terminal in place of the previous output, otherwise appended.
 fn show_changed(args: &GetArgs, seen: &VmView, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     match args.output.chosen_format(global) {
         form if form.is_table() && ui.can_redraw() => ui.redraw_screen(&describe_vm(seen, ui)),
@@ -117,7 +117,7 @@ fn show_changed(args: &GetArgs, seen: &VmView, (global, ui): (&Global, &Ui)) -> 
     }
 }
 
-/// A few lines for people; programs take JSON or YAML.
+/// The VM as lines for people.
 fn describe_vm(seen: &VmView, ui: &Ui) -> String {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));

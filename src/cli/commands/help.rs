@@ -1,7 +1,7 @@
 //! Help that fits on a screen.
 //!
-//! A command shows its own options; those of all commands are shown once, by `foundry options`, as kubectl has it. The man
-//! pages say more.
+//! A command shows its own options. The global ones are listed by `foundry options`, as in kubectl. The man pages show
+//! all.
 
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Args, Command};
@@ -41,7 +41,7 @@ pub(super) fn run_options(_: &OptionsArgs, ui: &Ui) -> Result<(), Error> {
     )
 }
 
-/// Clap adds the global options to each command unless it has its own of that name; so each gets hidden ones.
+/// Gives a command hidden global options. Clap would add visible ones to each command that has none of that name.
 fn hide_global_options(command: Command, shared: &[Arg]) -> Command {
     let mut below = command.get_after_help().map_or_else(StyledStr::new, |text| {
         let mut text = text.clone();

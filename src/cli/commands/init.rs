@@ -22,7 +22,7 @@ pub(super) fn run_init(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), 
     let text = starter.to_yaml(hints::MANIFEST_HEAD);
     validate_manifest(&text, global)?;
     if starter.ssh_keys.is_empty() {
-        ui.show_note("Nobody can log in to this VM: no --ssh-key was given");
+        ui.show_note("No --ssh-key was given: nobody can log in to this VM");
     }
     let file = args.output.clone().unwrap_or_else(|| format!("{}.yaml", starter.name));
     if file == "-" {
@@ -34,7 +34,7 @@ pub(super) fn run_init(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), 
     Ok(())
 }
 
-/// The flags that are still missing: every manifest needs their values.
+/// The required flags that are missing.
 fn missing_flags(args: &InitArgs) -> Vec<&'static str> {
     let on_bridge = args.network.is_none();
     let needed = [
@@ -46,14 +46,14 @@ fn missing_flags(args: &InitArgs) -> Vec<&'static str> {
     needed.into_iter().filter(|(_, missing)| *missing).map(|(flag, _)| flag).collect()
 }
 
-/// The error for a run without a terminal: it names all missing flags at once.
+/// The error without a terminal; it names all missing flags.
 fn flags_missing_error(args: &InitArgs) -> Error {
-    Error::new(Code::NobodyToAsk, "nobody can be asked what the manifest is to say")
+    Error::new(Code::NobodyToAsk, "missing values, and stdin is not a terminal")
         .hint(format!("give {}", missing_flags(args).join(", ")))
         .outcome("nothing was written")
 }
 
-/// Checks the manifest as `create` does before it connects.
+/// Validates the manifest as `create` does before it connects.
 fn validate_manifest(text: &str, global: &Global) -> Result<(), Error> {
     let defaults = global.engine_settings()?.defaults(None);
     let judged = manifest::load_text(text, "the manifest").map_err(Error::from).and_then(|manifests| {
@@ -67,9 +67,9 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
     opened.and_then(|mut opened| opened.write_all(text.as_bytes())).map_err(|error| {
         let what = |code| Error::new(code, format!("cannot write {file}"));
         match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
-            }
+            io::ErrorKind::AlreadyExists => what(Code::FileTaken)
+                .because("it already exists")
+                .hint("--output FILE writes to another file"),
             _ => what(Code::FileUnwritable).because(describe_io_error(&error)),
         }
         .unchanged()

@@ -1,6 +1,6 @@
 //! Answers for `foundry init`: from its flags, and otherwise from the user on a terminal.
 //!
-//! A wrong answer is asked for again. What the host has is offered, where it tells that at once.
+//! After an invalid answer the question is repeated. Names that the host has are offered, if it answers in time.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,12 +20,12 @@ use foundry_core::names::{BridgeName, NetworkName, VmName};
 use foundry_core::plan::parse_ipv4_net;
 use foundry_engine::image;
 
-/// A keyboard that is none would answer wrongly for ever.
+/// Input that is not typed could be wrong forever.
 const TRIES: usize = 5;
-/// What a file of public keys can have at most; a device has no end.
+/// The largest file of public keys, in bytes; a device has no end.
 const MAX_KEYS: u64 = 1 << 20;
 
-/// What can be offered.
+/// Names to offer.
 #[derive(Debug, Default)]
 struct Offers {
     images: Vec<String>,
@@ -33,7 +33,7 @@ struct Offers {
     networks: Vec<String>,
 }
 
-/// Who has to be asked for one thing is asked for what is useful, too.
+/// Collects the values of a manifest. If any required one must be asked, the useful optional ones are asked, too.
 pub(super) fn collect_answers(
     args: &InitArgs,
     asks: bool,
@@ -42,7 +42,7 @@ pub(super) fn collect_answers(
 ) -> Result<ManifestWriter, Error> {
     let offers = if asks { find_offers(global) } else { Offers::default() };
     let name = match &args.name {
-        // A wrong one is told with whatever else is wrong.
+        // An invalid name is reported with the other problems of the manifest.
         Some(name) => VmName::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
         None => ask_until_valid::<NameAnswer>(ui, "Name of the VM", Some("web"))?.0,
     };
@@ -73,7 +73,7 @@ pub(super) fn collect_answers(
     })
 }
 
-/// What the host has; nothing where it does not tell at once.
+/// Names from the host; none if it does not answer in time.
 fn find_offers(global: &Global) -> Offers {
     query_host(global, |context| {
         let pool = context.settings.image_pool.to_string();
@@ -88,7 +88,7 @@ fn find_offers(global: &Global) -> Offers {
     .unwrap_or_default()
 }
 
-/// A question, with what there is to choose from.
+/// A question with the choices.
 fn question_with_choices(what: &str, kind: &str, names: &[String]) -> String {
     if names.is_empty() { what.to_owned() } else { format!("{what} ({kind}: {})", names.join(", ")) }
 }
@@ -100,7 +100,7 @@ fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Int
     let question = question_with_choices("Bridge of the host", "bridges", &offers.bridges);
     let question =
         question_with_choices(&format!("{question}, or libvirt network"), "networks", &offers.networks);
-    // Where the host has networks and no bridge, nobody means a bridge.
+    // On a host with networks and without bridges, offer a network.
     let first = match (offers.bridges.first(), offers.networks.first()) {
         (None, Some(network)) => network.as_str(),
         (bridge, _) => bridge.map_or("br0", |bridge| bridge),
@@ -145,7 +145,7 @@ fn ask_bridge_link(
     Ok(InterfaceTemplate::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
 }
 
-/// What is in the files that are named; at a terminal, in the one that is there on most machines or is typed.
+/// The keys in the named files or, on a terminal, in the default file or one that is typed.
 fn read_ssh_keys(args: &InitArgs, ui: &Ui) -> Result<Vec<String>, Error> {
     if !args.ssh_key.is_empty() || !ui.can_ask() {
         let read: Result<Vec<_>, Error> = args.ssh_key.iter().map(keys_in_file).collect();
@@ -169,7 +169,7 @@ fn home_directory() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME").filter(|home| !home.is_empty())?))
 }
 
-/// The keys in a file: one for each line, as authorized_keys has them (sshd(8)), without its comments.
+/// The keys in a file: one per line as in authorized_keys (sshd(8)), without its comments.
 fn keys_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
     let refused = |why: String| {
         Error::new(Code::FileUnreadable, format!("cannot read the public key {}", file.display()))
@@ -187,7 +187,7 @@ fn keys_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// Keys of a file that somebody types: `~/` is his home, as in a shell. `-` is no file.
+/// A typed file name and its keys. `~/` is the home directory, as in a shell; `-` means no file.
 struct KeyFileAnswer(Vec<String>);
 
 impl FromStr for KeyFileAnswer {
@@ -205,7 +205,7 @@ impl FromStr for KeyFileAnswer {
     }
 }
 
-/// A name as it can stand in a manifest.
+/// A VM name, normalized as in a manifest.
 struct NameAnswer(String);
 
 impl FromStr for NameAnswer {
@@ -216,7 +216,7 @@ impl FromStr for NameAnswer {
     }
 }
 
-/// An address, judged in the words of the manifest's own check.
+/// An IPv4 address with prefix, with the errors of the manifest.
 struct AddressAnswer(Ipv4Net);
 
 impl FromStr for AddressAnswer {
@@ -227,7 +227,7 @@ impl FromStr for AddressAnswer {
     }
 }
 
-/// Asks until the answer can be one. None is the answer that is offered.
+/// Asks until the answer is valid. An empty answer selects the offered value.
 fn ask_until_valid<T: FromStr<Err: std::fmt::Display>>(
     ui: &Ui,
     what: &str,

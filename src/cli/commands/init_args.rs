@@ -8,10 +8,10 @@ use foundry_core::manifest::Number;
 use foundry_core::names::{BridgeName, NetworkName};
 use ipnet::Ipv4Net;
 
-/// Write a first manifest; on a terminal it asks for what is not given
+/// Create a manifest, prompting for missing values
 ///
-/// What it has no flag for (labels, IPv6, mtu, data disks, user-data, …) is added in the file: 'foundry explain
-/// --recursive' lists all fields.
+/// Fields without a flag (labels, IPv6, mtu, data disks, user-data, …) are added in the file; 'foundry explain
+/// --recursive' lists all.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry init
@@ -58,8 +58,8 @@ pub(crate) struct InitArgs {
     pub(super) output: Option<String>,
 }
 
-/// A number as a manifest has it.
+/// Parses a number as a manifest has it.
 fn parse_number(text: &str) -> Result<Number, String> {
-    let real = || text.parse().map(Number::Real).map_err(|_| format!("'{text}' is no number"));
+    let real = || text.parse().map(Number::Real).map_err(|_| format!("'{text}' is not a number"));
     text.parse().map(Number::Whole).or_else(|_: std::num::ParseIntError| real())
 }

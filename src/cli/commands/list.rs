@@ -40,7 +40,7 @@ pub(crate) struct ListArgs {
 }
 
 pub(super) fn run_list(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
+    let empty = if args.all { "No VMs" } else { "No running VMs; --all includes stopped ones" };
     if args.watch {
         let mut shown = WatchState::default();
         return watch_host(global, ui, |context| {
@@ -52,7 +52,7 @@ pub(super) fn run_list(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), 
 }
 
 impl ListArgs {
-    /// The VMs that are asked for.
+    /// The selected VMs.
     fn find_vms(&self, context: &Context) -> Result<Vec<VmView>, Error> {
         let mut seen = inspect::list_vms(context, self.all)?;
         if let Some(selector) = &self.selector {
@@ -99,7 +99,7 @@ impl TableRow for VmView {
     }
 }
 
-/// libvirt's word, or foundry's where it knows better.
+/// libvirt's word for the state, or foundry's if its record says more.
 fn state_word(seen: &VmView) -> String {
     match seen.vm.status.as_ref().map(|s| s.phase) {
         Some(Phase::Pending) => "interrupted".into(),

@@ -59,7 +59,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it shows or mends the configuration, or has no use for one.
+    /// Whether the command works without a valid configuration: it shows or repairs it, or needs none.
     fn does_without_configuration(&self) -> bool {
         matches!(
             self,

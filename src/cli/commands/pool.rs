@@ -118,7 +118,7 @@ pub(super) struct PoolView<'a> {
 }
 
 pub(super) fn run_pool(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    // The words of a new pool are judged before anything is connected to.
+    // The arguments of a new pool are validated before connecting.
     if let PoolCommand::Add(args) = &args.command {
         return run_pool_add(args, global, ui);
     }
@@ -135,12 +135,16 @@ fn run_subcommand(
     (global, ui): (&Global, &Ui),
 ) -> Result<(), Error> {
     match command {
-        // It has a way of its own, and nothing is left to do here.
+        // Handled by the caller.
         PoolCommand::Add(_) => Ok(()),
         PoolCommand::List { listing } => {
             let pools = pools::list_pools(context)?;
             let views: Vec<PoolView<'_>> = pools.iter().map(pool_view).collect();
-            listing.show_list(&views, "No pools; the default ones are made on their first use", (global, ui))
+            listing.show_list(
+                &views,
+                "No pools; the default ones are created at their first use",
+                (global, ui),
+            )
         }
         PoolCommand::Info { name, output } => {
             let found = pools::pool_info(context, name)?;
@@ -167,17 +171,17 @@ fn run_subcommand(
         }
         PoolCommand::Delete { name, force } => {
             pools::delete_pool(context, name, *force)?;
-            ui.write_line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
+            ui.write_line(&format!("Successfully deleted pool '{name}'; its volumes are kept"))
         }
     }
 }
 
-/// What became of a pool that was to be in that state.
+/// The result of starting or stopping a pool.
 fn state_change_text(name: &str, done: bool, state: &str) -> String {
     if done {
         format!("Successfully {state} pool '{name}'")
     } else {
-        format!("Pool '{name}' is {state} already")
+        format!("Pool '{name}' is already {state}")
     }
 }
 
@@ -235,7 +239,7 @@ impl PoolView<'_> {
     }
 }
 
-/// What it is made of; of a directory that is the target.
+/// The source of the pool; empty for a directory, whose target says it.
 fn source_text(pool: &Pool) -> Option<String> {
     Some(pool.source.to_string()).filter(|text| !text.is_empty())
 }

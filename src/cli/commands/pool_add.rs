@@ -12,8 +12,8 @@ use foundry_engine::storage::pools;
 
 /// Create, start and autostart a pool
 ///
-/// A directory that exists keeps its owner and mode; one that is missing is made. Nothing else is made: file
-/// systems, volume groups, datasets and Ceph pools are there before, and nothing on them is changed.
+/// An existing directory keeps its owner and mode; a missing one is created. Nothing else is created: file systems,
+/// volume groups, datasets and Ceph pools must already exist, and nothing on them is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry pool add ssd dir /mnt/ssd/foundry
@@ -25,8 +25,8 @@ use foundry_engine::storage::pools;
       --auth-user libvirt --secret 'client.libvirt secret'
   foundry pool add luns iscsi san.example.com iqn.2026-01.com.example:disks
 
-A secret is never on the command line: libvirt gets it by virsh secret-define
-and secret-set-value, and --secret says which one it is.")]
+Secrets are stored in libvirt, with virsh secret-define and secret-set-value;
+--secret names one of them.")]
 pub(crate) struct PoolAddArgs {
     /// Name of the pool
     name: PoolName,
@@ -80,7 +80,7 @@ enum PoolTypeArg {
     Zfs,
     /// A Ceph pool
     Rbd,
-    /// The units of an iSCSI target
+    /// The LUNs of an iSCSI target
     Iscsi,
 }
 
@@ -100,7 +100,7 @@ impl From<PoolTypeArg> for PoolType {
 
 impl PoolAddArgs {
     /// # Errors
-    /// All that is wrong with the words, before anything is connected to.
+    /// All invalid arguments, before connecting.
     fn parse_source(&self) -> Result<PoolSourceSpec, Error> {
         let wanted = PoolRequest {
             source: self.source.clone(),
@@ -129,10 +129,10 @@ pub(super) fn run_pool_add(args: &PoolAddArgs, global: &Global, ui: &Ui) -> Resu
     ui.write_line(&format!("Successfully added pool '{name}'"))
 }
 
-/// What adding it would do beyond the XML.
+/// What adding the pool would do besides defining this XML.
 fn dry_run_note(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
     let mut steps = vec!["be defined".to_owned()];
-    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if that is missing")));
+    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if missing")));
     steps.push("be started".into());
     if !no_autostart {
         steps.push("start with the host".into());

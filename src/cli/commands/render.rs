@@ -17,14 +17,14 @@ use foundry_engine::Settings;
 use foundry_engine::preflight::{PlannedVolume, planned_volumes};
 use foundry_engine::vm::console;
 
-/// The instance-id's variable part in a rendering, so that a manifest always renders alike.
+/// A fixed instance-id, so that a manifest always renders the same.
 const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Print the generated libvirt XML and cloud-init data, offline
 #[derive(Debug, Args)]
-#[command(after_help = "Disks and images are named by pool and volume: paths are the host's to say.
-An image called *.raw is taken for raw, any other for qcow2.
-foundry create --dry-run -o xml prints what libvirt is told.
+#[command(after_help = "Disks and images are named by pool and volume; only the host knows paths.
+An image named *.raw is assumed to be raw, any other qcow2.
+foundry create --dry-run -o xml prints the exact XML.
 
 Examples:
   foundry render vm.yaml
@@ -105,7 +105,7 @@ fn render_domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
     Ok(domain_xml::render_domain(plan, &placement)?)
 }
 
-/// By pool and name: the paths that libvirt is told are the host's to say.
+/// Disks are named by pool and volume, because only the host knows their paths.
 fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
     let own = DiskLocation::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
     match &plan.boot_disk.source {
@@ -117,7 +117,7 @@ fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
                     (place, volume.as_str())
                 }
             };
-            // The host reads the format from the image; here its name is all there is.
+            // Only the host can read the image's format; its name is all there is here.
             let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
             let format = format.as_str().to_owned();
             DiskLocation::Overlay { own: Box::new(own), image: Box::new(image), format }
@@ -148,15 +148,15 @@ fn render_volumes(plan: &VmPlan) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Path and format of an image are unknown without the host; `create --dry-run` asks it.
+/// A comment in place of the image's path and format, which only the host knows.
 fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
     let what = if is_overlay { "backing" } else { "content" };
     // "--" would end the comment (XML 1.0, 2.5).
     let image = image.to_string().replace("--", "- -");
-    format!("<!-- {what}: image {image}, its path and format are the host's to say -->\n")
+    format!("<!-- {what}: image {image}, its path and format are known on the host only -->\n")
 }
 
-/// A seed takes its whole size at once.
+/// The size of the seed, which is fully allocated.
 fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
     let Some(documents) = seed_documents(plan)? else { return Ok(Bytes(0)) };
     let iso = cloud_init::write_iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;

@@ -23,7 +23,7 @@ use foundry_engine::storage::status::StorageStatus;
   foundry schema > foundry.schema.json
   foundry schema list
 
-Editors with the YAML language server complete and check what begins with this:
+Editors with the YAML language server check a file that begins with this line:
   # yaml-language-server: $schema=foundry.schema.json")]
 pub(crate) struct SchemaArgs {
     /// What to describe

@@ -42,12 +42,12 @@ pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), 
     let context = connect_host(global, ui)?;
     let SeedCommand::Eject { name, force, yes } = &args.command;
     let Some(ejection) = seed::plan_eject(&context, name, *force)? else {
-        return ui.write_line(&format!("The seed of VM '{name}' was ejected already"));
+        return ui.write_line(&format!("The seed of VM '{name}' is already ejected"));
     };
     if !yes {
         consent::require_consent(&eject_question(&ejection), "nothing was ejected", ui)?;
     }
-    // Only now: until the answer a signal ends the program at once.
+    // Not earlier: until the question is answered, a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
     seed::eject_seed(&context, &ejection)?;
     let vm = &ejection.vm;
@@ -57,9 +57,9 @@ pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), 
 
 fn eject_question(ejection: &EjectPlan) -> String {
     let EjectPlan { vm, live, volume, kept, .. } = ejection;
-    let runs = if *live { ", which runs" } else { "" };
+    let runs = if *live { ", which is running" } else { "" };
     let mut text = format!("Detach the seed of VM '{}'{runs}\n", escape_unseen(vm));
-    list_volumes(&mut text, "and delete for good:", volume.as_slice());
+    list_volumes(&mut text, "and delete:", volume.as_slice());
     list_kept(&mut text, kept.as_slice());
-    text + "Go ahead?"
+    text + "Continue?"
 }

@@ -107,11 +107,11 @@ fn file_system_row(file_system: &FileSystem) -> Vec<String> {
 fn overcommit_text(file_systems: &[FileSystem]) -> String {
     match file_systems.iter().map(|f| f.overcommit).fold(Bytes(0), Bytes::saturating_add) {
         Bytes(0) => String::new(),
-        overcommit => format!(", {overcommit} of it without room"),
+        overcommit => format!(", {overcommit} more than available"),
     }
 }
 
-/// Those that nobody needs, one each line where there is room for them.
+/// Orphaned volumes: a table with `-o wide`, otherwise one line.
 fn orphan_text(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16>) -> String {
     if orphans.is_empty() {
         return String::new();
@@ -122,8 +122,8 @@ fn orphan_text(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16
         return format!("\n{}", render_table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers, fit));
     }
     let allocation = orphans.iter().map(|o| o.allocation).fold(Bytes(0), Bytes::saturating_add);
-    let take = if orphans.len() == 1 { "volume of no VM takes" } else { "volumes of no VM take" };
-    format!("Orphans: {} {take} {allocation}; -o wide names them\n", orphans.len())
+    let take = if orphans.len() == 1 { "volume without a VM takes" } else { "volumes without a VM take" };
+    format!("Orphans: {} {take} {allocation}; -o wide lists them\n", orphans.len())
 }
 
 fn tally_text(tally: Tally) -> String {
@@ -133,12 +133,12 @@ fn tally_text(tally: Tally) -> String {
     }
 }
 
-/// What is to be said of disks that can outgrow their file system.
+/// A warning if the disks can outgrow their file system.
 fn overcommit_warning(file_system: &FileSystem) -> Option<String> {
     (file_system.overcommit > Bytes(0)).then(|| {
         let pools = if file_system.pools.len() == 1 { "pool" } else { "pools" };
         format!(
-            "the disks in {pools} '{}' can grow by {}, and {} are available: their guests would stop",
+            "the disks in {pools} '{}' can grow by {}, but only {} are available: guests would stop",
             file_system.pools.join("', '"),
             file_system.growth,
             file_system.available

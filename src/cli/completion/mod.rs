@@ -1,11 +1,11 @@
-//! `foundry completion`, and what its scripts ask
+//! `foundry completion`, and `__complete`, which its scripts call
 //!
 //! ```text
 //!  TAB ─▶ script of the shell ─▶ foundry __complete INDEX -- WORDS… ─▶ engine of clap ─▶ candidates, one each line
 //!                                                                      asks for names ─▶ a read-only connection
 //! ```
 //!
-//! Completion is silent on errors, has a second for its answer, and changes nothing.
+//! Completion prints no errors, answers within a second, and changes nothing.
 
 mod names;
 
@@ -48,11 +48,11 @@ pub(super) fn print_script(args: &CompletionArgs, ui: &Ui) -> Result<(), Error> 
     })
 }
 
-/// What may stand where the cursor is; for the scripts of the shells
+/// Print what can be typed at the cursor; for the completion scripts
 #[derive(Debug, Args)]
 #[command(name = "__complete", hide = true)]
 pub(super) struct CompleteArgs {
-    /// Which of the words the cursor is in, from 0
+    /// Index of the word with the cursor, from 0
     index: usize,
     /// The command line
     #[arg(last = true)]
@@ -63,12 +63,12 @@ pub(super) fn run_complete(args: &CompleteArgs, ui: &Ui) -> Result<(), Error> {
     let line = CommandLine::new(&args.words, args.index);
     let mut command = add_completers(command(), &line);
     let words = args.words.iter().take(args.index + 1).cloned().collect();
-    // What cannot be completed has no candidates.
+    // No candidates if the engine fails.
     let found = complete(&mut command, words, args.index, None).unwrap_or_default();
     ui.write_result(&candidate_lines(found, &line))
 }
 
-/// Has each argument complete what its name in the help says that it is.
+/// Adds a completer to each argument, chosen by the name of its value in the help.
 fn add_completers(command: Command, line: &CommandLine) -> Command {
     let files = |_: &OsStr| vec![CompletionCandidate::new(FILES)];
     let with_candidates = |arg: Arg| {
@@ -85,16 +85,16 @@ fn add_completers(command: Command, line: &CommandLine) -> Command {
     command.mut_args(with_candidates).mut_subcommands(|sub| add_completers(sub, line))
 }
 
-/// One candidate each line, with what is said of it behind a tab; or a word that has the shell look for files.
+/// One candidate per line, with its description after a tab; or a marker that makes the shell complete files.
 fn candidate_lines(mut found: Vec<CompletionCandidate>, line: &CommandLine) -> String {
     let current = line.current_word();
     let value = |c: &CompletionCandidate| c.get_value().to_string_lossy().into_owned();
     let is_option = |c: &CompletionCandidate| value(c).starts_with('-');
-    // Options are shown to those who began one, and where there is nothing else.
+    // Options are offered only after a dash, or if there is nothing else.
     if current.starts_with('-') || !found.iter().all(is_option) {
         found.retain(|c| is_option(c) == current.starts_with('-'));
     }
-    // It may stand behind "--checksum=", too.
+    // The word may also follow "--checksum=".
     if found.iter().any(|c| value(c).ends_with(FILES)) {
         return format!("{FILES}\n");
     }
@@ -111,8 +111,7 @@ fn candidate_lines(mut found: Vec<CompletionCandidate>, line: &CommandLine) -> S
     found.iter().map(one).collect()
 }
 
-/// The names of the commands that can stand here, by their aliases. The engine offers one of these words for each command,
-/// and not always its name.
+/// The commands that can follow, by alias. clap's engine offers one word per command, which may be an alias.
 fn names_by_alias(line: &CommandLine) -> HashMap<String, String> {
     let root = command();
     let inner = |command: &Command, word: &String| command.find_subcommand(word).cloned();

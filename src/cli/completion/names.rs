@@ -1,4 +1,4 @@
-//! Names that are on the host, in the catalogue and in the manifest.
+//! Names to complete: from the host, the catalogue, the configuration and the manifest's schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -18,13 +18,13 @@ use foundry_core::text::quote_for_shell;
 use foundry_engine::vm::inspect;
 use foundry_engine::{Context, disk, image};
 
-/// Has the shell look for files. No name is like it: none needs quotes.
+/// Makes the shell complete files. No name can equal it, because names with `<` would need quotes.
 pub(super) const FILES: &str = "<files>";
 
-/// A name, and a word on it.
+/// A name and its description.
 type Name = (String, String);
 
-/// The command line as far as it is written.
+/// The command line up to the cursor.
 #[derive(Clone)]
 pub(super) struct CommandLine(Arc<TypedLine>);
 
@@ -35,11 +35,11 @@ struct TypedLine {
 }
 
 impl CommandLine {
-    /// `index` is that of the word that is being written.
+    /// `index` is the word with the cursor.
     pub(super) fn new(words: &[OsString], index: usize) -> Self {
         let word = |word: &OsString| word.to_string_lossy().into_owned();
         let before: Vec<String> = words.iter().take(index).map(word).collect();
-        // An option whose value is being written has none yet.
+        // The value of a trailing option is being typed, so the option is dropped.
         let is_open = |word: &String| word.starts_with('-') && !word.contains('=');
         let whole = &before[..before.len() - usize::from(before.last().is_some_and(is_open))];
         let given = command().ignore_errors(true).try_get_matches_from(whole).ok();
@@ -50,17 +50,17 @@ impl CommandLine {
         }))
     }
 
-    /// The words before it.
+    /// The words before the cursor's.
     pub(super) fn previous_words(&self) -> &[String] {
         &self.0.words
     }
 
-    /// What is written of the word that the cursor is in.
+    /// The part of the cursor's word that is typed.
     pub(super) fn current_word(&self) -> &str {
         &self.0.current
     }
 
-    /// What completes an argument that the help calls so.
+    /// The completer of an argument, by the name of its value in the help.
     pub(super) fn value_source(
         &self,
         value_name: &str,
@@ -85,12 +85,12 @@ impl CommandLine {
     }
 }
 
-/// Whether an argument that the help calls so is a file.
+/// Whether an argument is a file, by the name of its value in the help.
 pub(super) fn is_file(value_name: &str) -> bool {
     matches!(value_name, "FILE" | "DIR" | "DIGEST|FILE|URL")
 }
 
-/// Those that go on from what is written, are not given yet, and mean nothing to a shell.
+/// The names that start with what is typed, were not given before, and need no quotes in a shell.
 fn matching_candidates(
     found: Option<(Vec<Name>, Arc<TypedLine>)>,
     begun: &OsStr,
@@ -110,7 +110,7 @@ impl TypedLine {
         Global::from_arg_matches(self.given.as_ref()?).ok()
     }
 
-    /// The value of an argument of the command that is written.
+    /// The value of an argument of the innermost command.
     fn arg_value(&self, id: &str) -> Option<String> {
         let mut leaf = self.given.as_ref()?;
         while let Some((_, inner)) = leaf.subcommand() {
@@ -152,13 +152,13 @@ fn disk_names(line: &TypedLine) -> Option<Vec<Name>> {
     })
 }
 
-/// The boot disk has a word of its own, which the reader of a command line knows again.
+/// The boot disk is offered as `boot`, which is easier to recognize than its device.
 fn disk_name(disk: disk::DiskView) -> Name {
     let name = if disk.role == Some(VolumeRole::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
 
-/// The labels that VMs of this host have.
+/// The labels of all VMs of the host.
 fn vm_labels(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         let seen = inspect::list_vms(context, true).ok()?;
@@ -187,7 +187,7 @@ fn context_names(line: &TypedLine) -> Option<Vec<Name>> {
     Some(global.effective_config().all_contexts().iter().map(name).collect())
 }
 
-/// Codes are offered to who begins to write one, in their case: they are no fields, and many.
+/// Error codes are offered only after an F or f, in that case, because there are many.
 fn fields_or_codes(begun: &str) -> Vec<Name> {
     let spelt: fn(&Code) -> String = match begun.chars().next() {
         Some('F') => Code::to_string,

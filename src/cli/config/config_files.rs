@@ -2,20 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-/// A configuration file that may be there.
+/// A configuration file that may exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigPlace {
     /// The file.
     pub path: PathBuf,
-    /// Whether somebody named it: then it must be there.
+    /// Whether the user named it. Then it must exist.
     pub required: bool,
 }
 
 /// The system's configuration.
 const SYSTEM: &str = "/etc/foundry/config.yaml";
 
-/// The files that are read, the one that counts most first. One that is named (`--config`, `FOUNDRY_CONFIG`) takes the
-/// place of all others.
+/// The files to read, in order of precedence. A named file (`--config`, `FOUNDRY_CONFIG`) replaces all others.
 pub fn config_places(named: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Vec<ConfigPlace> {
     if let Some(path) = named {
         return vec![ConfigPlace { path: path.to_owned(), required: true }];
@@ -24,17 +23,17 @@ pub fn config_places(named: Option<&Path>, variable: impl Fn(&str) -> Option<Str
     standard.into_iter().flatten().map(|path| ConfigPlace { path, required: false }).collect()
 }
 
-/// A user's own configuration; `None` if the user's home is unknown.
+/// The user's configuration; `None` if the home directory is unknown.
 pub fn user_file(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     Some(user_folder(variable)?.join("config.yaml"))
 }
 
-/// Where a user's own catalogue is, unless it is set.
+/// The default path of the user's catalogue.
 pub fn catalog_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     Some(user_folder(variable)?.join("catalog.yaml"))
 }
 
-/// `$XDG_CONFIG_HOME/foundry`, by the XDG Base Directory Specification: a relative path there is none.
+/// `$XDG_CONFIG_HOME/foundry`, where a relative path is ignored (XDG Base Directory Specification).
 fn user_folder(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute());

@@ -1,4 +1,4 @@
-//! Changes one line of a configuration file and nothing else: comments, order and spelling stay.
+//! Changes one line of a configuration file. Comments, order and spelling of the rest are kept.
 
 use std::io;
 use std::path::Path;
@@ -11,11 +11,11 @@ use foundry_core::yaml::node::Node;
 use foundry_core::yaml::{Position, read_manifests};
 use foundry_fetch::atomic_write::replace_text;
 
-/// Makes a context the current one in a file, which is made if it is missing.
+/// Sets the current context in a file, which is created if missing.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Configuration`] where the file cannot be read, is none of [`read`]'s, or cannot be changed in one line or
-/// written. Then nothing was changed.
+/// [`foundry_core::error::Kind::Configuration`] if the file cannot be read, is invalid for [`parse_config`], cannot be
+/// changed in one line, or cannot be written. Then nothing was changed.
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
@@ -30,7 +30,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
     replace_text(path, &after).map_err(|e| unwritable(&e))
 }
 
-/// The text of a file with another current context. `path` is its name in messages.
+/// The text of a file with another current context. `path` names it in messages.
 ///
 /// # Errors
 /// As [`save_current_context`].
@@ -38,7 +38,7 @@ pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Resu
     let before = parse_config(text, path)?;
     let word = Node::from_string(name.as_str()).to_yaml();
     let after = set_key(text, word.trim_end());
-    // The edit is by the line, and YAML has ways to write a value that are not.
+    // YAML has ways to write a value that a line edit breaks, so the result is parsed and compared.
     let is_right = |after: &str| {
         parse_config(after, path)
             .is_ok_and(|parse_config| differs_only_in_current(&parse_config, &before, name))
@@ -67,7 +67,7 @@ fn set_key(text: &str, word: &str) -> Option<String> {
     }
 }
 
-/// Where the key is, if it is there.
+/// The position of the key; `None` inside if the file does not have it.
 fn key_position(text: &str) -> Option<Option<Position>> {
     let documents = read_manifests(text).ok()?;
     let mapping = documents.nodes.iter().find_map(Node::as_mapping);
@@ -92,7 +92,7 @@ fn replace_value(text: &str, at: Position, word: &str) -> Option<String> {
     Some([&text[..start + begin], blank, word, &text[start + end..]].concat())
 }
 
-/// How many bytes of the rest of a line are its first scalar.
+/// The length in bytes of the first scalar in the rest of a line.
 fn scalar_length(rest: &str) -> Option<usize> {
     match rest.chars().next() {
         Some(quote @ ('"' | '\'')) => Some(rest[1..].find(quote)? + 2),

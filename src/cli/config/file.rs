@@ -15,18 +15,18 @@ use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
 use foundry_core::yaml::{self, FieldError, PathStep, Position, escape_unseen};
 use foundry_fetch::ownership;
 
-/// The largest configuration that is read, in bytes.
+/// The largest configuration file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 pub(super) const CURRENT: &str = "currentContext";
 const CONTEXTS: &str = "contexts";
 
-/// The name of a context: 1–63 characters of letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
+/// The name of a context: 1–63 letters, digits, `.`, `_` and `-`, starting with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContextName(String);
 
 impl ContextName {
-    /// The name as text.
+    /// The name as it is written in a file.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,26 +55,26 @@ impl fmt::Display for ContextName {
     }
 }
 
-/// What a file says.
+/// The content of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigFile {
-    /// Settings beside all contexts.
+    /// Settings outside of contexts.
     pub settings: BTreeMap<SettingKey, Sourced>,
     /// Contexts by name.
     pub contexts: Contexts,
-    /// The context that counts, where nothing else says so.
+    /// The current context, unless a flag or variable selects another.
     pub current: Option<Sourced>,
 }
 
-/// Reads a file; one that nobody named and that is not there says nothing.
+/// Reads a file. One that the user did not name may be missing.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Configuration`] where it cannot be read, and as [`read`].
+/// [`foundry_core::error::Kind::Configuration`] if it cannot be read, and as [`parse_config`].
 pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
     match read_text(&place.path) {
         Ok(text) => parse_config(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
-        // What another user wrote is not done in this one's name. Why is told by `ignored`.
+        // A file that another user could have written is ignored; `why_ignored` gives the reason.
         Err(e) if ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
         Err(e) if ownership::is_untrusted(&e) => {
             let what = format!("the configuration {} is not obeyed", place.path.display());
@@ -88,13 +88,13 @@ pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
     }
 }
 
-/// Why a file that is there counts as if it were not, where nobody named it: another user decides what it says.
+/// The reason why an existing default file is ignored: another user could have written it.
 pub fn why_ignored(path: &Path) -> Option<String> {
     let refused = ownership::open_trusted(path).err().filter(ownership::is_untrusted)?;
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
-/// The text of a file, if it is one of reasonable size.
+/// The text of a file of limited size.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
@@ -104,11 +104,11 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads a configuration; `path` is its name in messages and the place from which its relative paths go.
+/// Parses a configuration. `path` names it in messages, and its relative paths start there.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Configuration`] for the first thing that is no YAML, no setting, or no value of that setting, with its line
-/// and, for a word that is not known, the one that was probably meant.
+/// [`foundry_core::error::Kind::Configuration`] for the first invalid YAML, unknown key or invalid value, with its line
+/// and, for an unknown key, the most similar one.
 pub fn parse_config(text: &str, path: &Path) -> Result<ConfigFile, Error> {
     let told = |code: Code, at: Option<Position>, field: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
@@ -150,7 +150,7 @@ fn parse_contexts(node: &Node, path: &Path) -> Result<Contexts, FieldError> {
             parse_context(&name, &entry.value, path).map_err(|fault| locate_within(fault, entry))?;
         Ok((name, settings))
     };
-    // A context without settings is one, too.
+    // A context without settings is valid.
     as_mapping(node)?.entries().iter().map(one).collect()
 }
 
@@ -204,24 +204,25 @@ fn parse_current(entry: &MappingEntry, path: &Path) -> Result<Sourced, FieldErro
     Ok(Sourced { text, origin: entry_origin(entry, path, None) })
 }
 
-/// A path as seen from the file that names it.
+/// A path relative to the file that names it.
 fn resolve_beside(file: &Path, path: &str) -> String {
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();
     folder.join(path).display().to_string()
 }
 
 fn entry_origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> SettingOrigin {
-    // What was read has a place.
+    // Everything that was parsed has a position.
     let line = entry.at.map_or(0, |at| at.line);
     SettingOrigin::File { path: path.to_owned(), line, context: context.cloned() }
 }
 
 fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
-    node.as_mapping()
-        .ok_or_else(|| FieldError::new(node.position(), format!("wants a mapping, got {}", node.kind_text())))
+    node.as_mapping().ok_or_else(|| {
+        FieldError::new(node.position(), format!("expected a mapping, got {}", node.kind_text()))
+    })
 }
 
-/// What is null is as good as not there, as in a manifest.
+/// A null value counts as missing, as in a manifest.
 fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
     Ok(as_mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }

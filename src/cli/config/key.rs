@@ -1,4 +1,4 @@
-//! The settings: their names in files, on the command line and in the environment, and their values.
+//! The settings: names in files, on the command line and in the environment, and valid values.
 
 use std::net::IpAddr;
 
@@ -7,27 +7,27 @@ use foundry_core::plan;
 use foundry_core::units::parse_duration;
 use foundry_engine::Settings;
 
-/// What `virtType` can be.
+/// The values of `virtType`.
 pub const VIRT_TYPE_WORDS: [&str; 3] = ["auto", "kvm", "qemu"];
-/// What `output` can be: the forms that suit every listing.
+/// The values of `output`: the formats that suit every listing.
 pub const OUTPUT_WORDS: [&str; 5] = ["table", "wide", "yaml", "json", "name"];
-/// What `color` can be.
+/// The values of `color`.
 pub const COLOR_WORDS: [&str; 3] = ["auto", "always", "never"];
-/// What `progress` can be.
+/// The values of `progress`.
 pub const PROGRESS_WORDS: [&str; 4] = ["auto", "plain", "json", "none"];
 
 /// A setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SettingKey {
-    /// libvirt's URI.
+    /// The URI of libvirt.
     Connect,
-    /// Pool of VM disks, unless the manifest names one.
+    /// The pool of VM disks, unless the manifest names one.
     VmPool,
-    /// Pool of images, unless the manifest names one.
+    /// The pool of images, unless the manifest names one.
     ImagePool,
     /// Directory on the host for the default pools.
     StoragePath,
-    /// How guests run.
+    /// Hardware virtualization or emulation.
     VirtType,
     /// Bridge of interfaces without bridge or network.
     Bridge,
@@ -39,20 +39,20 @@ pub enum SettingKey {
     WaitTimeout,
     /// How long a guest may take to shut down.
     DestroyTimeout,
-    /// How long a guest may take to let go of a disk.
+    /// How long a guest may take to release a disk.
     DetachTimeout,
     /// How long one libvirt call may take.
     CallTimeout,
-    /// Form of listings.
+    /// The output format of listings.
     Output,
-    /// Whether there are colours.
+    /// Whether output has colours.
     Color,
     /// How the progress of an operation is shown.
     Progress,
 }
 
 impl SettingKey {
-    /// All of them, in the order in which they are shown.
+    /// All settings, in the order of `config view`.
     pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::VmPool,
@@ -71,7 +71,7 @@ impl SettingKey {
         Self::Progress,
     ];
 
-    /// Its name in a file.
+    /// The key in a configuration file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -92,7 +92,7 @@ impl SettingKey {
         }
     }
 
-    /// What it decides, for people.
+    /// The help text.
     pub fn help_text(self) -> &'static str {
         match self {
             Self::Connect => "Connect to this libvirt",
@@ -113,15 +113,15 @@ impl SettingKey {
         }
     }
 
-    /// The setting of that name.
+    /// The setting with this key in a file.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key| key.name() == name)
     }
 
-    /// The variables that set it; the first that is there counts.
+    /// The environment variables that set it. The first one that is set is used.
     pub fn env_variables(self) -> &'static [&'static str] {
         match self {
-            // libvirt's own, which virsh takes too (its page "Connection URIs").
+            // libvirt's own variable, which virsh uses, too (libvirt's page "Connection URIs").
             Self::Connect => &["FOUNDRY_CONNECT", "LIBVIRT_DEFAULT_URI"],
             Self::VmPool => &["FOUNDRY_VM_POOL"],
             Self::ImagePool => &["FOUNDRY_IMAGE_POOL"],
@@ -160,7 +160,7 @@ impl SettingKey {
         self == Self::DnsServers
     }
 
-    /// The words that it can be, where it is one of a few.
+    /// The valid values, if there are only a few.
     pub fn allowed_words(self) -> Option<&'static [&'static str]> {
         match self {
             Self::VirtType => Some(&VIRT_TYPE_WORDS),
@@ -171,10 +171,10 @@ impl SettingKey {
         }
     }
 
-    /// Judges a value.
+    /// Validates a value.
     ///
     /// # Errors
-    /// Why it is none, as the rest of a sentence that begins with it.
+    /// Why it is invalid, as the rest of a sentence that starts with the value.
     pub fn check_value(self, text: &str) -> Result<(), String> {
         if text.is_empty() || text.contains(char::is_control) {
             let what = if text.is_empty() { "is empty" } else { "has control characters" };
@@ -208,7 +208,7 @@ fn to_reason<T>(parsed: Result<T, NameError>) -> Result<(), String> {
     parsed.map(drop).map_err(|e| e.to_string())
 }
 
-/// The elements of a list in one text.
+/// The elements of a comma-separated list.
 pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }

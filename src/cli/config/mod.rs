@@ -1,12 +1,12 @@
-//! The user's settings: where each value comes from, and which one is in effect.
+//! The settings: where each value comes from, and which one is in effect.
 //!
 //! ```text
-//!  flag ▸ variable ▸ context ▸ user's file ▸ system's file ▸ default          the first that is there counts
+//!  flag ▸ variable ▸ context ▸ user's file ▸ system's file ▸ default          highest precedence first
 //!                    └── ConfigFile: parse_config() of a text, with the line of each value
 //! ```
 //!
-//! Nothing here looks at the process: flags, variables and files are given, so that a [`Config`] is a function of them.
-//! The library does without it; who uses it makes its [`Settings`](foundry_engine::Settings) from it.
+//! Nothing here reads the process's own state: flags, variables and files are passed in, so a [`Config`] is a function
+//! of them. Programs that use the library can do without it and make [`Settings`](foundry_engine::Settings) themselves.
 
 mod config_files;
 mod edit;
@@ -28,7 +28,7 @@ use std::str::FromStr;
 
 use foundry_core::error::{Code, Error};
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingOrigin {
     /// A flag of the command line, with its dashes.
@@ -39,12 +39,12 @@ pub enum SettingOrigin {
     File {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line, from 1.
         line: usize,
-        /// The context that it is in, if it is in one.
+        /// The context that contains it, if any.
         context: Option<ContextName>,
     },
-    /// Nobody set it.
+    /// The built-in default.
     Default,
 }
 
@@ -62,12 +62,12 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// A value with its origin. Those of a list are apart by commas.
+/// A value with its origin. A list is separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sourced {
     /// The value as it was written.
     pub text: String,
-    /// Where it comes from.
+    /// The origin of the value.
     pub origin: SettingOrigin,
 }
 
@@ -77,10 +77,10 @@ impl Sourced {
         key::split_list(&self.text)
     }
 
-    /// The value as what it stands for.
+    /// Parses the value.
     ///
     /// # Errors
-    /// [`foundry_core::error::Kind::Configuration`] where it is none, with its origin.
+    /// [`foundry_core::error::Kind::Configuration`] if it is invalid, with its origin.
     pub fn parse_value<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Error> {
         self.text.parse().map_err(|e: T::Err| {
             Error::new(Code::SettingWrong, format!("{}: {:?} {e}", self.origin, self.text))
@@ -91,45 +91,45 @@ impl Sourced {
 /// Contexts by name, each with its settings.
 pub type Contexts = BTreeMap<ContextName, BTreeMap<SettingKey, Sourced>>;
 
-/// All settings that count, with their origins.
+/// All effective settings, with their origins.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     values: BTreeMap<SettingKey, Sourced>,
-    /// The context that counts, if one does.
+    /// The current context, if there is one.
     context: Option<Sourced>,
     contexts: Contexts,
 }
 
 impl Config {
-    /// The value of a setting and where it comes from; `None` if it is not set and has no default.
+    /// The value of a setting and its origin; `None` if it is not set and has no default.
     pub fn get(&self, key: SettingKey) -> Option<&Sourced> {
         self.values.get(&key)
     }
 
-    /// The text of [`get`](Self::get).
+    /// The value of a setting as text; see [`get`](Self::get).
     pub fn setting_text(&self, key: SettingKey) -> Option<&str> {
         self.get(key).map(|value| value.text.as_str())
     }
 
-    /// The values of a list.
+    /// The values of a setting that is a list.
     pub fn list_values(&self, key: SettingKey) -> impl Iterator<Item = &str> {
         self.get(key).into_iter().flat_map(Sourced::list_elements)
     }
 
-    /// The context that counts, if one does.
+    /// The current context, if there is one.
     pub fn current_context(&self) -> Option<&Sourced> {
         self.context.as_ref()
     }
 
-    /// All contexts of all files, by name, with their settings.
+    /// The contexts of all files, by name, with their settings.
     pub fn all_contexts(&self) -> &Contexts {
         &self.contexts
     }
 
-    /// Whether there is a context of that name.
+    /// Checks that a context exists.
     ///
     /// # Errors
-    /// [`foundry_core::error::Kind::Configuration`] where there is none, with the one that was probably meant.
+    /// [`foundry_core::error::Kind::Configuration`] if it does not, with the most similar name.
     pub fn check_context(&self, name: &str) -> Result<(), Error> {
         resolve::check_context("", name, &self.contexts)
     }

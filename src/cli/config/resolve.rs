@@ -7,21 +7,22 @@ use crate::words::hints::LIST_CONTEXTS;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::find_nearest;
 
-/// Everything that can set something.
+/// All sources of settings.
 pub struct Inputs<'a> {
-    /// What was given on the command line, by setting: the flag with its dashes, and the value.
+    /// The flags that were given, by setting: the flag with its dashes, and the value.
     pub flags: &'a BTreeMap<SettingKey, (String, String)>,
     /// The context that the command line names.
     pub context: Option<&'a str>,
-    /// The environment; a variable that is empty counts as not set.
+    /// The environment. An empty variable is treated as unset.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Configuration files, the one that counts most first.
+    /// Configuration files, in order of precedence.
     pub files: &'a [ConfigFile],
     /// The default of a setting, for this user.
     pub default: &'a dyn Fn(SettingKey) -> Option<String>,
 }
 
-/// Finds what counts. What is wrong with it comes beside it: a configuration that is partly wrong can still be shown.
+/// Merges all sources. Errors are returned next to the result, because a partly invalid configuration can still be
+/// shown.
 pub fn resolve_settings(inputs: &Inputs<'_>) -> (Config, Vec<Error>) {
     let mut wrong = Vec::new();
     let contexts = merge_contexts(inputs.files);
@@ -43,7 +44,7 @@ fn collect_error<T>(found: Result<T, Error>, wrong: &mut Vec<Error>) -> Option<T
     found.map_err(|error| wrong.push(error)).ok()
 }
 
-/// The first that says what a setting is.
+/// The value from the source with the highest precedence.
 fn find_value(
     key: SettingKey,
     inputs: &Inputs<'_>,
@@ -60,7 +61,7 @@ fn find_value(
     flag.or_else(variable).or_else(in_context).or_else(in_file).or_else(default)
 }
 
-/// The contexts of all files; of one that several name, each setting is the first one's that has it.
+/// The contexts of all files. If several files have one, each setting is taken from the first file that has it.
 fn merge_contexts(files: &[ConfigFile]) -> Contexts {
     let mut all = Contexts::new();
     for (name, settings) in files.iter().flat_map(|file| &file.contexts) {
@@ -77,7 +78,7 @@ fn env_value(inputs: &Inputs<'_>, name: &'static str) -> Option<Sourced> {
     Some(Sourced { text, origin: SettingOrigin::Variable(name) })
 }
 
-/// The context that counts: `--context`, its variable, then what the files say.
+/// The current context: `--context`, its variable, then the files.
 fn select_context(inputs: &Inputs<'_>) -> Option<Sourced> {
     let flag = inputs
         .context
@@ -86,7 +87,7 @@ fn select_context(inputs: &Inputs<'_>) -> Option<Sourced> {
     flag.or_else(variable).or_else(|| inputs.files.iter().find_map(|file| file.current.clone()))
 }
 
-/// What files say was judged when they were read.
+/// Validates a value from a flag or a variable. Those from files were validated when they were read.
 fn check_origin_value(key: SettingKey, value: Sourced) -> Result<Sourced, Error> {
     if let SettingOrigin::File { .. } | SettingOrigin::Default = value.origin {
         return Ok(value);
@@ -97,7 +98,7 @@ fn check_origin_value(key: SettingKey, value: Sourced) -> Result<Sourced, Error>
     }
 }
 
-/// `said` is the beginning of the message, which tells where the name comes from.
+/// `said` starts the message and names the origin of the context's name.
 pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Result<(), Error> {
     if contexts.keys().any(|known| known.as_str() == name) {
         return Ok(());

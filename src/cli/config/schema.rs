@@ -1,4 +1,4 @@
-//! The JSON Schema of configurations, made from the settings, because no Rust type holds them.
+//! The JSON Schemas of configurations, built from the settings because no Rust type holds them.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::config::SettingKey;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
-/// A configuration file, which `config view` writes, too. A key whose value is null counts as left out.
+/// A configuration file, as `config view` prints it, too. A null value counts as missing.
 pub fn configuration_schema() -> Value {
     let mut properties = setting_schemas();
     properties
@@ -25,7 +25,7 @@ pub fn configuration_schema() -> Value {
     })
 }
 
-/// What `config get-contexts` writes: each context with its settings.
+/// The output of `config get-contexts`: each context with its settings.
 pub fn contexts_schema() -> Value {
     let mut properties = Map::new();
     properties.insert("name".into(), described_type("Name", json!("string")));

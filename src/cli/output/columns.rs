@@ -8,7 +8,7 @@ use serde_json_path::JsonPath;
 use super::jsonpath::{parse_path, query_texts, until_closed};
 use super::render_table;
 
-/// Columns: each a header and a path.
+/// Columns, each with a header and a path.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Columns(Vec<(String, JsonPath)>);
 
@@ -20,7 +20,7 @@ impl Columns {
     }
 }
 
-/// As kubectl has it, also where there is nothing.
+/// As in kubectl, `<none>` for no value.
 fn cell_text(path: &JsonPath, item: &Value) -> String {
     match query_texts(path, item) {
         none if none.is_empty() => "<none>".to_owned(),
@@ -44,7 +44,7 @@ impl FromStr for Columns {
 }
 
 fn parse_column(text: &str) -> Result<(String, JsonPath), String> {
-    let wrong = || format!("{text:?} is no column; write NAME:.metadata.name");
+    let wrong = || format!("{text:?} is not a column; write NAME:.metadata.name");
     let (header, path) = text.split_once(':').ok_or_else(wrong)?;
     let path = path.trim();
     let path = path.strip_prefix('{').and_then(|inside| inside.strip_suffix('}')).unwrap_or(path);

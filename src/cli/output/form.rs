@@ -1,4 +1,4 @@
-//! The forms of a result.
+//! The output formats.
 
 use std::ffi::OsStr;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use super::jsonpath::Template;
 use crate::config::OUTPUT_WORDS;
 use foundry_core::names::find_nearest;
 
-/// A form, as kubectl knows them.
+/// An output format, as in kubectl.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum OutputFormat {
     Table,
@@ -26,7 +26,7 @@ pub(crate) enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Whether it is for people.
+    /// Whether the format is a table for people.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
@@ -51,18 +51,18 @@ impl FromStr for OutputFormat {
             "custom-columns" => Err("it needs columns: custom-columns=NAME:.metadata.name".into()),
             other => Err(match find_nearest(other, OUTPUT_WORDS) {
                 Some(near) => format!("did you mean '{near}'?"),
-                None => format!("it is none of {}", format_names().join(", ")),
+                None => format!("it is not one of {}", format_names().join(", ")),
             }),
         }
     }
 }
 
-/// The forms, as they are written.
+/// The formats, as they are typed.
 fn format_names() -> Vec<&'static str> {
     OUTPUT_WORDS.into_iter().chain(["jsonpath=TEMPLATE", "custom-columns=COLUMNS"]).collect()
 }
 
-/// Reads a form and, for help and completion, knows all of them.
+/// Parses a format and lists all of them for help and completion.
 #[derive(Debug, Clone)]
 pub(super) struct FormatParser;
 

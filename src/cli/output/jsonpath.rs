@@ -5,9 +5,8 @@
 //!  └ each ─┘         └ path ┘        └ text ┘
 //! ```
 //!
-//! kubectl's paths are older than the RFC. `{.a.b}`, `['a']`, `[0]`, `[-1]`, `[1:3]`, `[*]`, `..a` and
-//! `[?(@.a=="b")]` are the same in both but for the `$` at the beginning and for what a name may hold; anything else is
-//! an error.
+//! kubectl's paths are older than the RFC. `{.a.b}`, `['a']`, `[0]`, `[-1]`, `[1:3]`, `[*]`, `..a` and `[?(@.a=="b")]`
+//! are the same in both, except for the leading `$` and the characters of a name. Anything else is an error.
 
 use std::str::FromStr;
 
@@ -16,7 +15,7 @@ use serde_json_path::JsonPath;
 
 use foundry_core::text::{escape_unseen, escape_unseen_in_json};
 
-/// A template.
+/// A template of text, paths and ranges.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Template(Vec<TemplatePart>);
 
@@ -28,7 +27,7 @@ enum TemplatePart {
 }
 
 impl Template {
-    /// The template with what a value has; it ends with a line break.
+    /// Fills the template with a value. The result ends with a line break.
     pub(super) fn fill_template(&self, value: &Value) -> String {
         let mut text = fill_parts(&self.0, value);
         if !text.is_empty() && !text.ends_with('\n') {
@@ -49,7 +48,7 @@ fn fill_parts(parts: &[TemplatePart], value: &Value) -> String {
     parts.iter().map(one).collect()
 }
 
-/// What a path leads to: texts as [`escape_unseen`] shows them, so that none is more than one line, anything else as JSON.
+/// The values that a path selects: strings escaped by [`escape_unseen`], so each is one line, anything else as JSON.
 pub(super) fn query_texts(path: &JsonPath, value: &Value) -> Vec<String> {
     let word = |query_texts: &Value| {
         query_texts.as_str().map_or_else(|| escape_unseen_in_json(&query_texts.to_string()), escape_unseen)
@@ -64,7 +63,7 @@ impl FromStr for Template {
         if text.is_empty() {
             return Err("the template is empty".into());
         }
-        // As kubectl has it: without braces it is one path.
+        // As in kubectl, a text without braces is one path.
         if !text.contains('{') {
             return Ok(Self(vec![TemplatePart::Path(parse_path(text)?)]));
         }
@@ -75,7 +74,7 @@ impl FromStr for Template {
                 TemplateToken::Text(text) => parts.push(TemplatePart::Text(text)),
                 TemplateToken::Range(path) => open.push((path, std::mem::take(&mut parts))),
                 TemplateToken::End => {
-                    let (path, before) = open.pop().ok_or("'{end}' stands without its '{range}'")?;
+                    let (path, before) = open.pop().ok_or("'{end}' has no '{range}'")?;
                     let body = std::mem::replace(&mut parts, before);
                     parts.push(TemplatePart::Each(path, body));
                 }
@@ -93,7 +92,7 @@ enum TemplateToken {
     End,
 }
 
-/// What is within braces, and what is not.
+/// Splits a template into text and what is in braces.
 fn split_tokens(text: &str) -> Result<Vec<TemplateToken>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -122,7 +121,7 @@ fn parse_token(inside: &str) -> Result<TemplateToken, String> {
     }
 }
 
-/// How many bytes come before the first such mark that is not between quotes or brackets.
+/// The length in bytes before the first `mark` that is not in quotes or brackets.
 pub(super) fn until_closed(text: &str, mark: char) -> Option<usize> {
     let (mut quote, mut depth, mut escaped) = (None, 0_usize, false);
     for (at, c) in text.char_indices() {
@@ -141,9 +140,9 @@ pub(super) fn until_closed(text: &str, mark: char) -> Option<usize> {
     None
 }
 
-/// A text between quotes, with the escapes of kubectl's (Go's) that a template needs.
+/// Unquotes a text, with the escapes of kubectl (Go) that a template needs.
 fn unquote_text(text: &str) -> Result<String, String> {
-    let wrong = || format!("{text} is no text between quotes");
+    let wrong = || format!("{text} is not a quoted string");
     let mut chars = text.chars();
     let quote = chars.next().ok_or_else(wrong)?;
     let mut out = String::new();
@@ -154,7 +153,7 @@ fn unquote_text(text: &str) -> Result<String, String> {
                 't' => '\t',
                 'r' => '\r',
                 c @ ('\\' | '"' | '\'') => c,
-                other => return Err(format!("{text}: \\{other} is not known; there are \\n, \\t and \\r")),
+                other => return Err(format!("{text}: \\{other} is unknown; use \\n, \\t or \\r")),
             }),
             c if c == quote => return if chars.as_str().is_empty() { Ok(out) } else { Err(wrong()) },
             c => out.push(c),
@@ -162,17 +161,17 @@ fn unquote_text(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads a path of kubectl's.
+/// Parses a kubectl path.
 pub(super) fn parse_path(text: &str) -> Result<JsonPath, String> {
     let path = to_rfc9535(text)?;
     JsonPath::parse(&path).map_err(|e| {
         let message = e.to_string();
         let cause = message.lines().next().unwrap_or_default();
-        format!("{text:?} is no path that foundry knows ({cause}); write one as in .metadata.name")
+        format!("{text:?} is not a valid path ({cause}); write one like .metadata.name")
     })
 }
 
-/// The same path in RFC 9535's words.
+/// The same path in the syntax of RFC 9535.
 fn to_rfc9535(text: &str) -> Result<String, String> {
     let text = text.trim();
     let mut rest = text.strip_prefix(['$', '@']).unwrap_or(text);
@@ -186,7 +185,7 @@ fn to_rfc9535(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Translates one step of a path, and gives what comes after it.
+/// Translates one step of a path and returns the rest.
 fn translate_step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
     if let Some(inside) = text.strip_prefix('[') {
         let length = until_closed(inside, ']').ok_or("has a '[' that is not closed")?;
@@ -206,7 +205,7 @@ fn translate_step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String
     Ok(rest)
 }
 
-/// A name, in which a dot is written `\.`, and what comes after it.
+/// A name, in which a dot is written `\.`, and the text after it.
 fn parse_member(text: &str) -> Result<(String, &str), String> {
     let mut name = String::new();
     let mut chars = text.chars();
@@ -235,9 +234,9 @@ mod tests {
         template.parse::<Template>().unwrap().fill_template(&value)
     }
 
-    /// What kubectl 1.3x prints for the same templates, but for the line break at the end, which it leaves out.
+    /// The output of kubectl 1.3x for the same templates, except for the line break at the end, which it omits.
     #[test]
-    fn templates_as_kubectl_has_them() {
+    fn templates_match_kubectl() {
         for (template, printed) in [
             ("{.items[*].metadata.name}", "web db\n"),
             (".items[*].metadata.name", "web db\n"),
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn unknown_syntax_is_rejected() {
         for (template, why) in [
             ("", "the template is empty"),
             ("{.items", "not closed"),
@@ -269,10 +268,10 @@ mod tests {
             ("{end}", "without its '{range}'"),
             ("{.a b}", "write the name as ['...']"),
             ("{.a..}", "a dot without a name"),
-            ("{.items[?(@.name=~\"w.*\")]}", "no path that foundry knows"),
+            ("{.items[?(@.name=~\"w.*\")]}", "not a valid path"),
             ("{\"a}", "not closed"),
-            ("{\"a\" b}", "no text between quotes"),
-            ("{\"\\q\"}", "\\q is not known"),
+            ("{\"a\" b}", "not a quoted string"),
+            ("{\"\\q\"}", "\\q is unknown"),
         ] {
             let error = template.parse::<Template>().unwrap_err();
             assert!(error.contains(why), "{template}: {error}");

@@ -1,4 +1,4 @@
-//! Results in the form that their reader wants; and the words that arguments share.
+//! Results in the output format that was selected, and parsers that several commands use.
 //!
 //! ```text
 //!  -o ──▶ Form ──┬── table, wide ──▶ rows                        people
@@ -30,28 +30,28 @@ use foundry_core::text::escape_unseen_in_json;
 pub(super) use foundry_core::units::parse_duration;
 use foundry_core::yaml;
 
-/// What is listed, and how.
+/// A type that can be listed: one value is one row.
 pub(super) trait TableRow {
-    /// What programs get of it.
+    /// The object in JSON and YAML.
     type Object: Serialize;
-    /// The columns of its table.
+    /// The columns of the table.
     const HEADERS: &'static [&'static str];
-    /// Further ones, for `-o wide`.
+    /// The additional columns of `-o wide`.
     const WIDE_HEADERS: &'static [&'static str] = &[];
 
-    /// What programs get.
+    /// The object for JSON and YAML.
     fn json_object(&self) -> &Self::Object;
-    /// What `-o name` says; `None` leaves it out.
+    /// The name for `-o name`; `None` omits the row.
     fn row_name(&self) -> Option<String>;
-    /// Its cells.
+    /// The cells of the row.
     fn row_cells(&self) -> Vec<String>;
-    /// Its further cells.
+    /// The additional cells of `-o wide`.
     fn wide_row_cells(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// The form of one object.
+/// The output format of one object.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct OutputArgs {
     /// Output format [default: table] [env: FOUNDRY_OUTPUT]
@@ -59,7 +59,7 @@ pub(super) struct OutputArgs {
     output: Option<OutputFormat>,
 }
 
-/// The form of a listing.
+/// The output format of a listing.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ListingArgs {
     #[command(flatten)]
@@ -70,15 +70,15 @@ pub(super) struct ListingArgs {
 }
 
 impl OutputArgs {
-    /// The form that is asked for, else the one that is set.
+    /// The format of the flag, otherwise of the configuration.
     pub(super) fn chosen_format(&self, global: &Global) -> OutputFormat {
-        // What is set was judged when it was read.
+        // The configured value was validated when it was read.
         let set =
             || global.effective_config().setting_text(SettingKey::Output).and_then(|text| text.parse().ok());
         self.output.clone().or_else(set).unwrap_or(OutputFormat::Table)
     }
 
-    /// Shows one object.
+    /// Prints one object.
     pub(super) fn show_object<T: Serialize>(
         &self,
         object: &T,
@@ -100,12 +100,12 @@ impl OutputArgs {
 }
 
 impl ListingArgs {
-    /// The form that is asked for, else the one that is set.
+    /// The format of the flag, otherwise of the configuration.
     pub(super) fn chosen_format(&self, global: &Global) -> OutputFormat {
         self.output.chosen_format(global)
     }
 
-    /// Shows a listing; where there is nothing in it, people are told so by `empty`.
+    /// Prints a listing. If it is empty and for people, prints `empty` to stderr instead.
     pub(super) fn show_list<T: TableRow>(
         &self,
         items: &[T],
@@ -137,7 +137,7 @@ impl ListingArgs {
                     items.iter().map(|i| to_yaml(i.json_object())).collect();
                 ui.write_result(&texts?.join("---\n"))
             }
-            // kubectl's paths begin at a list object.
+            // As in kubectl, paths start at a list object.
             OutputFormat::Path(template) => {
                 ui.write_result(&template.fill_template(&json!({ "items": to_values(items)? })))
             }
@@ -148,16 +148,16 @@ impl ListingArgs {
     }
 }
 
-/// What a watched listing showed last.
+/// The previous output of a watched listing.
 #[derive(Debug, Default)]
 pub(super) struct WatchState {
     drawn: Option<String>,
-    /// Objects by name; none yet in the beginning.
+    /// Objects by name; `None` before the first listing.
     objects: Option<BTreeMap<String, Value>>,
 }
 
 impl ListingArgs {
-    /// Shows a listing that was shown before: all of it anew on a terminal, else what is another by now.
+    /// Prints a listing again: redrawn on a terminal, otherwise the changed objects only.
     pub(super) fn show_again<T: TableRow>(
         &self,
         items: &[T],
@@ -177,7 +177,7 @@ impl ListingArgs {
         }
         let began = before.objects.is_some();
         let (changed, gone) = find_changes(items, before)?;
-        gone.iter().for_each(|name| ui.show_note(&format!("{name} is not there any more")));
+        gone.iter().for_each(|name| ui.show_note(&format!("{name} is gone")));
         if changed.is_empty() && (began || form.is_table()) {
             return Ok(());
         }
@@ -188,7 +188,7 @@ impl ListingArgs {
     }
 }
 
-/// What is another than it was, and the names of what is gone.
+/// The changed objects, and the names of those that are gone.
 fn find_changes<'a, T: TableRow>(
     items: &'a [T],
     before: &mut WatchState,

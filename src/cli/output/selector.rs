@@ -1,9 +1,9 @@
-//! Labels that choose VMs.
+//! Label selectors.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// A choice of VMs by label (kubectl's equality-based selectors).
+/// A selection of VMs by label (kubectl's equality-based selectors).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selector(Vec<Requirement>);
 
@@ -49,11 +49,11 @@ impl FromStr for Selector {
             | Requirement::Exists(key)
             | Requirement::Lacks(key)) = &requirement;
             if key.is_empty() {
-                Err(format!("'{part}' names no label"))
+                Err(format!("'{part}' has no label name"))
             } else if let Some((name, value)) = key.split_once(':') {
-                Err(format!("'{key}' is no label; write {name}={value}"))
+                Err(format!("'{key}' is not a label; write {name}={value}"))
             } else if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-                Err(format!("'{key}' is no label: one has letters, digits, '-', '_', '.' and '/'"))
+                Err(format!("'{key}' is not a label: use letters, digits, '-', '_', '.' and '/'"))
             } else {
                 Ok(requirement)
             }
@@ -83,10 +83,10 @@ mod tests {
             assert_eq!(selector.parse::<Selector>().unwrap().matches_labels(&labels), matches, "{selector}");
         }
         for (selector, said) in [
-            ("=x", "names no label"),
+            ("=x", "has no label name"),
             ("role:node", "write role=node"),
-            ("a b=c", "is no label"),
-            ("role in (a,b)", "is no label"),
+            ("a b=c", "is not a label"),
+            ("role in (a,b)", "is not a label"),
         ] {
             let refusal = selector.parse::<Selector>().unwrap_err();
             assert!(refusal.contains(said), "{selector}: {refusal}");

@@ -1,12 +1,12 @@
-//! Results as tables for people.
+//! Tables for people.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use foundry_core::text::escape_unseen;
 
-/// A table in kubectl's style: columns apart by blanks, none at the end of a line. Where it would be wider than so many
-/// `columns`, which only a terminal has, its cells have several lines, broken between words, and within the longest words
-/// where it must be. One that would have to be broken everywhere stays whole: the terminal does no worse.
+/// A table in kubectl's style: columns separated by spaces, no trailing spaces. If it is wider than `columns` (the
+/// width of a terminal), cells wrap between words, and inside the longest words if necessary. If every cell would have
+/// to wrap, the table stays unwrapped: the terminal does no worse.
 pub(crate) fn render_table(
     headers: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
@@ -15,7 +15,7 @@ pub(crate) fn render_table(
 ) -> String {
     let rows: Vec<Vec<String>> =
         rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
-    // What is between two columns is not needed behind the last one.
+    // The last column needs no gap after it.
     let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
     let mut table = new_table(columns.filter(|_| least.is_some()));
@@ -32,13 +32,14 @@ pub(crate) fn render_table(
     table_lines(&table)
 }
 
-/// Between two columns.
+/// The spaces between two columns.
 const GAP: u16 = 3;
-/// A column that must give way keeps so much: shorter words, such as sizes and most names, cannot be read in pieces.
+/// The smallest width of a column that wraps inside words, so that short words, such as sizes and most names, stay
+/// whole.
 const NARROWEST: u16 = 12;
 
-/// How narrow each column may become, so that all fit: as its longest word, the first one, which names the row, as its
-/// longest cell. Where even that is too much, the widest give way; `None` where that does not help.
+/// The minimum width of each column, so that all fit: its longest word, and for the first column, which names the row,
+/// its longest cell. If that is too wide, the widest columns shrink; `None` if that is not enough.
 fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<Vec<u16>> {
     let header = |index: usize| headers.get(index).copied().unwrap_or_default();
     let cells = |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(String::as_str);
@@ -54,20 +55,20 @@ fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<
     while least.iter().copied().fold(0, u16::saturating_add) > room {
         let (first, others) = least.split_first_mut()?;
         let can_give = |column: &&mut u16| **column > NARROWEST;
-        // The name goes last.
+        // The name column shrinks last.
         let widest = others.iter_mut().max().filter(can_give).or(Some(first).filter(can_give))?;
         *widest -= 1;
     }
     Some(least)
 }
 
-/// As much as it takes at most.
+/// The width in columns, at most: other than ASCII counts double.
 fn text_width(text: &str) -> u16 {
     let columns = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
     u16::try_from(columns).unwrap_or(u16::MAX)
 }
 
-/// What is known of one thing, a line each: a label, which takes so many columns, and its value.
+/// The properties of one object, one line each: a label of fixed width and a value.
 pub(crate) fn render_details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
     let mut table = new_table(columns);
     let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
@@ -94,7 +95,7 @@ fn table_lines(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// A cell of what may not be there.
+/// A cell for an optional value.
 pub(crate) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".into())
 }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_have_no_blanks_at_the_end() {
+    fn tables_have_no_trailing_spaces() {
         let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), String::new()]];
         assert_eq!(
             render_table(&["X", "Y"], rows.clone().into_iter(), false, None),
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_too_wide_is_broken_between_words() {
+    fn wide_tables_wrap_between_words() {
         let sentence = "libvirt then looks at QEMU anew at every call, which takes seconds";
         let rows = vec![vec!["kvm".to_owned(), "problem".into(), sentence.into()]];
         let shown = render_table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(render_table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
     }
 
-    /// Short ones, such as sizes and addresses, cannot be read in pieces.
+    /// Short words, such as sizes and addresses, stay whole.
     #[test]
     fn only_the_longest_words_are_broken() {
         let (name, path) = ("a-name-of-twenty-one", "/var/lib/libvirt/images/of/many/more/columns");
@@ -152,12 +153,12 @@ mod tests {
                 assert!(shown.split_whitespace().any(|word| word == whole), "{whole}: {shown}");
             }
         }
-        // Everything would be in pieces.
+        // Every cell would have to wrap.
         assert_eq!(render_table(&headers, rows.into_iter(), true, Some(50)).lines().count(), 1);
     }
 
     #[test]
-    fn details_go_on_beside_their_label() {
+    fn details_wrap_beside_their_label() {
         let rows = [("Name", "web"), ("Ready", "False (VM is off: it shut down)"), ("", "more")];
         let rows = rows.map(|(label, value)| (label.to_owned(), value.to_owned()));
         let whole = "Name:   web\nReady:  False (VM is off: it shut down)\n        more\n";
@@ -167,9 +168,9 @@ mod tests {
         assert_eq!(render_details(8, &rows, Some(22)), fit);
     }
 
-    /// UAX #11 and #29: what a terminal gives two columns, or none.
+    /// UAX #11 and #29: characters that take two columns, or none.
     #[test]
-    fn columns_are_as_wide_as_they_are_shown() {
+    fn columns_have_display_width() {
         let rows = [["名前", "x"], ["e\u{301}a", "x"], ["🖥️", "x"], ["ab", "x"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec()).into_iter();
         assert_eq!(

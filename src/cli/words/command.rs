@@ -1,9 +1,9 @@
-//! How each command of foundry's is typed.
+//! How each command of foundry is typed.
 
 use foundry_core::error::Verb;
 use foundry_core::text::quote_for_shell;
 
-/// The command line of a verb, each name as a shell takes it.
+/// The command line of a verb, with names quoted for a shell.
 pub fn command_line(verb: &Verb) -> String {
     let line = match verb {
         Verb::Create => "create".into(),
@@ -60,9 +60,9 @@ pub fn command_line(verb: &Verb) -> String {
     format!("foundry {line}")
 }
 
-/// A command with its objects, and the flags that are set.
+/// A command with its objects and the flags that are set.
 fn join_words(command: &str, objects: &[&String], flags: &[(&str, bool)]) -> String {
-    // `-` is standard input; as a name it would be quoted.
+    // `-` is standard input; shell_word would quote it.
     let word =
         |word: &&String| if *word == "-" { "-".to_owned() } else { quote_for_shell(word).into_owned() };
     let flags = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| (*flag).to_owned());

@@ -1,7 +1,8 @@
-//! What the engine says, in words: the only place that knows how a command of foundry's is typed.
+//! Turns advice, errors and outcomes of the engine into sentences. Only this module knows how a command of foundry is
+//! typed.
 //!
-//! Below the command line advice and outcomes are data, so that another program can act on them. Here they become the
-//! sentences that a person reads, and the fields of `-o json`.
+//! Below the command line, advice and outcomes are data that another program can act on. Here they become the sentences
+//! that a person reads and the fields of `-o json`.
 
 mod command;
 pub(crate) mod hints;
@@ -12,7 +13,7 @@ use foundry_engine::vm::inspect::VmView;
 
 pub use command::command_line;
 
-/// An advice in one line, its commands as they are typed.
+/// An advice in one line, with its commands as they are typed.
 pub fn render_advice(advice: &Advice) -> String {
     let parts = advice.parts().iter().map(|part| match part {
         AdvicePart::Text(text) => text.clone(),
@@ -21,18 +22,18 @@ pub fn render_advice(advice: &Advice) -> String {
     parts.collect()
 }
 
-/// What to do about an error.
+/// The hint of an error.
 pub fn render_hint(error: &Error) -> Option<String> {
     error.advice().map(render_advice)
 }
 
-/// What failed, with all that stands in the way, what to do about each, and why it failed.
+/// The message of an error with its issues, the advice on each, and the cause.
 pub fn render_error(error: &Error) -> String {
     let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{}{cause}", render_message(error))
 }
 
-/// What failed, with all that stands in the way and what to do about each.
+/// The message of an error with its issues and the advice on each.
 pub fn render_message(error: &Error) -> String {
     let codes: ErrorCodes = error.issues().iter().map(|issue| issue.code).collect();
     let mut text = error.message().to_owned();
@@ -45,12 +46,12 @@ pub fn render_message(error: &Error) -> String {
     text
 }
 
-/// A sentence, and what to do about it.
+/// A sentence, followed by the advice.
 pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
     what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", render_advice(what)))
 }
 
-/// Adds to the state of a VM what to do about it.
+/// Appends the advice to the VM's Ready condition.
 pub(crate) fn add_advice(seen: &mut VmView) {
     let conditions = seen.vm.status.iter_mut().flat_map(|status| &mut status.conditions);
     for ready in conditions.filter(|condition| condition.kind == "Ready") {
@@ -58,12 +59,12 @@ pub(crate) fn add_advice(seen: &mut VmView) {
     }
 }
 
-/// What became of what was begun, a sentence each.
+/// The outcomes of an error, one sentence each.
 pub fn render_outcomes(error: &Error) -> Vec<String> {
     error.outcomes().iter().map(render_outcome).collect()
 }
 
-/// What became of the host, of one object, or what finishes the operation.
+/// An outcome as a sentence.
 pub fn render_outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => "nothing was changed".to_owned(),

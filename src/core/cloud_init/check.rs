@@ -1,9 +1,9 @@
-//! Validates a user's own user-data.
+//! Validates the user's own user-data.
 
 use super::header::Header;
 use crate::yaml::node::{Mapping, Node, read_documents};
 
-/// Why a seed cannot be made.
+/// Why a seed cannot be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SeedError(pub(super) String);
@@ -11,16 +11,16 @@ pub struct SeedError(pub(super) String);
 /// Checks a `userData`: a cloud-config that can be merged with the generated one.
 ///
 /// # Errors
-/// A sentence that says what is wrong, with line and column where there is one.
+/// What is wrong, with line and column if there is one.
 pub fn check_user_data(text: &str) -> Result<(), String> {
     parse_user_config(text).map(|_| ()).map_err(|e| e.0)
 }
 
-/// Checks a `rawUserData`: cloud-init must know by its beginning what it is, and a cloud-config in it must
-/// be YAML that cloud-init can read.
+/// Checks a `rawUserData`: its first line must tell cloud-init the format, and a cloud-config in it must be YAML that
+/// cloud-init can read.
 ///
 /// # Errors
-/// A sentence that says what is wrong, with line and column where there is one.
+/// What is wrong, with line and column if there is one.
 pub fn check_raw_user_data(text: &str) -> Result<(), String> {
     match Header::require(text)? {
         Header::CloudConfig => parse_mapping(text).map(|_| ()),
@@ -29,15 +29,15 @@ pub fn check_raw_user_data(text: &str) -> Result<(), String> {
     }
 }
 
-/// The `fqdn` of a `userData`, in lower case, where it does not say a `hostname` too.
+/// Returns the `fqdn` of a `userData` in lower case, if it does not set `hostname` too.
 pub fn read_host_name(text: &str) -> Option<String> {
     let config = parse_user_config(text).ok()?;
     let fqdn = config.get("fqdn").filter(|node| !node.is_null())?.as_text()?.trim().to_lowercase();
     config.get("hostname").is_none().then_some(fqdn)
 }
 
-/// What of a `userData` does nothing, since the generated `users` list names root and not the image's own user: the keys
-/// that are about that one (cloud-init's `cc_set_passwords`, `cc_ssh_import_id`, and `system_info`).
+/// Returns the keys of a `userData` that have no effect. They refer to the image's default user (cloud-init's
+/// `cc_set_passwords`, `cc_ssh_import_id` and `system_info`), but the generated `users` list has only root.
 pub fn find_ineffective_keys(text: &str) -> Vec<&'static str> {
     let Ok(config) = parse_user_config(text) else { return Vec::new() };
     let users = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
@@ -53,13 +53,13 @@ pub fn find_ineffective_keys(text: &str) -> Vec<&'static str> {
     keys
 }
 
-/// Reads the user's cloud-config.
+/// Parses the user's cloud-config.
 pub(super) fn parse_user_config(text: &str) -> Result<Mapping, SeedError> {
     match Header::at_start(text) {
         None | Some(Header::CloudConfig) => {}
         Some(other) => {
             let message =
-                format!("is {other}; only a cloud-config can be merged, anything else is rawUserData");
+                format!("is {other}; only a cloud-config can be merged, so write this as rawUserData");
             return Err(SeedError(message));
         }
     }
@@ -70,11 +70,11 @@ pub(super) fn parse_user_config(text: &str) -> Result<Mapping, SeedError> {
     Ok(config)
 }
 
-/// The keys under which the generated cloud-config has something that must not get lost: another kind of
-/// value there would take root's keys or password away.
+/// Checks the types of keys that the generated cloud-config sets. A value of another type would replace root's keys or
+/// password.
 fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
     if config.get("network").is_some() {
-        let message = "has `network`, which cloud-init reads from network-config only; say it in networkInterfaces, or in networkConfig";
+        let message = "has `network`, which cloud-init only reads in the network-config; use networkInterfaces or networkConfig";
         return Err(SeedError(message.to_owned()));
     }
     expect_type(config.get("users"), "users", "a list", |n| n.as_sequence().is_some())?;
@@ -89,7 +89,7 @@ fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
     })
 }
 
-/// The most keys of an entry of `users`, of which cloud-init knows some thirty: each is compared with the others.
+/// Maximum number of keys of an entry of `users`. cloud-init has about thirty, and each is compared with the others.
 const MAX_USER_KEYS: usize = 1000;
 
 fn limit_user_keys(config: &Mapping) -> Result<(), SeedError> {
@@ -97,15 +97,14 @@ fn limit_user_keys(config: &Mapping) -> Result<(), SeedError> {
     let mut sizes = users.iter().filter_map(Node::as_mapping).map(Mapping::len);
     match sizes.find(|keys| *keys > MAX_USER_KEYS) {
         Some(keys) => Err(SeedError(format!(
-            "has an entry of `users` with {keys} keys; at most {MAX_USER_KEYS} are taken"
+            "has an entry of `users` with {keys} keys; the maximum is {MAX_USER_KEYS}"
         ))),
         None => Ok(()),
     }
 }
 
-/// The config with what cloud-init takes for the same written in the same way, so that the two are merged and not one of
-/// them lost: in an entry of `users` each `-` of a key is a `_`, and one key may stand for a list of one (cloud-init's
-/// `ug_util.normalize_users_groups` and `cc_users_groups`).
+/// Normalizes alternative spellings of `users`, so the entries are merged and none is lost. cloud-init treats `-` in a
+/// key as `_`, and accepts one key in place of a list (its `ug_util.normalize_users_groups` and `cc_users_groups`).
 fn normalize_users(config: Mapping) -> Mapping {
     let key = |name: &str| config.iter().find(|(key, _)| key.text() == name).map(|(key, _)| key.clone());
     let Some((users, list)) = key("users").zip(config.get("users").and_then(Node::as_sequence)) else {
@@ -143,7 +142,7 @@ fn expect_type(
         Some(node) if !fits(node) => {
             let kind = node.kind_text();
             Err(SeedError(format!(
-                "`{key}` is {kind}; it must be {wanted}, to be merged with the generated one"
+                "`{key}` is {kind}; it must be {wanted} to be merged with the generated one"
             )))
         }
         _ => Ok(()),
@@ -154,7 +153,7 @@ fn parse_mapping(text: &str) -> Result<Mapping, String> {
     require_mapping(&parse_only_document(text)?, "cloud-config").cloned()
 }
 
-/// The keys of a document of that kind.
+/// Returns the document's keys, or an error that names the expected kind of keys.
 pub(super) fn require_mapping<'d>(document: &'d Node, kind: &str) -> Result<&'d Mapping, String> {
     document.as_mapping().ok_or_else(|| format!("is {}, not a mapping of {kind} keys", document.kind_text()))
 }
@@ -169,7 +168,7 @@ pub(super) fn parse_only_document(text: &str) -> Result<Node, String> {
     let mut documents = read_documents(text).map_err(|e| e.to_string())?;
     match (documents.pop(), documents.len()) {
         (Some(only), 0) => Ok(only),
-        (None, _) => Err("holds no YAML".to_owned()),
-        (Some(_), before) => Err(format!("holds {} YAML documents, not one", before + 1)),
+        (None, _) => Err("contains no YAML".to_owned()),
+        (Some(_), before) => Err(format!("contains {} YAML documents instead of one", before + 1)),
     }
 }

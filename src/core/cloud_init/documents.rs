@@ -1,4 +1,4 @@
-//! Makes the three files of a seed from a plan.
+//! Creates the three files of a seed from a plan.
 
 use super::check::SeedError;
 use super::meta_data::build_meta_data;
@@ -9,18 +9,18 @@ use crate::plan::{SeedPlan, VmPlan};
 /// The three files of a NoCloud seed (cloud-init's NoCloud page).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeedFiles {
-    /// `user-data`.
+    /// Content of `user-data`.
     pub user_data: String,
-    /// `meta-data`.
+    /// Content of `meta-data`.
     pub meta_data: String,
-    /// `network-config`: version 2, or what the user gave.
+    /// Content of `network-config`: version 2, or the user's own.
     pub network_config: String,
 }
 
-/// Makes the seed's files for one instance of a VM; the same plan and id give the same text.
+/// Creates the seed's files for one instance of a VM. The same plan and id give the same text.
 ///
 /// # Errors
-/// Where the user's own cloud-config cannot be merged; [`super::check_user_data`] says so beforehand.
+/// A cloud-config of the user's that cannot be merged; [`super::check_user_data`] finds that beforehand.
 pub fn build_seed_files(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<SeedFiles, SeedError> {
     Ok(SeedFiles {
         user_data: build_user_data(seed)?,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A kind of user-data.
+/// A type of user-data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Header {
     CloudConfig,
@@ -16,8 +16,7 @@ pub(super) enum Header {
     Mime,
 }
 
-/// The beginnings in `INCLUSION_TYPES_MAP` of cloud-init's `handlers/__init__.py`, a longer one before one
-/// that it begins with.
+/// First lines in `INCLUSION_TYPES_MAP` of cloud-init's `handlers/__init__.py`. A longer one precedes its own prefix.
 const BEGINNINGS: [(&str, Header); 9] = [
     ("#cloud-config-archive", Header::CloudConfigArchive),
     ("#cloud-config-jsonp", Header::CloudConfigPatch),
@@ -31,7 +30,7 @@ const BEGINNINGS: [(&str, Header); 9] = [
 ];
 
 impl Header {
-    /// What a text is by its beginning; blanks before it and capitals do not matter
+    /// Detects the type by the beginning of the text. White space before it and the case of letters are ignored
     /// (`type_from_starts_with`).
     pub(super) fn at_start(text: &str) -> Option<Self> {
         let start = text.trim_start().as_bytes();
@@ -42,9 +41,9 @@ impl Header {
         BEGINNINGS.iter().find(|(beginning, _)| begins(beginning)).map(|(_, header)| *header)
     }
 
-    /// What a text is to cloud-init, if it is anything. A `MIME-Version:` within the first 4,096 bytes makes
-    /// a MIME message (`convert_string`), and without one there is none; a text with another beginning stays
-    /// what it is, because a message without headers is typed by its body.
+    /// Detects the type as cloud-init does. `MIME-Version:` within the first 4,096 bytes makes a MIME message
+    /// (`convert_string`); without it there is none. A text with another known beginning keeps its type, because the
+    /// type of a message without headers is determined by its body.
     pub(super) fn detect(text: &str) -> Option<Self> {
         let head = &text.as_bytes()[..text.len().min(4096)];
         let marked = head.to_ascii_lowercase().windows(13).any(|w| w == b"mime-version:");
@@ -54,7 +53,7 @@ impl Header {
         }
     }
 
-    /// The same for a text that must be something.
+    /// Detects the type. A text without a known type is an error.
     pub(super) fn require(text: &str) -> Result<Self, String> {
         Self::detect(text).ok_or_else(|| no_header_message(text))
     }
@@ -66,17 +65,18 @@ fn no_header_message(text: &str) -> String {
         return "is empty".to_owned();
     }
     if first.to_ascii_lowercase().starts_with("content-type:") {
-        return "is a MIME message without the `MIME-Version:` line by which cloud-init knows one".to_owned();
+        return "is a MIME message without the line `MIME-Version:`, by which cloud-init recognizes it"
+            .to_owned();
     }
     format!(
-        "begins with {}, by which cloud-init does not know what it is; it begins with `#cloud-config`, \
+        "begins with {}, so cloud-init does not recognize its type; it must begin with `#cloud-config`, \
          `#!` and an interpreter, `#cloud-boothook`, `#cloud-config-archive`, `#cloud-config-jsonp`, \
-         `#include`, `#include-once`, `#part-handler`, `## template: jinja`, or is a MIME message",
+         `#include`, `#include-once`, `#part-handler` or `## template: jinja`, or be a MIME message",
         kind_of_line(first)
     )
 }
 
-/// Says what a line is, never what it says: any line of a user-data may hold a password or a token.
+/// Describes a line without quoting it: any line of a user-data may contain a password or a token.
 fn kind_of_line(line: &str) -> &'static str {
     match line.chars().next() {
         Some('\u{feff}') => "a byte order mark",
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beginnings_are_told_apart_as_cloud_init_does() {
+    fn types_are_detected_as_by_cloud_init() {
         for (text, header) in [
             ("#cloud-config\na: 1\n", Header::CloudConfig),
             ("\n  #Cloud-Config\n", Header::CloudConfig),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_nothing_to_cloud_init() {
+    fn other_texts_have_no_type() {
         let far = format!("{}MIME-Version: 1.0\n", "x".repeat(4096));
         for text in [
             "",

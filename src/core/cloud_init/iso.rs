@@ -1,7 +1,7 @@
-//! The seed as an ISO 9660 image: writes and reads it.
+//! Writes and reads the seed, an ISO 9660 image.
 //!
-//! Written with Rock Ridge, which Linux prefers, and Joliet, which Windows reads; both keep the names with
-//! their `-` and small letters. The writer reads no clock, so the same documents give the same bytes.
+//! It has Rock Ridge, which Linux prefers, and Joliet, which Windows reads; both keep file names with `-` and lower
+//! case. The writer does not use the clock, so the same files give the same bytes.
 
 use hadris_fs::sync::FileSystem;
 use hadris_fs::{Content, DateTime, DirCursor, MountOptions, Node, NodeId, Permissions, SetAttr, Tree};
@@ -12,28 +12,28 @@ use hadris_storage::{BlockSize, MemDevice};
 use super::SeedFiles;
 use super::check::SeedError;
 
-/// The volume id by which cloud-init finds a seed (its NoCloud page; `CIDATA` is as good).
+/// Volume id by which cloud-init finds a seed (its NoCloud page; `CIDATA` works, too).
 pub const VOLUME_ID: &str = "cidata";
 
 const USER_DATA: &str = "user-data";
 const META_DATA: &str = "meta-data";
 const NETWORK_CONFIG: &str = "network-config";
 
-/// The size of an ISO 9660 sector; an image is a whole number of them.
+/// Size of an ISO 9660 sector; an image is a whole number of sectors.
 const SECTOR: u32 = 2048;
 const SECTOR_BYTES: usize = SECTOR as usize;
-/// The sector of the first volume descriptor, and the type of the one that ends their list (ECMA-119, 8.1).
+/// Sector of the first volume descriptor, and type of the descriptor that ends their list (ECMA-119, 8.1).
 const FIRST_DESCRIPTOR: usize = 16;
 const LAST_DESCRIPTOR: u8 = 255;
-/// What is addressed when an image is read: images made by other tools may end inside a sector.
+/// Block size for reading. Images of other tools may end inside a sector.
 const READ_BLOCK: u32 = 512;
-/// How many entries of an image's root are looked at. A seed has three, or a few more.
+/// Maximum number of root entries that are read. A seed has three, or a few more.
 const MAX_ENTRIES: usize = 64;
 
-/// Makes the image of a seed.
+/// Writes the image of a seed.
 ///
 /// # Errors
-/// Where the files are more than ISO 9660 can hold (4 GiB).
+/// Files that are larger than ISO 9660 allows (4 GiB).
 pub fn write_iso(documents: &SeedFiles) -> Result<Vec<u8>, SeedError> {
     let tree = file_tree(documents).map_err(|e| seed_error("cannot lay out the seed", &e))?;
     let options = IsoOptions::new()
@@ -50,8 +50,8 @@ pub fn write_iso(documents: &SeedFiles) -> Result<Vec<u8>, SeedError> {
     Ok(remove_padding(device.into_inner()))
 }
 
-/// Takes off the 150 empty sectors (300 KiB) that the writer, like mkisofs, puts at the end for optical
-/// drives that read ahead, and corrects the volume size in the descriptors.
+/// Removes the 150 empty sectors (300 KiB) that the writer, like mkisofs, appends for optical drives that read ahead,
+/// and corrects the volume size in the descriptors.
 fn remove_padding(mut image: Vec<u8>) -> Vec<u8> {
     const PADDING: usize = 150;
     let sectors = (image.len() / SECTOR_BYTES).saturating_sub(PADDING);
@@ -78,17 +78,17 @@ fn file_tree(documents: &SeedFiles) -> Result<Tree, hadris_fs::PathError> {
     Ok(tree)
 }
 
-/// Readable by root only, as far as a guest keeps to Rock Ridge's modes.
+/// Makes a file that only root can read, if the guest respects Rock Ridge's modes.
 fn file_node(text: &str) -> Node {
     let attrs = SetAttr::new().with_permissions(Permissions::new(0o400));
     Node::file(Content::bytes(text.as_bytes())).with_attrs(attrs)
 }
 
-/// Reads a seed back, also one that another tool made: names are taken from Rock Ridge, Joliet or plain
-/// ISO 9660, whichever is there. `meta-data` and `network-config` may be missing, and are empty then.
+/// Reads a seed, including those of other tools: names are taken from Rock Ridge, Joliet or plain ISO 9660. `meta-data`
+/// and `network-config` may be missing; they are then empty.
 ///
 /// # Errors
-/// Where the bytes are no ISO 9660 image, or one without user-data, or its text is not UTF-8.
+/// Data that is not an ISO 9660 image, an image without user-data, and text that is not UTF-8.
 pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
     let device = MemDevice::new(bytes, block_size(READ_BLOCK)?);
     let image =
@@ -100,7 +100,7 @@ pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
         None => Ok(None),
     };
     Ok(SeedFiles {
-        user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image holds no user-data".into()))?,
+        user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image contains no user-data".into()))?,
         meta_data: text(META_DATA)?.unwrap_or_default(),
         network_config: text(NETWORK_CONFIG)?.unwrap_or_default(),
     })
@@ -108,12 +108,12 @@ pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
 
 struct SeedImage<'b> {
     image: IsoFs<MemDevice<&'b [u8]>>,
-    /// No file is longer than its image, whatever its record says.
+    /// Maximum length of a file. It cannot be longer than the image, whatever its record says.
     limit: usize,
 }
 
 impl SeedImage<'_> {
-    /// The root's entries: name, node, length.
+    /// Lists the root's entries: name, node, length.
     fn list_files(&mut self) -> Result<Vec<(String, NodeId, u64)>, SeedError> {
         let root = self.image.root();
         let mut files = Vec::new();
@@ -136,7 +136,7 @@ impl SeedImage<'_> {
         while done < length {
             let read = self.image.read(node, done as u64, &mut content[done..]);
             match read.map_err(|e| seed_error(&format!("cannot read {name}"), &e))? {
-                0 => return Err(SeedError(format!("{name} ends too early"))),
+                0 => return Err(SeedError(format!("{name} is truncated"))),
                 n => done += n,
             }
         }
@@ -144,7 +144,7 @@ impl SeedImage<'_> {
     }
 }
 
-/// A name as cloud-init looks for it: plain ISO 9660 has capitals, a version and a last dot
+/// Returns a name in the form that cloud-init uses. Plain ISO 9660 has capitals, a version and a final dot
 /// (`USER-DATA.;1`).
 fn plain_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -153,7 +153,7 @@ fn plain_name(name: &[u8]) -> String {
 }
 
 fn block_size(bytes: u32) -> Result<BlockSize, SeedError> {
-    BlockSize::new(bytes).ok_or_else(|| SeedError(format!("{bytes} is no block size")))
+    BlockSize::new(bytes).ok_or_else(|| SeedError(format!("{bytes} is not a block size")))
 }
 
 fn seed_error(what: &str, cause: &dyn std::fmt::Display) -> SeedError {

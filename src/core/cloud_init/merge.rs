@@ -1,13 +1,13 @@
 //! Merges the user's cloud-config into the generated one.
 //!
-//! Mappings merge key by key; where both have a single value, the user's wins; lists are the generated
-//! entries, then those of the user's that are not among them. Entries of lists of users are told apart by
-//! their `name` and merge like mappings. To merge a second time changes nothing, which matters because
-//! `get --with-secrets` returns the merged text as `userData`.
+//! Mappings are merged key by key. For single values, the user's overrides the generated one. Lists contain the
+//! generated entries, then the user's entries that are not among them. Entries of lists of users are identified by
+//! their `name` and merged like mappings. Merging a second time changes nothing; this matters because `get
+//! --with-secrets` returns the merged text as `userData`.
 
 use crate::yaml::node::{Mapping, Node, NodeContent};
 
-/// The paths of lists whose entries are known by their `name`.
+/// Paths of lists whose entries are identified by `name`.
 const LISTS_BY_NAME: [&[&str]; 2] = [&["users"], &["chpasswd", "users"]];
 
 /// Merges the user's cloud-config into the generated one.
@@ -45,7 +45,8 @@ fn join_lists(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
     ours.iter().chain(theirs.iter().filter(|item| !ours.contains(item))).cloned().collect()
 }
 
-/// All of the user's entries with the name of a generated one become one with it; the others follow.
+/// Merges lists by name. All entries of the user's with the name of a generated entry are merged with it; the others
+/// follow.
 fn merge_by_name(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
     let mut result: Vec<Node> = ours.iter().map(|own| merge_namesakes(own, theirs)).collect();
     let names: Vec<&Node> = ours.iter().filter_map(entry_name).collect();
@@ -55,7 +56,8 @@ fn merge_by_name(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
     result
 }
 
-/// The user's namesakes are merged with each other first: a second merge sees only their union.
+/// Merges an entry with the user's entries of the same name. Those are first merged with each other, because a second
+/// merge would see only their union.
 fn merge_namesakes(own: &Node, theirs: &[Node]) -> Node {
     let namesakes = theirs.iter().filter(|t| entry_name(t).is_some() && entry_name(t) == entry_name(own));
     match namesakes.cloned().reduce(|a, b| merge_nodes(&a, &b, &mut Vec::new())) {

@@ -3,10 +3,10 @@
 use crate::record::Salt;
 use crate::yaml::node::{Mapping, Node};
 
-/// The meta-data of an instance. cloud-init runs its once-per-instance work, keys and passwords among it,
-/// whenever the instance-id is one that it has not seen.
+/// Creates the meta-data of an instance. cloud-init runs its once-per-instance modules, which set keys and passwords
+/// among others, whenever the instance-id is new.
 ///
-/// The salt of the record's digests stands in a comment, which cloud-init does not keep.
+/// The salt of the record's digests is appended as a comment, which cloud-init ignores.
 pub(super) fn build_meta_data(instance_id: &str, hostname: &str) -> String {
     let data = Mapping::new()
         .with_entry("instance-id", Node::from_string(instance_id))
@@ -14,15 +14,15 @@ pub(super) fn build_meta_data(instance_id: &str, hostname: &str) -> String {
     Node::from(data).to_yaml()
 }
 
-/// What is in front of the salt, in a line of its own.
+/// Prefix of the line with the salt.
 const SALT: &str = "# foundry's salt: ";
 
-/// The meta-data with the salt.
+/// Appends the salt to the meta-data.
 pub fn append_salt(meta_data: &str, salt: &Salt) -> String {
     format!("{meta_data}{SALT}{}\n", salt.as_str())
 }
 
-/// The salt that a seed has, if foundry put one there.
+/// Reads the salt from the meta-data of a seed, if there is one.
 pub fn read_salt(meta_data: &str) -> Option<Salt> {
     meta_data.lines().rev().find_map(|line| Salt::parse(line.strip_prefix(SALT)?.trim()))
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_salt_is_found_again() {
+    fn salt_is_read_back() {
         let plain = build_meta_data("web-1", "web");
         assert!(read_salt(&plain).is_none());
         let salt = Salt::generate();

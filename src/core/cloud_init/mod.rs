@@ -1,14 +1,14 @@
 //! The seed: the data for cloud-init, and the ISO 9660 image that carries it.
 //!
 //! ```text
-//! VmPlan + SeedPlan + instance-id ── documents() ──▶ Documents ── iso() ──▶ bytes of the seed volume
-//!                                                        ▲                        │
-//!                     recover() ◀── user-data ───────────┴──────── read_iso() ◀───┘
+//! VmPlan + SeedPlan + instance-id ── build_seed_files() ──▶ SeedFiles ── write_iso() ──▶ bytes of the seed volume
+//!                                                              ▲                              │
+//!          read_seed_secrets() ◀── user-data ──────────────────┴─────────── read_iso() ◀──────┘
 //! ```
 //!
-//! All of it is pure. The user-data is built as a [tree](crate::yaml::node), the user's own part is merged
-//! into that tree, and one emitter writes it: whatever a hostname, a key or a hash looks like, what was a
-//! string is a string to cloud-init.
+//! All of it is pure. The user-data is built as a [tree](crate::yaml::node), the user's part is merged into the tree,
+//! and one writer produces the text. So a string stays a string for cloud-init, whatever a host name, a key or a hash
+//! looks like.
 
 mod check;
 mod documents;

@@ -1,4 +1,4 @@
-//! The network configuration, version 2 of cloud-init's format (netplan's).
+//! Creates the network-config, version 2 of cloud-init's format (netplan's).
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::plan::InterfacePlan;
 use crate::yaml::node::{Mapping, Node};
 
-/// The network configuration of a guest's interfaces.
+/// Creates the network-config of a guest's interfaces.
 pub(super) fn build_network_config(interfaces: &[InterfacePlan]) -> String {
     let ethernets = interfaces.iter().enumerate().fold(Mapping::new(), |all, (i, interface)| {
         all.with_entry(&format!("eth{i}"), ethernet_config(interface).into())
@@ -17,8 +17,8 @@ pub(super) fn build_network_config(interfaces: &[InterfacePlan]) -> String {
     Node::from(config).to_yaml()
 }
 
-/// One interface, known by its MAC address. The key (`eth0`) is only a label: without `set-name` the guest
-/// keeps its own name for it, and no interface has to be renamed while it is in use.
+/// Configures one interface, identified by its MAC address. The key (`eth0`) is only a label: without `set-name` the
+/// guest keeps its own name, and no interface has to be renamed while it is in use.
 fn ethernet_config(interface: &InterfacePlan) -> Mapping {
     let matching = Mapping::new().with_entry("macaddress", Node::from_string(interface.mac.to_string()));
     let mut config = Mapping::new().with_entry("match", matching.into());
@@ -45,8 +45,8 @@ fn ethernet_config(interface: &InterfacePlan) -> Mapping {
     }
 }
 
-/// A lease is by MAC address: networkd asks by the machine's id otherwise, which all guests have in common whose image
-/// was made of a machine that ran, and a server gives them one address.
+/// Adds DHCP, with the MAC address as identifier. networkd's default is derived from the machine id: guests whose image
+/// was made from a machine that had booted share that id, and would all get the same address.
 fn add_dhcp(interface: &InterfacePlan, config: Mapping) -> Mapping {
     let config = config
         .with_entry("dhcp4", Node::from_bool(true))
@@ -54,23 +54,23 @@ fn add_dhcp(interface: &InterfacePlan, config: Mapping) -> Mapping {
     if interface.default_route {
         return config;
     }
-    // Otherwise the lease brings a default route of its own, beside the one of another interface. Only netplan and
-    // sysconfig understand the first; the metric, which the others write, lets the other interface's route win.
+    // Without this, the lease would bring a second default route. Only netplan and sysconfig support `use-routes`; the
+    // metric, which the others write, makes the other interface's route win.
     let overrides = Mapping::new()
         .with_entry("use-routes", Node::from_bool(false))
         .with_entry("route-metric", Node::from_u64(1000));
     config.with_entry("dhcp4-overrides", overrides.into())
 }
 
-/// Whether router advertisements have anything to say: of a default route, which comes with them, on the interface that
-/// carries it and was not told a gateway. A guest that waits for one in vain boots seconds later.
+/// Whether the guest should accept router advertisements: only on the interface that has the IPv6 default route and no
+/// gateway. A guest that waits for advertisements that never come boots seconds later.
 fn listens_to_routers(interface: &InterfacePlan) -> bool {
     interface.default_route6 && interface.gateway6.is_none()
 }
 
-/// Written as `0.0.0.0/0` and `::/0`: cloud-init hands `default` on to netplan, but fails on it ("Address default is
-/// not a valid ip address", LP #1978543) wherever it writes the guest's network files itself: ifupdown,
-/// networkd, NetworkManager, sysconfig.
+/// Returns the default routes, written as `0.0.0.0/0` and `::/0`. cloud-init passes `default` on to netplan, but fails
+/// on it ("Address default is not a valid ip address", LP #1978543) if it writes the guest's network files itself:
+/// ifupdown, networkd, NetworkManager, sysconfig.
 fn default_routes(interface: &InterfacePlan) -> impl Iterator<Item = Mapping> {
     let v4 = interface.gateway.filter(|_| interface.default_route);
     let v6 = interface.gateway6.filter(|_| interface.default_route6);

@@ -1,18 +1,18 @@
 //! Reads secrets back from a seed.
 //!
-//! A VM's record in libvirt is readable by anyone who may look; the seed is not. So the password hash is in
-//! the seed only, and this reads it there.
+//! Everyone with read access to libvirt can read a VM's record, but not its seed. So the password hash is only in the
+//! seed, and is read from there.
 
 use crate::yaml::node::{Node, read_documents};
 
-/// What a seed's user-data holds that the record does not.
+/// Secrets that are in a seed's user-data but not in the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeedSecrets {
-    /// Root's password, hashed.
+    /// Password hash of root.
     pub password_hash: Option<String>,
 }
 
-/// Reads the secrets of a user-data. What is no cloud-config has none that foundry put there.
+/// Reads the secrets of a user-data. If it is not a cloud-config, foundry put none there.
 pub fn read_seed_secrets(user_data: &str) -> SeedSecrets {
     let config = read_documents(user_data).ok().and_then(|documents| documents.into_iter().next());
     let chpasswd = config.as_ref().and_then(|c| c.get("chpasswd"));
@@ -20,7 +20,7 @@ pub fn read_seed_secrets(user_data: &str) -> SeedSecrets {
     SeedSecrets { password_hash }
 }
 
-/// `chpasswd.users`, as this foundry writes it.
+/// Reads `chpasswd.users`, which this version writes.
 fn from_users(chpasswd: &Node) -> Option<String> {
     let users = chpasswd.get("users")?.as_sequence()?;
     let root = users.iter().find(|u| u.get("name").and_then(Node::as_text) == Some("root"))?;
@@ -28,8 +28,8 @@ fn from_users(chpasswd: &Node) -> Option<String> {
     root.get("password").filter(|_| is_hash)?.as_text().map(str::to_owned)
 }
 
-/// `chpasswd.list`, as the first foundry wrote it: lines `name:hash`, or a list of them. What does not
-/// begin with `$` is a password in clear, not a hash.
+/// Reads `chpasswd.list`, which the first foundry wrote: lines `name:hash`, or a list of them. A value that does not
+/// begin with `$` is a plain-text password, not a hash.
 fn from_list(chpasswd: &Node) -> Option<String> {
     let list = chpasswd.get("list")?;
     let lines: Vec<&str> = match list.as_sequence() {
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_root_is_found_in_both_forms() {
+    fn hash_of_root_is_found_in_both_forms() {
         let both = [
             "#cloud-config\nchpasswd:\n  users:\n    - {name: bob, password: $6$b, type: hash}\n    - {name: root, password: $6$r$x, type: hash}\n",
             "#cloud-config\nchpasswd: {users: [{name: root, password: $6$r$x}]}\n",
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_of_root_is_not_taken_for_one() {
+    fn other_passwords_are_not_taken_for_the_hash_of_root() {
         for text in [
             "#cloud-config\nchpasswd: {users: [{name: root, password: secret, type: text}]}\n",
             "#cloud-config\nchpasswd: {users: [{name: bob, password: $6$b, type: hash}]}\n",

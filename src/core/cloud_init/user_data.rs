@@ -1,14 +1,14 @@
-//! The user-data: a cloud-config that lets root in and names the guest.
+//! Creates the user-data: a cloud-config that allows root to log in and sets the host name.
 
 use super::check::{SeedError, parse_user_config};
 use super::merge::merge_configs;
 use crate::plan::{SeedPlan, UserData};
 use crate::yaml::node::{Mapping, Node};
 
-/// By this first line cloud-init knows a cloud-config.
+/// The first line by which cloud-init recognizes a cloud-config.
 const HEADER: &str = "#cloud-config\n";
 
-/// The user-data of a seed.
+/// Creates the user-data of a seed.
 pub(super) fn build_user_data(seed: &SeedPlan) -> Result<String, SeedError> {
     match &seed.user_data {
         UserData::Raw(text) => Ok(text.clone()),
@@ -26,15 +26,15 @@ fn cloud_config(config: Mapping) -> String {
 fn generate_config(seed: &SeedPlan) -> Mapping {
     let mut config = Mapping::new().with_entry("hostname", Node::from_string(&seed.hostname));
     if let Some(fqdn) = &seed.fqdn {
-        // `hostname -f` asks /etc/hosts. `localhost` adds one line to it; `true` would have cloud-init
-        // replace the whole file at every boot.
+        // `hostname -f` reads /etc/hosts. `localhost` adds one line to it; `true` would make cloud-init replace the
+        // whole file at every boot.
         config = config
             .with_entry("fqdn", Node::from_string(fqdn))
             .with_entry("manage_etc_hosts", Node::from_string("localhost"));
     }
     config = config
         .with_entry("users", Node::from_nodes(vec![root_user(seed)]))
-        // Without this, cloud-init prefixes root's keys with a command that only says to use another user.
+        // Without this, cloud-init prefixes root's keys with a command that only prints to use another user.
         .with_entry("disable_root", Node::from_bool(false));
     if let Some(hash) = &seed.password_hash {
         config = config.with_entry("chpasswd", root_password(hash).into());
@@ -51,9 +51,9 @@ fn root_user(seed: &SeedPlan) -> Node {
     root.with_entry("ssh_authorized_keys", Node::from_nodes(keys)).into()
 }
 
-/// Sets root's password and with it unlocks the account: `chpasswd -e` replaces the whole field that
-/// `users` had locked before. (`lock_passwd: false` is the wrong way: cloud-init answers with `passwd -u`,
-/// and with `passwd -d`, no password at all, where that complains, as it does for a field that is only `!`.)
+/// Sets root's password and thereby unlocks the account: `chpasswd -e` replaces the whole field that `users` had locked
+/// before. (`lock_passwd: false` does not work: cloud-init calls `passwd -u`, and if that complains, as it does for a
+/// field that is only `!`, `passwd -d`, which leaves no password at all.)
 fn root_password(hash: &str) -> Mapping {
     let root = Mapping::new()
         .with_entry("name", Node::from_string("root"))

@@ -1,7 +1,7 @@
-//! The elements of a domain's XML, as much of them as foundry writes.
+//! The elements of a domain's XML that foundry writes.
 //!
-//! Write only: a domain is never read, changed and written back through these, which would lose what
-//! they do not know.
+//! They are only written. Reading a domain into them and writing it back would lose all elements that they do not
+//! contain.
 
 use serde::Serialize;
 
@@ -141,7 +141,7 @@ pub(super) struct DiskElement<'a> {
     pub(super) boot: Option<Boot>,
 }
 
-/// What a disk lies on; an empty one ends the chain.
+/// The backing file of a disk; an empty element ends the chain.
 #[derive(Serialize, Default)]
 pub(super) struct BackingStore<'a> {
     #[serde(rename = "@type", skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,11 @@
-//! What somebody can do about a failure: text with commands in it, as data.
+//! Advice on a failure: text with commands in it, as data.
 //!
-//! A command of foundry's is a [`Verb`] with its objects, so a program that uses the library can carry it out, and the
-//! command line alone knows how it is typed.
+//! A foundry command is a [`Verb`] with its objects, so a program that uses the library can run it. Only the command
+//! line knows how the command is typed.
 
 use crate::text::{escape_unseen, is_unseen};
 
-/// Something to do, in one sentence or several.
+/// What the user can do about a failure, in one sentence or several.
 ///
 /// ```
 /// # use foundry_core::error::{Advice, Verb};
@@ -17,17 +17,17 @@ pub struct Advice {
     parts: Vec<AdvicePart>,
 }
 
-/// A part of an [`Advice`].
+/// One part of an [`Advice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdvicePart {
-    /// Words, and commands of other programs as a shell takes them.
+    /// Text, and commands of other programs as a shell takes them.
     Text(String),
-    /// A command of foundry's.
+    /// A foundry command.
     Run(Verb),
 }
 
 impl Advice {
-    /// Adds words.
+    /// Appends text.
     #[must_use]
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
         let text = escape_unseen(text.as_ref());
@@ -38,14 +38,14 @@ impl Advice {
         self
     }
 
-    /// Adds a command of foundry's.
+    /// Appends a foundry command.
     #[must_use]
     pub fn run(mut self, verb: Verb) -> Self {
         self.parts.push(AdvicePart::Run(verb));
         self
     }
 
-    /// Adds another advice after words.
+    /// Appends text and another advice.
     #[must_use]
     pub fn and_then(self, words: &str, other: impl Into<Self>) -> Self {
         let begun = self.text(words);
@@ -55,12 +55,12 @@ impl Advice {
         })
     }
 
-    /// The parts, in order.
+    /// Returns the parts, in order.
     pub fn parts(&self) -> &[AdvicePart] {
         &self.parts
     }
 
-    /// The parts in one line, a command as the data that it is: for a log.
+    /// Formats the parts on one line for a log, with commands in debug form.
     pub fn to_log_line(&self) -> String {
         let part = |part: &AdvicePart| match part {
             AdvicePart::Text(text) => text.clone(),
@@ -69,7 +69,7 @@ impl Advice {
         self.parts.iter().map(part).collect()
     }
 
-    /// The commands of foundry's in it.
+    /// Returns the foundry commands in it.
     pub fn verbs(&self) -> impl Iterator<Item = &Verb> {
         self.parts.iter().filter_map(|part| match part {
             AdvicePart::Run(verb) => Some(verb),
@@ -77,8 +77,8 @@ impl Advice {
         })
     }
 
-    /// Whether every name in it is seen as what it is. A name that holds something unseen can look like another, and a
-    /// command with it, copied, would be about that other.
+    /// Whether every name in it is shown unescaped. A name with an invisible character can look like another name, and
+    /// a copied command would then refer to that other object.
     pub fn is_plain(&self) -> bool {
         self.parts.iter().all(|part| match part {
             AdvicePart::Text(text) => !text.contains("$'") && !text.chars().any(is_unseen),
@@ -105,10 +105,10 @@ impl From<Verb> for Advice {
     }
 }
 
-/// A command of foundry's with its objects.
+/// A foundry command with its objects.
 ///
-/// A `vm` is the domain's name, or its UUID if the name holds something unseen. An object in capitals, like `POOL`, stands
-/// for one that the reader has to know.
+/// A `vm` is the domain's name, or its UUID if the name contains invisible characters. An object in capitals, such as
+/// `POOL`, is a placeholder that the reader has to fill in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -191,7 +191,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The names of what it is about.
+    /// Returns the names of the objects that the command refers to.
     pub fn objects(&self) -> Vec<&str> {
         match self {
             Self::Create

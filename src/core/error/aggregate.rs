@@ -7,13 +7,13 @@ use super::Code;
 pub struct ErrorCodes(Vec<Code>);
 
 impl ErrorCodes {
-    /// The code of the whole: the first one of the worst kind, which also gives the exit code.
+    /// Returns the code of the whole, which also gives the exit code: the first one of the worst kind.
     pub fn worst_code(&self) -> Option<Code> {
         let kind = self.0.iter().map(|code| code.kind()).max()?;
         self.0.iter().find(|code| code.kind() == kind).copied()
     }
 
-    /// What stands behind one of them where not all have the code of the whole.
+    /// Returns the suffix for the line of one error: its code in brackets if the codes differ, otherwise nothing.
     pub fn suffix_for(&self, code: Code) -> String {
         let is_mixed = self.0.iter().any(|other| Some(other) != self.0.first());
         if is_mixed { format!(" [{code}]") } else { String::new() }
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_the_worst_kind_speaks_for_all() {
+    fn worst_code_is_the_first_of_the_worst_kind() {
         let mixed = ErrorCodes::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
         assert_eq!(mixed.worst_code(), Some(Code::PoolMissing));
         assert_eq!(mixed.suffix_for(Code::NameTaken), " [FND-4001]");
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_head_says_is_not_said_again() {
+    fn equal_codes_are_not_repeated_on_each_line() {
         let same = ErrorCodes::from_iter([Code::NameTaken, Code::NameTaken]);
         assert_eq!(same.suffix_for(Code::NameTaken), "");
     }

@@ -2,38 +2,38 @@
 
 use super::Code;
 
-/// The document: a heading with id and title for each code, three paragraphs, and commands.
+/// The document: for each code a heading with id and title, three paragraphs, and commands.
 const TEXT: &str = include_str!("codes.md");
 
-/// What a code means. Paragraphs are lines of a document, to be wrapped by who shows them.
+/// The explanation of a code. Its paragraphs contain the document's line breaks, so the caller has to wrap them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Explanation {
-    /// In a few words.
+    /// Title, a few words.
     pub title: &'static str,
-    /// What it means.
+    /// Meaning of the code.
     pub meaning: &'static str,
-    /// How it commonly comes about.
+    /// Common causes.
     pub causes: &'static str,
     /// What to do.
     pub remedy: &'static str,
-    /// The commands for that, a line each, indented; capitals are the user's to fill in.
+    /// Commands for the remedy, one per line, indented. Words in capitals are placeholders.
     pub commands: &'static str,
 }
 
 impl Code {
-    /// What it stands for, in a few words.
+    /// Returns the title of the code, a few words.
     pub fn title(self) -> &'static str {
         self.explanation().title
     }
 
-    /// What it means, how it comes about, and what to do.
+    /// Returns the meaning of the code, its common causes and what to do.
     pub fn explanation(self) -> Explanation {
-        // Each code has an entry: `every_code_is_explained`.
+        // Each code has an entry; the test `every_code_is_explained` checks it.
         find_entry(self).and_then(parse).unwrap_or_default()
     }
 }
 
-/// From the title to the next heading.
+/// Finds the entry of a code, from the title to the next heading.
 fn find_entry(code: Code) -> Option<&'static str> {
     let (_, entry) = TEXT.split_once(&format!("\n### {code}: "))?;
     Some(entry.split("\n#").next().unwrap_or(entry))
@@ -55,20 +55,23 @@ mod tests {
     #[test]
     fn every_code_is_explained() {
         for code in Code::ALL {
-            let told = code.explanation();
-            for part in [told.title, told.meaning, told.causes, told.remedy] {
-                assert!(part.len() > 5 && !part.contains("\n\n"), "{code}: {told:?}");
+            let explanation = code.explanation();
+            for part in [explanation.title, explanation.meaning, explanation.causes, explanation.remedy] {
+                assert!(part.len() > 5 && !part.contains("\n\n"), "{code}: {explanation:?}");
             }
-            let sentences = [told.meaning, told.causes, told.remedy];
-            assert!(sentences.iter().all(|text| text.ends_with(['.', ':'])), "{code}: {told:?}");
-            assert!(!told.title.ends_with('.'), "{code}: {}", told.title);
-            assert!(told.commands.lines().all(|line| line.starts_with("    ")), "{code}: {told:?}");
+            let sentences = [explanation.meaning, explanation.causes, explanation.remedy];
+            assert!(sentences.iter().all(|text| text.ends_with(['.', ':'])), "{code}: {explanation:?}");
+            assert!(!explanation.title.ends_with('.'), "{code}: {}", explanation.title);
+            assert!(
+                explanation.commands.lines().all(|line| line.starts_with("    ")),
+                "{code}: {explanation:?}"
+            );
         }
     }
 
-    /// In the order of the ids, and none twice.
+    /// The entries are in the order of the ids, and none occurs twice.
     #[test]
-    fn every_explanation_is_of_a_code() {
+    fn every_explanation_belongs_to_a_code() {
         let headings = TEXT.lines().filter_map(|line| line.strip_prefix("### "));
         let ids: Vec<&str> = headings.filter_map(|heading| Some(heading.split_once(": ")?.0)).collect();
         assert_eq!(ids, Code::ALL.iter().map(ToString::to_string).collect::<Vec<_>>());

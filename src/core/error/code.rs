@@ -1,4 +1,4 @@
-//! The causes of failure, each with an id that never changes.
+//! The causes of failures, each with an id that never changes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,14 +8,13 @@ use serde::{Serialize, Serializer};
 
 use super::Kind;
 
-/// Declares the codes by the kind of failure that they are; an id stands in one place.
+/// Declares the codes, grouped by kind of failure; each id is written in one place only.
 macro_rules! codes {
     ($($kind:ident { $($id:literal $name:ident)* })*) => {
-        /// Why something failed: what `FND-4201` stands for, and `foundry explain FND-4201` explains.
+        /// The cause of a failure: what `FND-4201` stands for, and what `foundry explain FND-4201` explains.
         ///
-        /// The thousands are the kind, and with it the exit code. An id never changes its meaning and is never used
-        /// again for another; a new cause has a new id. What each means stands in `codes.md`, from which
-        /// [`Code::explanation`] has it.
+        /// The thousands are the kind, which determines the exit code. An id never changes its meaning and is never
+        /// reused; a new cause gets a new id. The meanings are in `codes.md`, which [`Code::explanation`] reads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -23,15 +22,15 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All of them, by their ids.
+            /// All codes, in the order of their ids.
             pub const ALL: &[Self] = &[$($(Self::$name,)*)*];
 
-            /// The digits of its id.
+            /// Returns the digits of the id.
             pub fn number(self) -> u16 {
                 match self { $($(Self::$name => $id,)*)* }
             }
 
-            /// The kind of failure, from which the exit code follows.
+            /// Returns the kind of failure, which determines the exit code.
             pub fn kind(self) -> Kind {
                 match self { $($(Self::$name => Kind::$kind,)*)* }
             }
@@ -42,7 +41,7 @@ macro_rules! codes {
 codes! {
     Configuration {
         1000 Configuration
-        // Files and what is written in them.
+        // Files and their content.
         1001 FileUnreadable
         1002 FileUnwritable
         1003 NotYaml
@@ -58,10 +57,10 @@ codes! {
         1101 SettingWrong
         1102 ContextMissing
         1103 NoDirectory
-        // The terminal and the pipes.
+        // The terminal and pipes.
         1201 NobodyToAsk
         1202 OutputUnwritable
-        // Asked of `explain`.
+        // Arguments of `explain`.
         1301 FieldMissing
         1302 CodeMissing
     }
@@ -94,7 +93,7 @@ codes! {
         2403 PasswordHashUnfit
         2404 UserDataUnfit
         2405 HostNameUnfit
-        // What commands are given.
+        // Arguments of commands.
         2501 PoolSourceUnfit
         2502 CatalogueImageMissing
         2503 CatalogueEntryUnfit
@@ -207,7 +206,7 @@ codes! {
         5208 NotLeftOver
         5209 SeedUnreadable
         5250 FileTooLarge
-        // Bytes on their way.
+        // Transfers.
         5301 ServerUnreachable
         5302 ServerRefused
         5303 ServerAnswer
@@ -230,12 +229,12 @@ codes! {
 }
 
 impl Code {
-    /// Whether it says no more than its kind does.
+    /// Whether it is the general code of its kind.
     pub fn is_general(self) -> bool {
         self == self.kind().into()
     }
 
-    /// The code of that id: `FND-4201`, also in lower case, or its digits alone.
+    /// Parses an id: `FND-4201`, also in lower case, or only its digits.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
@@ -258,7 +257,7 @@ impl JsonSchema for Code {
     }
 }
 
-/// Its id.
+/// Serialized as its id.
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -271,7 +270,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// The general code of a kind, for what cannot be said better.
+/// Returns the general code of a kind, for failures without a specific code.
 impl From<Kind> for Code {
     fn from(kind: Kind) -> Self {
         match kind {

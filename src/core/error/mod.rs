@@ -1,7 +1,7 @@
 //! Errors in the user's terms, each with an exit code for scripts.
 //!
-//! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
-//! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
+//! Each layer has its own error type and converts it to [`Error`], which leaves the library. Each error has a [`Code`],
+//! from which its [`Kind`] and the exit code follow.
 
 mod advice;
 mod aggregate;
@@ -26,24 +26,24 @@ use crate::text::{escape_unseen, escape_unseen_lines};
 /// The kinds of failure, one exit code each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A file is missing, is not YAML, has an unknown field or the wrong kind.
+    /// A file is missing, is not YAML, has an unknown field or a value of the wrong type.
     Configuration,
     /// A value of the manifest is missing or wrong.
     Validation,
     /// libvirt cannot be reached.
     Connection,
-    /// The domain, its network or the host refused.
+    /// An operation on the domain, its network or the host failed.
     Vm,
-    /// A pool, a volume or an image refused.
+    /// An operation on a pool, a volume or an image failed.
     Storage,
-    /// What was waited for did not come in time.
+    /// Something did not happen in the given time.
     Timeout,
-    /// The user stopped it.
+    /// The user interrupted the operation.
     Interrupted,
 }
 
 impl Kind {
-    /// The process's exit code for this kind of failure.
+    /// Returns the process's exit code for this kind of failure.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Configuration => 1,
@@ -57,13 +57,13 @@ impl Kind {
     }
 }
 
-/// A failure: what failed, why, what to do about it, and what became of what was begun.
+/// A failure: what failed, why, what to do about it, and the state that the operation left.
 ///
-/// Code, advice and outcomes are data that a program can act on; the command line makes sentences of them.
+/// Code, advice and outcomes are data that a program can act on. The command line turns them into sentences.
 #[derive(Debug, Clone)]
 pub struct Error(Box<ErrorInner>);
 
-/// Behind a box, so that a `Result` stays small on the way where nothing fails.
+/// Boxed, so that a `Result` stays small.
 #[derive(Debug, Clone)]
 struct ErrorInner {
     code: Code,
@@ -79,18 +79,18 @@ struct ErrorInner {
 impl Error {
     /// Makes an error from one sentence that names the object. A [`Kind`] stands for its general code.
     ///
-    /// A sentence is one line: what ends a line in it, or is not seen, is of a value of somebody else's, and is written out
-    /// as [`escape_unseen`] does. So it is with all that is added to it.
+    /// A sentence is one line. A line break or an invisible character in it comes from a foreign value and is escaped
+    /// ([`escape_unseen`]). The same applies to everything that is added to the error.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self::of_text(code, escape_unseen(&message.into()))
     }
 
-    /// Makes an error of several lines: a title, and others below it.
+    /// Makes an error of several lines: a title and the lines below it.
     pub fn of_lines(code: impl Into<Code>, lines: impl IntoIterator<Item = String>) -> Self {
         Self::of_text(code, lines.into_iter().map(|line| escape_unseen(&line)).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Makes an error of lines in which each value is shown as [`escape_unseen`] shows it.
+    /// Makes an error from lines whose values are already escaped with [`escape_unseen`].
     pub fn of_text(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self(Box::new(ErrorInner {
             code: code.into(),
@@ -104,7 +104,7 @@ impl Error {
         }))
     }
 
-    /// Makes an error of all that stands in the way of something, with the worst code of them.
+    /// Makes an error from several issues, with the worst of their codes.
     pub fn of_issues(title: impl Into<String>, issues: Vec<Issue>) -> Self {
         let codes: ErrorCodes = issues.iter().map(|issue| issue.code).collect();
         let mut error = Self::new(codes.worst_code().unwrap_or(Kind::Vm.into()), title);
@@ -112,7 +112,7 @@ impl Error {
         error
     }
 
-    /// One error for several that are of equal weight, a line each; `None` where there is none.
+    /// Combines several errors of equal weight into one, with one line each. Returns `None` if there are none.
     pub fn combine(errors: &[Self]) -> Option<Self> {
         let codes: ErrorCodes = errors.iter().map(Self::code).collect();
         let line = |error: &Self| format!("{error}{}", codes.suffix_for(error.code()));
@@ -125,35 +125,35 @@ impl Error {
         }
     }
 
-    /// Adds why it failed.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
         self.0.cause = Some(escape_unseen(&cause.into()));
         self
     }
 
-    /// Adds what to do about it, in place of what was advised before.
+    /// Sets the advice and replaces an earlier one.
     #[must_use]
     pub fn hint(mut self, advice: impl Into<Advice>) -> Self {
         self.0.advice = Some(advice.into());
         self
     }
 
-    /// Adds the error that it was made of.
+    /// Adds the error that this one was made from, for [`Source::source`].
     #[must_use]
     pub fn caused_by(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    /// Adds libvirt's own words, shown with `--verbose` only.
+    /// Adds libvirt's original message, which is shown with `--verbose` only.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(escape_unseen_lines(&detail.into()));
         self
     }
 
-    /// Adds what became of what was begun, or of one object.
+    /// Adds the state that the operation left, or that of one object.
     #[must_use]
     pub fn outcome(mut self, outcome: impl Into<Outcome>) -> Self {
         self.0.outcomes.push(outcome.into());
@@ -166,56 +166,56 @@ impl Error {
         self.outcome(Outcome::Unchanged)
     }
 
-    /// Gives it another kind, where the same refusal of libvirt's means something else: that kind's general code.
+    /// Sets another kind, with that kind's general code, if the same error of libvirt means something else here.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.0.code = kind.into();
         self
     }
 
-    /// Gives it another code, where the cause became known later.
+    /// Sets another code, if the cause became known later.
     #[must_use]
     pub fn with_code(mut self, code: Code) -> Self {
         self.0.code = code;
         self
     }
 
-    /// Why it failed, by an id that does not change and that `foundry explain` knows.
+    /// Returns the cause as an id that never changes and that `foundry explain` explains.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The kind, from which the exit code follows.
+    /// Returns the kind, which determines the exit code.
     pub fn kind(&self) -> Kind {
         self.0.code.kind()
     }
 
-    /// What failed, in one sentence or, for several problems, one line each.
+    /// Returns what failed: one sentence or, for several problems, one line each.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// What stands in the way, if it is more than one thing or a look found it.
+    /// Returns the issues, if a check found some.
     pub fn issues(&self) -> &[Issue] {
         &self.0.issues
     }
 
-    /// Why it failed.
+    /// Returns the cause.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// libvirt's own words.
+    /// Returns libvirt's original message.
     pub fn detail_text(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
 
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn advice(&self) -> Option<&Advice> {
         self.0.advice.as_ref()
     }
 
-    /// What was removed again or left behind.
+    /// Returns what was rolled back or left behind.
     pub fn outcomes(&self) -> &[Outcome] {
         &self.0.outcomes
     }

@@ -1,48 +1,48 @@
-//! What became of what an operation had begun when it failed.
+//! The state that a failed operation left.
 
 use super::Advice;
 use crate::text::escape_unseen;
 
-/// What became of the host, of what was made so far, or what finishes it.
+/// The effect on the host, on the resources created so far, or the command that finishes the operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was changed.
     Unchanged,
-    /// Everything that was made was removed again.
+    /// Everything that was created was deleted again.
     RolledBack,
-    /// These are left, and are known to be the operation's own.
+    /// These resources are left, and they certainly belong to the operation.
     Left(Vec<Remainder>),
     /// A sentence about one object.
     Note(String),
-    /// What finishes the operation, or removes what it left.
+    /// The command that finishes the operation or deletes what it left.
     Next(Advice),
-    /// A title, and lines that somebody else wrote: the end of a guest's console.
+    /// A title and foreign lines, such as the end of a guest's console.
     Excerpt {
-        /// What the lines are.
+        /// Title of the lines.
         title: String,
-        /// The lines, without their breaks.
+        /// The lines, without line breaks.
         lines: Vec<String>,
     },
 }
 
-/// Something that is left, and why it could not be removed.
+/// A resource that is left, and why it could not be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remainder {
-    /// The object: `volume 'web_boot' in pool 'vms'`.
+    /// The object, such as `volume 'web_boot' in pool 'vms'`.
     pub object: String,
-    /// Why it is still there, or that it only may be.
+    /// Why it still exists, or that it may still exist.
     pub why: String,
 }
 
 impl Remainder {
-    /// An object that is left, and why.
+    /// Makes a remainder from an object and the reason.
     pub fn new(object: impl Into<String>, why: impl Into<String>) -> Self {
         Self { object: object.into(), why: why.into() }
     }
 }
 
 impl Outcome {
-    /// An outcome of lines that somebody else wrote.
+    /// Makes an outcome from lines of foreign text.
     pub fn from_lines(title: &str, lines: &[String]) -> Self {
         Self::Excerpt {
             title: escape_unseen(title),

@@ -4,8 +4,8 @@
 //! bytes ─▶ text (≤ MAX_BYTES, UTF-8) ─▶ trees, one per document ─▶ header known? ─▶ VirtualMachine
 //! ```
 //!
-//! The header (`apiVersion`, `kind`) is looked at before anything else in a document, so that another
-//! program's manifest is called that and not "unknown field".
+//! The header (`apiVersion`, `kind`) is checked before anything else in a document. So the manifest of another program
+//! is reported as that, not as an unknown field.
 
 use std::fmt;
 use std::fs::File;
@@ -22,8 +22,8 @@ use crate::yaml::{
     self, BrokenRule, FieldError, PathStep, Position, did_you_mean, escape_unseen, shorten, shorten_key,
 };
 
-/// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
-/// more than the seed of a VM needs.
+/// Maximum size of a manifest in bytes (1 MiB), the limit of Kubernetes' API server and far more than the seed of a VM
+/// needs.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Why a manifest cannot be read (exit code 1).
@@ -31,38 +31,38 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub enum LoadError {
     /// The file cannot be read.
     Unreadable {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The system's reason.
+        /// Error of the operating system.
         cause: String,
     },
     /// The text is not a manifest.
     NotAManifest {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// Where in the file, if it is about one place.
+        /// Position in the file, if the problem has one.
         at: Option<Position>,
-        /// Which document, counted from 1, where the file has several.
+        /// Number of the document, from 1, if the file has several.
         document: Option<usize>,
-        /// The field, empty where it is about the document.
+        /// Path of the field; empty for the whole document.
         path: String,
         /// What is wrong and what would be right.
         message: String,
-        /// Which rule is broken.
+        /// Code of the broken rule.
         code: Code,
     },
-    /// Several things are wrong, in the order of the file.
+    /// Several problems, in the order of the file.
     Several(Vec<Self>),
 }
 
-/// One document, as far as it can be read.
+/// One document, without the fields that could not be read.
 #[derive(Debug)]
 pub struct PartialDocument {
-    /// What it says without the fields that are wrong, where anything is left.
+    /// The manifest without its wrong fields, if anything is left.
     pub manifest: Option<VirtualMachine>,
-    /// What is wrong with the others.
+    /// What is wrong with the other fields.
     pub errors: Vec<LoadError>,
-    /// The fields of which nothing more can be said.
+    /// Fields about which nothing more can be said.
     pub unread: Vec<String>,
 }
 
@@ -99,17 +99,17 @@ impl From<LoadError> for Error {
 }
 
 impl LoadError {
-    /// The cause by its code.
+    /// Returns the code of the error.
     pub fn code(&self) -> Code {
         match self {
             Self::Unreadable { .. } => Code::FileUnreadable,
             Self::NotAManifest { code, .. } => *code,
-            // There is always one.
+            // There is always at least one.
             Self::Several(errors) => errors.first().map_or(Code::NotYaml, Self::code),
         }
     }
 
-    /// One error of some; `None` of none.
+    /// Combines errors into one. Returns `None` if there are none.
     fn combine(mut errors: Vec<Self>) -> Option<Self> {
         match errors.len() {
             0 | 1 => errors.pop(),
@@ -118,19 +118,19 @@ impl LoadError {
     }
 }
 
-/// Reads all manifests of a file, or of standard input where the path is `-`.
+/// Reads all manifests of a file, or of standard input if the path is `-`.
 ///
 /// # Errors
-/// Where the file cannot be read, is larger than [`MAX_BYTES`] or not UTF-8, and as [`load`].
+/// A file that cannot be read, is larger than [`MAX_BYTES`] or not UTF-8, and the errors of [`load_text`].
 pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
     into_manifests(read_file(path)?)
 }
 
-/// Reads all manifests of a file as far as they can be read, so that whatever else is wrong can be told together with what
-/// cannot be read.
+/// Reads all manifests of a file as far as possible, so that other problems can be reported together with the fields
+/// that cannot be read.
 ///
 /// # Errors
-/// Where nothing of the file is a manifest: as [`load_file`], but for fields.
+/// A file in which nothing is a manifest, as in [`load_file`]. Wrong fields are not errors here.
 pub fn read_file(path: &Path) -> Result<Vec<PartialDocument>, LoadError> {
     if path == Path::new("-") {
         return read_text(&read_stream(io::stdin().lock(), "standard input")?, "standard input");
@@ -142,8 +142,8 @@ pub fn read_file(path: &Path) -> Result<Vec<PartialDocument>, LoadError> {
     }
 }
 
-/// Reads all manifests of a stream; `file` is its name in messages. At most [`MAX_BYTES`] and one
-/// more byte are taken from it.
+/// Reads all manifests of a stream; `file` is its name in messages. It takes at most [`MAX_BYTES`] and one more byte
+/// from the stream.
 ///
 /// # Errors
 /// As [`load_file`].
@@ -163,15 +163,15 @@ fn read_stream(stream: impl Read, file: &str) -> Result<String, LoadError> {
     })
 }
 
-/// Reads all manifests of a YAML text; `file` is its name in messages. Empty documents are passed over.
+/// Reads all manifests of a YAML text; `file` is its name in messages. Empty documents are skipped.
 ///
 /// # Errors
-/// What YAML or the field names rule out, with line and column; also a text that holds no manifest at all.
+/// Violations of YAML, unknown fields and wrong types, with line and column; also a text without any manifest.
 pub fn load_text(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
     into_manifests(read_text(text, file)?)
 }
 
-/// The manifests of documents that are wholly read.
+/// Returns the manifests if all documents could be read.
 fn into_manifests(documents: Vec<PartialDocument>) -> Result<Vec<VirtualMachine>, LoadError> {
     let mut errors = Vec::new();
     let mut manifests = Vec::new();
@@ -188,32 +188,32 @@ fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> 
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
     let mut read: Vec<PartialDocument> = Vec::new();
-    let mut told = 0;
+    let mut listed = 0;
     for (index, document) in filled {
         let (manifest, faults) = read_document(document, documents.first_violation.as_ref());
         let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
-        told += faults.len();
+        listed += faults.len();
         read.push(PartialDocument {
             manifest,
             errors: faults.iter().map(error).collect(),
             unread: faults.iter().flat_map(FieldError::unread_fields).collect(),
         });
-        // Many documents that are none are a file of another kind.
-        if told >= FAULTS_TOLD {
+        // Many documents that are not manifests mean that the file is something else.
+        if listed >= MAX_LISTED {
             break;
         }
     }
     if read.is_empty() {
-        return Err(whole_file_error(file, Code::NoManifest, "holds no manifest".to_owned()));
+        return Err(whole_file_error(file, Code::NoManifest, "contains no manifest".to_owned()));
     }
     Ok(read)
 }
 
-/// At most this many faults of one document are shown: more are usually one mistake repeated.
-const FAULTS_TOLD: usize = 20;
+/// Maximum number of errors shown for one document. More are usually one mistake repeated.
+const MAX_LISTED: usize = 20;
 
-/// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it
-/// reads anew without that one.
+/// Reads one document and collects its errors. The reader stops at the first wrong field, so the document is read again
+/// without that field.
 fn read_document(
     document: &Node,
     violation: Option<&ReadError>,
@@ -223,7 +223,7 @@ fn read_document(
         return (None, vec![fault]);
     }
     let mut rest = document.clone();
-    while faults.len() < FAULTS_TOLD {
+    while faults.len() < MAX_LISTED {
         match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
             Ok(manifest) => return (Some(manifest), faults),
             Err(fault) => {
@@ -239,10 +239,10 @@ fn read_document(
     (None, faults)
 }
 
-/// Refuses another program's document, and another version's, before its fields are looked at.
+/// Refuses a document of another program or version before its fields are read.
 fn check_header(document: &Node) -> Result<(), FieldError> {
     if document.as_mapping().is_none() {
-        let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
+        let wanted = "expected a mapping with apiVersion, kind, metadata and spec";
         return Err(FieldError::new(document.position(), wanted).with_code(Code::OtherKind));
     }
     check_word(document, "kind", KIND)?;
@@ -262,11 +262,11 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), FieldError>
         Some(text) => {
             let guess = match find_nearest(text, [known]) {
                 Some(near) => did_you_mean(text, near),
-                None => format!("foundry knows '{known}'"),
+                None => format!("expected '{known}'"),
             };
-            format!("{:?} is not known; {guess}", shorten(text))
+            format!("{:?} is unknown; {guess}", shorten(text))
         }
-        None => format!("wants the text '{known}'"),
+        None => format!("expected '{known}'"),
     };
     Err(FieldError::new(value.position(), message)
         .with_code(Code::OtherKind)
@@ -279,7 +279,7 @@ fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
         _ => Err(whole_file_error(
             file,
             Code::TooLarge,
-            format!("larger than {MAX_BYTES} bytes, which no manifest is"),
+            format!("larger than {MAX_BYTES} bytes, the limit for a manifest"),
         )),
     }
 }
@@ -293,16 +293,16 @@ fn not_yaml(file: &str, error: &ReadError) -> LoadError {
     )
 }
 
-/// Says a broken rule as the rest of what is said about manifests.
+/// Describes a broken rule in the terms of a manifest.
 fn rule_text(broken: &BrokenRule) -> String {
     match broken {
         BrokenRule::Syntax(cause) => format!("not YAML: {cause}"),
-        BrokenRule::AliasInItself => "an alias of a node that holds the alias itself".to_owned(),
+        BrokenRule::AliasInItself => "an alias refers to a node that contains it".to_owned(),
         BrokenRule::KeyIsCollection => "a key must be a word, not a list or a mapping".to_owned(),
         BrokenRule::KeyTwice { key, first_line } => {
-            format!("duplicate key {:?}, given before on line {first_line}", shorten_key(key))
+            format!("duplicate key {:?}, first used on line {first_line}", shorten_key(key))
         }
-        BrokenRule::MergeOfOther => "'<<' wants a mapping or a list of mappings".to_owned(),
+        BrokenRule::MergeOfOther => "'<<' requires a mapping or a list of mappings".to_owned(),
         others => others.to_string(),
     }
 }

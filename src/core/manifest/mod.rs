@@ -1,11 +1,11 @@
 //! The manifest as a user wrote it, not validated.
 //!
-//! Reading decides only what YAML and the field names can decide (exit code 1). Whether a *value* is
-//! missing, too large or not a known word is decided by [`crate::plan`], which reports all of it at
-//! once (exit code 2); that is why nearly every field is optional and enumerations are text here.
+//! Reading checks only YAML and the field names (exit code 1). Missing values, values out of range and unknown words
+//! are found by [`crate::plan`], which reports all of them at once (exit code 2). Therefore nearly every field is
+//! optional, and enumerations are text here.
 //!
-//! The docstrings of the fields are what users read, in `foundry explain` and in their editors: [`crate::schema`]
-//! takes them, and the limits beside them, from here. That the limits are those of [`crate::plan`] is a test.
+//! The doc comments of the fields are shown to users by `foundry explain` and in editors: [`crate::schema`] takes them
+//! and the limits beside them from here. A test checks that the limits are those of [`crate::plan`].
 
 mod load;
 mod number;
@@ -27,9 +27,9 @@ use shape::{
     all_of, any_of, has_value, if_then, is_given, never_both, text_map_schema, text_schema, user_data_shape,
 };
 
-/// The only `apiVersion`.
+/// The only supported `apiVersion`.
 pub const API_VERSION: &str = "foundry.cofront.xyz/v1alpha1";
-/// The only `kind`.
+/// The only supported `kind`.
 pub const KIND: &str = "VirtualMachine";
 
 /// A virtual machine: its metadata and its desired state.

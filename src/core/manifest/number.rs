@@ -7,18 +7,18 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Any YAML number, so that one out of range is a wrong *value*, found with all the others, and
-/// not an error of the reader.
+/// Any YAML number. So a number out of range is a wrong *value*, reported with all others, and not an error of the YAML
+/// reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// A whole number.
     Whole(i64),
-    /// One with decimals, or beyond 64 bits.
+    /// A number with decimals, or beyond 64 bits.
     Real(f64),
 }
 
 impl Number {
-    /// The number, if it is whole and at least 0.
+    /// Returns the number, if it is whole and at least 0.
     pub fn to_u64(self) -> Option<u64> {
         match self {
             Self::Whole(n) => u64::try_from(n).ok(),
@@ -32,7 +32,7 @@ impl Number {
         }
     }
 
-    /// The number as a real one.
+    /// Returns the number as floating point.
     #[allow(clippy::cast_precision_loss, reason = "only compared and multiplied as a size")]
     pub fn to_f64(self) -> f64 {
         match self {
@@ -51,7 +51,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// In JSON Schema a whole one is a number, too.
+/// In JSON Schema, whole numbers are numbers, too.
 impl JsonSchema for Number {
     fn schema_name() -> Cow<'static, str> {
         "Number".into()

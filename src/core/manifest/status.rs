@@ -54,7 +54,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The word as it is shown.
+    /// Returns the word as it is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",

@@ -1,18 +1,19 @@
-//! `cloudInit.userData` and `networkConfig` as mappings: each is turned into the text that it could have been.
+//! Converts `cloudInit.userData` and `networkConfig` from mappings to text.
 //!
-//! Types that are made from a tree see text only. The tree knows how to repeat a scalar so that
-//! cloud-init's reader takes it as it was meant.
+//! The Rust types contain them as text only. The tree writes each scalar so that cloud-init's YAML reader takes it as
+//! its author meant it.
 
 use crate::yaml::node::{Node, NodeContent, ReadError, Scalar};
 use crate::yaml::{FieldError, PathStep, Position};
 
-/// Where the user's own YAML for cloud-init stands in a document.
+/// Paths of the user's YAML for cloud-init in a document.
 const PATHS: [[&str; 3]; 2] = [["spec", "cloudInit", "userData"], ["spec", "cloudInit", "networkConfig"]];
 
-/// The document with `userData` and `networkConfig` as text.
+/// Returns the document with `userData` and `networkConfig` as text.
 ///
 /// # Errors
-/// A list, and the first thing in the file that cloud-init would refuse (`violation`) or could take otherwise.
+/// A list instead of a mapping, and the first part of the file that cloud-init would refuse or could read differently
+/// (`violation`).
 pub(super) fn user_data_to_text(document: &Node, violation: Option<&ReadError>) -> Result<Node, FieldError> {
     PATHS.iter().try_fold(document.clone(), |document, path| field_to_text(&document, path, violation))
 }
@@ -24,7 +25,7 @@ fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) 
     match (found.content(), violation) {
         (NodeContent::Scalar(_), _) => Ok(document.clone()),
         (NodeContent::Sequence(_), _) => {
-            Err(field_error(path, found.position(), "wants a mapping or text, got a list"))
+            Err(field_error(path, found.position(), "expected a mapping or text, got a list"))
         }
         (NodeContent::Mapping(_), Some(violation)) => {
             Err(field_error(path, Some(violation.at), &violation.broken.to_string()))
@@ -36,13 +37,13 @@ fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) 
     }
 }
 
-/// A fault of the user's YAML.
+/// Makes an error about the user's YAML.
 fn field_error(path: &[&str], at: Option<Position>, message: &str) -> FieldError {
     let step = |key: &&str| PathStep::Key((*key).to_owned());
     path.iter().rev().fold(FieldError::new(at, message), |fault, key| fault.add_step(step(key), at))
 }
 
-/// A copy of a node in which the node at a path is another one.
+/// Returns a copy of a node in which the node at a path is replaced.
 fn replace_node(node: &Node, path: &[&str], with: &Node) -> Node {
     let (Some((key, rest)), Some(mapping)) = (path.split_first(), node.as_mapping()) else {
         return with.clone();

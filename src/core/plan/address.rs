@@ -4,17 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// An IPv4 address with prefix length that a guest can have (`ip`).
+/// Parses an IPv4 address with prefix length that a guest can have (`ip`).
 pub fn parse_ipv4_net(text: &str) -> Result<Ipv4Net, String> {
     match parse_net(text)? {
         IpNet::V4(net) => Ok(net),
-        IpNet::V6(_) => {
-            Err("is IPv6; put it under 'addresses': ip is the IPv4 address that names MAC and tap".into())
-        }
+        IpNet::V6(_) => Err(
+            "is IPv6; put it under 'addresses': MAC address and tap are derived from ip, which must be IPv4"
+                .into(),
+        ),
     }
 }
 
-/// An address with prefix length that a guest can have.
+/// Parses an address with prefix length that a guest can have.
 pub(super) fn parse_net(text: &str) -> Result<IpNet, String> {
     let Some((address, prefix)) = text.split_once('/') else {
         return Err(match text.parse::<IpAddr>() {
@@ -24,7 +25,7 @@ pub(super) fn parse_net(text: &str) -> Result<IpNet, String> {
         });
     };
     let address: IpAddr =
-        address.parse().map_err(|_| format!("does not begin with an IP address, but with {address:?}"))?;
+        address.parse().map_err(|_| format!("begins with {address:?}, which is not an IP address"))?;
     let net = IpNet::new(address, parse_prefix_length(address, prefix)?)
         .map_err(|_| "has a prefix length that is too long".to_owned())?;
     refuse_special(net).map(|()| net)
@@ -35,7 +36,7 @@ fn parse_prefix_length(address: IpAddr, prefix: &str) -> Result<u8, String> {
     if let Some(length) = prefix.parse().ok().and_then(|mask| ipnet::ipv4_mask_to_prefix(mask).ok()) {
         return Err(format!("has a netmask; write the prefix length, /{length}"));
     }
-    // Rust's parser would take "+24" too.
+    // Rust's parser would also accept "+24".
     let digits = prefix.bytes().all(|b| b.is_ascii_digit());
     match prefix.parse() {
         Ok(length) if digits && (1..=most).contains(&length) => Ok(length),
@@ -43,7 +44,7 @@ fn parse_prefix_length(address: IpAddr, prefix: &str) -> Result<u8, String> {
     }
 }
 
-/// Addresses that no interface can have (RFC 1122, section 3.2.1.3; RFC 4291, section 2.4).
+/// Refuses addresses that no interface can have (RFC 1122, section 3.2.1.3; RFC 4291, section 2.4).
 fn refuse_special(net: IpNet) -> Result<(), String> {
     let address = net.addr().to_canonical();
     let what = match net {
@@ -51,26 +52,26 @@ fn refuse_special(net: IpNet) -> Result<(), String> {
         _ if address.is_loopback() => "is a loopback address",
         _ if address.is_multicast() => "is a multicast address",
         IpNet::V4(v4) if v4.addr().is_broadcast() => "is the broadcast address",
-        // A /31 has two hosts and neither of these (RFC 3021), a /32 has one.
+        // A /31 has two hosts and neither network nor broadcast address (RFC 3021); a /32 has one host.
         IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.network() => "is the network's own address",
         IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.broadcast() => {
             "is the network's broadcast address"
         }
         IpNet::V4(_) | IpNet::V6(_) => return Ok(()),
     };
-    Err(format!("{what}; a guest cannot have it"))
+    Err(format!("{what}, which a guest cannot have"))
 }
 
-/// The networks that an interface is in, as far as a gateway must be in one of them.
+/// The networks of an interface that a gateway may be in.
 #[derive(Clone, Copy)]
 pub(super) struct GatewayNetworks<'a> {
-    /// Its addresses; `None` where they are not known.
+    /// Addresses of the interface; `None` if they could not be read.
     pub(super) own: Option<&'a [IpNet]>,
-    /// Whether a gateway outside of them is meant.
+    /// Whether the gateway may be outside of these networks.
     pub(super) on_link: bool,
 }
 
-/// An IPv4 gateway of an interface.
+/// Parses an IPv4 gateway of an interface.
 pub(super) fn parse_gateway(text: &str, within: GatewayNetworks<'_>) -> Result<Ipv4Addr, String> {
     match parse_address(text)? {
         IpAddr::V4(gateway) => within.check_gateway(gateway.into()).map(|()| gateway),
@@ -78,7 +79,7 @@ pub(super) fn parse_gateway(text: &str, within: GatewayNetworks<'_>) -> Result<I
     }
 }
 
-/// An IPv6 gateway of an interface.
+/// Parses an IPv6 gateway of an interface.
 pub(super) fn parse_gateway6(text: &str, within: GatewayNetworks<'_>) -> Result<Ipv6Addr, String> {
     match parse_address(text)? {
         IpAddr::V6(gateway) => within.check_gateway(gateway.into()).map(|()| gateway),
@@ -96,7 +97,7 @@ impl GatewayNetworks<'_> {
         }
         match own.iter().find(|net| net.contains(&gateway)) {
             Some(net) => refuse(IpNet::new(gateway, net.prefix_len()).unwrap_or(*net)),
-            // Every IPv6 interface has a link-local address beside the others.
+            // Every IPv6 interface also has a link-local address.
             None if self.on_link || is_link_local(gateway) => Ok(()),
             None => Err(outside_message(gateway, own)),
         }
@@ -111,36 +112,33 @@ fn outside_message(gateway: IpAddr, own: &[IpNet]) -> String {
     let same = own.iter().filter(|net| net.addr().is_ipv4() == gateway.is_ipv4());
     let nets: Vec<String> = same.map(|net| net.trunc().to_string()).collect();
     let whose = match nets.len() {
-        0 => return "needs an IPv6 address of the interface's".into(),
+        0 => return "needs an IPv6 address on the interface".into(),
         1 if gateway.is_ipv4() => "the network of ip",
         1 => "the network of its address",
         _ => "the networks of its addresses",
     };
-    format!(
-        "is not inside {}, {whose}; if it is reached directly all the same, add 'onLink: true'",
-        nets.join(" or ")
-    )
+    format!("is not inside {}, {whose}; if it is reachable directly, add 'onLink: true'", nets.join(" or "))
 }
 
-/// A domain to look names up in, in lower case and without the final dot that says the same.
+/// Parses a search domain. The result is in lower case and without a final dot.
 pub(super) fn parse_search_domain(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_lowercase();
     if name.len() > 253 {
         return Err(format!("has {} characters; a domain name has at most 253", name.len()));
     }
-    // No top-level domain is a number (RFC 3696, section 2): this is the address of a name server.
+    // No top-level domain is a number (RFC 3696, section 2), so this is probably the address of a name server.
     if name.rsplit('.').next().is_some_and(|top| !top.is_empty() && top.bytes().all(|b| b.is_ascii_digit())) {
-        return Err("is no domain name but a number or an address; name servers are in dnsServers".into());
+        return Err("is a number or an address, not a domain name; put name servers into dnsServers".into());
     }
     match name.split('.').find(|label| !is_search_label(label)) {
         None => Ok(name),
-        Some(bad) => {
-            Err(format!("is no domain name: its part {bad:?} is not 1 to 63 of a-z, 0-9, '_' and '-'"))
-        }
+        Some(bad) => Err(format!(
+            "is not a domain name: its part {bad:?} must be 1 to 63 of a-z, 0-9, '_' and '-', without '-' at its ends"
+        )),
     }
 }
 
-/// A label, which may have the underscore of `_tcp.example.com`, and no '-' at its ends.
+/// Checks a label of a search domain. It may contain an underscore, as in `_tcp.example.com`, and no '-' at its ends.
 fn is_search_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
@@ -151,7 +149,7 @@ fn is_search_label(label: &str) -> bool {
 /// Reads the address of a name server.
 ///
 /// # Errors
-/// Why a text is none, as the rest of a sentence that begins with it.
+/// Why the text is not one, as the rest of a sentence that begins with the text.
 pub fn parse_name_server(text: &str) -> Result<IpAddr, String> {
     let server = parse_address(text)?;
     if server.is_unspecified() || server.is_multicast() {
@@ -160,11 +158,11 @@ pub fn parse_name_server(text: &str) -> Result<IpAddr, String> {
     Ok(server)
 }
 
-/// An address without prefix length.
+/// Parses an address without prefix length.
 fn parse_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.split_once('/') {
         Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
-            format!("is written without prefix length: {address}")
+            format!("must be written without prefix length: {address}")
         }
         _ => "is not an IP address".to_owned(),
     })

@@ -6,11 +6,11 @@ use std::collections::hash_map::Entry;
 use super::{InterfacePlan, Problem, Problems, VmPlan};
 use crate::error::Code;
 
-/// Compares the VMs of one file, each of which is in order by itself: no two of them can have the
-/// same name, address, MAC or tap.
+/// Checks the VMs of one file, each of which is valid by itself, against each other: no two may have the same name,
+/// address, MAC or tap.
 ///
 /// # Errors
-/// All problems at once, told about the later VM of each pair; `file` names the whole.
+/// All conflicts at once, reported for the later VM of each pair; `file` is the subject of the report.
 pub fn check_batch(plans: &[VmPlan], file: &str) -> Result<(), Problems> {
     let mut batch = Batch::default();
     plans.iter().for_each(|plan| batch.add_plan(plan));
@@ -22,7 +22,7 @@ pub fn check_batch(plans: &[VmPlan], file: &str) -> Result<(), Problems> {
 
 #[derive(Default)]
 struct Batch {
-    /// Who has a name, an address or a MAC, and where it says so. Their spellings do not overlap.
+    /// The VM and path that first had each name, address or MAC. The formats of these values do not overlap.
     owners: HashMap<String, String>,
     problems: Vec<Problem>,
 }
@@ -31,7 +31,7 @@ impl Batch {
     fn add_plan(&mut self, plan: &VmPlan) {
         let named =
             self.claim_value(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
-        // Documents of one name are one mistake, even where they are copies of each other.
+        // Two documents with the same name are one mistake, even if one is a copy of the other.
         if named {
             plan.interfaces.iter().enumerate().for_each(|(index, nic)| self.add_interface(plan, index, nic));
         }
@@ -39,8 +39,8 @@ impl Batch {
 
     fn add_interface(&mut self, plan: &VmPlan, index: usize, nic: &InterfacePlan) {
         let path = format!("spec.networkInterfaces[{index}]");
-        // MAC and tap follow from the address, so that its own clash says it all; a MAC from names, or one that
-        // was given, can clash alone.
+        // MAC and tap are derived from the address, so a conflict of addresses is reported once. A MAC that is derived
+        // from names or was given can conflict alone.
         let is_new = nic.ip.is_none_or(|ip| {
             self.claim_value(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan)
         });
@@ -53,7 +53,7 @@ impl Batch {
         }
     }
 
-    /// Notes the owner of a value that only one VM can have, or the problem.
+    /// Notes the owner of a value that only one VM can have. If it is taken, records a problem and returns false.
     fn claim_value(&mut self, code: Code, value: String, path: String, plan: &VmPlan) -> bool {
         match self.owners.entry(value) {
             Entry::Vacant(free) => {
@@ -66,7 +66,7 @@ impl Batch {
                     value: Some(taken.key().clone()),
                     code,
                     advice: None,
-                    message: format!("is taken by another VM of this file ({})", taken.get()),
+                    message: format!("is also used by another VM of this file ({})", taken.get()),
                 });
                 false
             }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_from_names_can_clash_alone() {
+    fn mac_from_names_can_conflict_alone() {
         let (one, mut two) = (plan_named("one"), plan_named("two"));
         assert_eq!(check_batch(&[one.clone(), two.clone()], "vm.yaml"), Ok(()));
         two.interfaces[0].mac = MacAddress::from_name(&one.name, 0);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_one_problem_each() {
+    fn each_copy_is_one_problem() {
         let problems =
             check_batch(&[plan_named("one"), plan_named("one"), plan_named("one")], "vm.yaml").unwrap_err();
         assert_eq!(problems.list.len(), 2);

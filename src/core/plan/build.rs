@@ -6,7 +6,8 @@ use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachi
 use crate::names::{PoolName, VmName};
 
 impl VmPlan {
-    /// Judges a manifest. `apiVersion` and `kind` are taken for granted, since reading looks at them.
+    /// Validates a manifest and makes a plan from it. `apiVersion` and `kind` are not checked, because reading has
+    /// checked them.
     ///
     /// # Errors
     /// All problems of the manifest at once, in the order of its fields.
@@ -19,7 +20,7 @@ impl VmPlan {
     }
 }
 
-/// The manifest with the defaults that only this user has: what is stored must not mean something else to another one.
+/// Adds this user's defaults to the manifest. The stored manifest must not mean something else to another user.
 fn apply_defaults(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
     let mut manifest = manifest.clone();
     let has_own_network = has_own_network(manifest.spec.cloud_init.as_ref());
@@ -29,7 +30,7 @@ fn apply_defaults(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMach
         if interface.bridge.is_none() && interface.network.is_none() {
             interface.bridge = defaults.bridge.as_ref().map(ToString::to_string);
         }
-        // A network-config of the user's own says its name servers itself.
+        // A network-config of the user's own contains its name servers.
         if interface.gateway.is_some() && !names_servers && !has_own_network {
             interface.dns_servers = defaults.dns.iter().map(ToString::to_string).collect();
         }
@@ -37,7 +38,7 @@ fn apply_defaults(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMach
     manifest
 }
 
-/// Judges every part before it looks at any verdict, so that no problem hides another.
+/// Judges every part before any result is used, so that no problem hides another.
 fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> Judged<VmPlan> {
     let VirtualMachine { api_version: _, kind: _, metadata, spec, status: _ } = manifest;
     let Spec {
@@ -85,19 +86,19 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     })
 }
 
-/// Whether the user's own network-config says what the generated one would.
+/// Whether the user's own network-config replaces the generated one.
 fn has_own_network(cloud_init: Option<&CloudInit>) -> bool {
     cloud_init.is_some_and(|cloud_init| cloud_init.network_config.is_some())
 }
 
-/// The pool of the VM's disks; the manifest's is judged even where another one beats it.
+/// Determines the pool of the VM's disks. The manifest's pool is checked even if it is overridden.
 fn judge_pool(judge: &mut Judge, name: Option<&str>, defaults: &Defaults) -> Judged<PoolName> {
     let written = name.map(|name| judge.parse_name("spec.storagePool", name)).transpose()?;
     Ok(defaults.pool_override.clone().or(written).unwrap_or_else(|| defaults.vm_pool.clone()))
 }
 
-/// The manifest as it is stored and shown: names in lower case, a network-config as the seed has it, the pool that was asked for, and
-/// nothing that an earlier VM of the same manifest left in it.
+/// Returns the manifest as it is stored and shown: names in lower case, the network-config as in the seed, the
+/// requested pool, and without fields that only foundry writes.
 fn normalize_manifest(
     manifest: &VirtualMachine,
     name: &VmName,
@@ -110,7 +111,7 @@ fn normalize_manifest(
         *fqdn = cloud_init::normalize_fqdn(fqdn);
     }
     if let Some(cloud_init) = &mut spec.cloud_init {
-        // As it stands in the seed: by its digest it is known there.
+        // Use the text that is in the seed, because its digest is compared with the seed later.
         cloud_init.network_config = seed.and_then(|seed| seed.network_config.clone());
     }
     if let Some(pool) = &defaults.pool_override {

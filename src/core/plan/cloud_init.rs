@@ -7,10 +7,10 @@ use crate::error::Code;
 use crate::manifest::{self, MAX_BYTES};
 use crate::names::VmName;
 
-/// The longest line of an authorized-keys file that is taken: an RSA key of 16384 bits is 2.8 KB.
+/// Maximum length of a line of authorized_keys in bytes. An RSA key of 16384 bits has 2.8 KB.
 const MAX_KEY: usize = 16 << 10;
 
-/// Judges `spec.cloudInit`; without it there is no seed.
+/// Judges `spec.cloudInit`. Without it the VM has no seed.
 pub(super) fn judge_cloud_init(
     judge: &mut Judge,
     manifest: Option<&manifest::CloudInit>,
@@ -40,7 +40,7 @@ pub(super) fn judge_cloud_init(
     let (vm, fqdn) = (vm?, fqdn?);
     let user_data = user_data?;
     let own_fqdn = match &user_data {
-        // The first part of it is the host name, as if cloudInit.fqdn said it.
+        // Its first label is the host name, as with cloudInit.fqdn.
         UserData::Merged(text) => read_host_name(text).filter(|name| name.split('.').all(is_label)),
         UserData::Generated | UserData::Raw(_) => None,
     };
@@ -63,7 +63,7 @@ fn host_name(vm: &VmName, fqdn: Option<&str>) -> String {
     }
 }
 
-/// A fully qualified name in lower case, without the final dot that says the same.
+/// Normalizes a fully qualified name: lower case, without the final dot.
 pub(super) fn normalize_fqdn(text: &str) -> String {
     let text = text.trim();
     text.strip_suffix('.').unwrap_or(text).to_lowercase()
@@ -78,14 +78,14 @@ fn judge_fqdn(judge: &mut Judge, text: &str) -> Judged<String> {
     }
 }
 
-/// Host names by RFC 1123, section 2.1, and RFC 1035, section 2.3.4.
+/// Checks a host name by RFC 1123, section 2.1, and RFC 1035, section 2.3.4.
 fn check_fqdn(name: &str) -> Result<(), String> {
     let labels: Vec<&str> = name.split('.').collect();
     if name.len() > 253 {
         return Err(format!("has {} characters; a domain name has at most 253", name.len()));
     }
     if labels.len() < 2 {
-        return Err("must have a domain, such as web.example.com".into());
+        return Err("must include a domain, such as web.example.com".into());
     }
     if let Some(bad) = labels.iter().find(|label| !is_label(label)) {
         return Err(format!(
@@ -106,18 +106,18 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// One key, in the form of a line of authorized_keys without blanks around it.
+/// Judges one key, a line of authorized_keys, and removes white space around it.
 fn judge_ssh_key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
     let line = text.trim();
-    // Before anything else, so that no message shows it.
+    // This check comes first, so that no message shows a private key.
     if let Some(message) = ssh_key::explain_private_key(line) {
         return Err(judge.reject_unshown(Code::SshKeyPrivate, path, message));
     }
     if line.contains(['\n', '\r']) {
-        let message = "has several lines; each key is an entry of its own, and comments stay out";
+        let message = "has several lines; write each key as a separate entry, without comment lines";
         return Err(judge.reject_value(Code::SshKeyUnfit, path, line, message));
     }
-    // sshd takes a tab for a blank, and a message shows neither.
+    // sshd treats a tab as a space, and messages show neither.
     judge.check_line_within(path, &line.replace('\t', " "), MAX_KEY)?;
     match ssh_key::check_ssh_key(line) {
         Ok(()) => Ok(line.to_owned()),
@@ -125,7 +125,7 @@ fn judge_ssh_key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
     }
 }
 
-/// A password's hash. No message shows it: it may be the password itself, and is a secret anyway.
+/// Judges a password hash. No message shows it: it is a secret, and it may be the password itself.
 fn judge_password_hash(judge: &mut Judge, hash: &str) -> Judged<String> {
     match crypt::check_password_hash(hash) {
         Ok(()) => Ok(hash.to_owned()),
@@ -138,7 +138,8 @@ fn judge_password_hash(judge: &mut Judge, hash: &str) -> Judged<String> {
 fn judge_password_auth(judge: &mut Judge, first: Option<bool>, second: Option<bool>) -> Judged<bool> {
     match (first, second) {
         (Some(first), Some(second)) if first != second => {
-            let message = format!("differs from sshPwauth ({first}), another spelling of it; leave one out");
+            let message =
+                format!("differs from sshPwauth ({first}), which is the same setting; leave one out");
             Err(judge.reject_value(Code::Contradiction, "spec.cloudInit.sshPasswordAuth", second, message))
         }
         _ => Ok(first.or(second).unwrap_or_default()),
@@ -168,7 +169,7 @@ fn judge_user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -
         })
         .transpose();
     if has_raw && merged != Ok(None) {
-        let message = "is merged with what foundry generates, which rawUserData replaces; leave one out";
+        let message = "is merged with the generated user-data, but rawUserData replaces that; leave one out";
         return Err(judge.reject_unshown(Code::Contradiction, MERGED, message));
     }
     Ok(match (raw?, merged?) {
@@ -182,12 +183,13 @@ fn judge_network_config(judge: &mut Judge, text: &str) -> Judged<String> {
     judge_document(judge, "spec.cloudInit.networkConfig", text, is_unreadable, check_network_config)
 }
 
-/// What no cloud-config holds unescaped; its lines may end as Windows' do.
+/// Whether a character must not occur unescaped in a cloud-config. Lines may end as on Windows.
 fn is_unreadable(c: char) -> bool {
     is_unprintable(c) && !matches!(c, '\n' | '\t' | '\r')
 }
 
-/// A whole document of several lines, as `check` gives it back; messages do not show it, for it may hold secrets.
+/// Judges a document of several lines and returns the result of `check`. Messages do not show the document, because it
+/// may contain secrets.
 fn judge_document(
     judge: &mut Judge,
     path: &str,
@@ -199,14 +201,14 @@ fn judge_document(
         return Err(judge.reject_unshown(
             Code::UserDataUnfit,
             path,
-            format!("must not hold {}", describe_character(stray)),
+            format!("must not contain {}", describe_character(stray)),
         ));
     }
     if text.len() > MAX_BYTES {
         return Err(judge.reject_unshown(
             Code::UserDataUnfit,
             path,
-            format!("has {} bytes; at most {MAX_BYTES} are taken", text.len()),
+            format!("has {} bytes; the maximum is {MAX_BYTES}", text.len()),
         ));
     }
     check(text).map_err(|message| judge.reject_unshown(Code::UserDataUnfit, path, message))

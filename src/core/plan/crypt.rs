@@ -1,19 +1,19 @@
-//! Validates password hashes as crypt(5) of libxcrypt describes them.
+//! Validates password hashes in the formats of libxcrypt's crypt(5).
 
-/// What a user does who has a password and no hash.
+/// How to make a hash, for the messages.
 const MAKE_ONE: &str = "make one with 'mkpasswd --method=SHA-512' or 'openssl passwd -6'";
 
 /// Checks that a text is a hash that a guest's libcrypt understands.
 ///
 /// # Errors
-/// Says what is wrong, never repeating the text: it may be the password itself.
+/// What is wrong. The message never contains the text, because it may be the password itself.
 pub(super) fn check_password_hash(hash: &str) -> Result<(), String> {
     if hash.is_empty() {
-        return Err(format!("is empty, which would let root in without a password; {MAKE_ONE}"));
+        return Err(format!("is empty, which would allow root to log in without a password; {MAKE_ONE}"));
     }
     let Some((id, rest)) = hash.strip_prefix('$').and_then(|h| h.split_once('$')) else {
         return Err(format!(
-            "does not begin with '$' and an id, so it is not a hash but perhaps the password; {MAKE_ONE}"
+            "does not begin with '$' and a method id, so it is not a hash (is it the password itself?); {MAKE_ONE}"
         ));
     };
     if let Some(message) = explain_bad_character(hash) {
@@ -30,27 +30,27 @@ pub(super) fn check_password_hash(hash: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("is not a complete ${id}$ hash (crypt(5)); {MAKE_ONE}")) }
 }
 
-/// `chpasswd` reads `name:hash` lines, so these would end the hash or the line.
+/// Explains a character that would end the hash or the line: `chpasswd` reads `name:hash` lines.
 fn explain_bad_character(hash: &str) -> Option<&'static str> {
     if hash.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Some("must not hold blanks, line breaks or control characters");
+        return Some("must not contain spaces, line breaks or control characters");
     }
-    hash.contains(':').then_some("must not hold ':'")
+    hash.contains(':').then_some("must not contain ':'")
 }
 
 fn unknown_method(id: &str) -> String {
     match id {
         "1" | "3" | "md5" | "sha1" => {
-            format!("uses the method ${id}$, which is broken and refused by guests of today; {MAKE_ONE}")
+            format!("uses the method ${id}$, which is insecure and which current guests refuse; {MAKE_ONE}")
         }
         _ => format!(
-            "uses a method that crypt(5) does not know; known are $y$, $gy$, $7$, $2b$, $6$ and $5$; {MAKE_ONE}"
+            "uses a method that crypt(5) does not support; supported are $y$, $gy$, $7$, $2b$, $6$ and $5$; {MAKE_ONE}"
         ),
     }
 }
 
-/// `[rounds=N$]salt$hash`. A salt of more than 16 characters is cut off by crypt(3), so that no
-/// password ever matches such a hash.
+/// Checks `[rounds=N$]salt$hash`. crypt(3) cuts a salt of more than 16 characters, so no password would ever match such
+/// a hash.
 fn is_sha_crypt(rest: &str, length: usize) -> bool {
     let rest = match rest.strip_prefix("rounds=").and_then(|r| r.split_once('$')) {
         Some((rounds, rest)) if is_number(rounds) => rest,
@@ -61,19 +61,19 @@ fn is_sha_crypt(rest: &str, length: usize) -> bool {
         .is_some_and(|(salt, hash)| (1..=16).contains(&salt.len()) && is_encoded(hash, length..=length))
 }
 
-/// `parameters$salt$hash`.
+/// Checks `parameters$salt$hash`.
 fn is_yescrypt(rest: &str) -> bool {
     let parts: Vec<&str> = rest.split('$').collect();
     matches!(parts[..], [parameters, salt, hash]
         if is_encoded(parameters, 1..=64) && is_encoded(salt, 0..=86) && is_encoded(hash, 43..=43))
 }
 
-/// `parameters and salt$hash`.
+/// Checks `parameters and salt$hash`.
 fn is_scrypt(rest: &str) -> bool {
     rest.split_once('$').is_some_and(|(salt, hash)| is_encoded(salt, 11..=97) && is_encoded(hash, 43..=43))
 }
 
-/// `cost$salt and hash`.
+/// Checks `cost$salt and hash`.
 fn is_bcrypt(rest: &str) -> bool {
     rest.split_once('$').is_some_and(|(cost, hash)| {
         cost.len() == 2 && cost.bytes().all(|b| b.is_ascii_digit()) && is_encoded(hash, 53..=53)
@@ -84,7 +84,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Characters of crypt's base 64.
+/// Whether all characters are from crypt's base 64 alphabet.
 fn is_encoded(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
     lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b))
 }
@@ -104,7 +104,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_crypt_makes_is_taken() {
+    fn hashes_made_by_crypt_are_accepted() {
         for hash in GOOD {
             assert_eq!(check_password_hash(hash), Ok(()), "{hash}");
         }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_character_more_or_less_is_not() {
+    fn one_character_more_or_less_is_refused() {
         for hash in GOOD {
             check_password_hash(&hash[..hash.len() - 1]).unwrap_err();
             check_password_hash(&format!("{hash}a")).unwrap_err();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_repeats_the_password() {
+    fn messages_do_not_contain_the_password() {
         for secret in
             ["hunter2", "$hunter2", "$9$hunter2$", "$6$hunter2", "$1$hunter2$", "$6$hunter2$ ", "hunter2:"]
         {

@@ -9,7 +9,7 @@ use crate::manifest::{self, Number};
 use crate::names::{DiskTarget, VmName};
 use crate::units::{Bytes, GIB};
 
-/// The largest disk in GiB: 2^63 - 1 bytes, a signed file offset.
+/// Maximum size of a disk in GiB: 2^63 - 1 bytes, a signed file offset.
 const MAX_GIB: u64 = i64::MAX as u64 / GIB;
 
 /// Judges `spec.bootDisk`.
@@ -35,7 +35,7 @@ fn judge_format(judge: &mut Judge, path: &str, word: Option<&str>) -> Judged<Dis
     judge.choose_word(path, word, &known, DiskFormat::Qcow2)
 }
 
-/// Judges `image`, `imagePool` and `empty`, of which exactly one says what is on the disk.
+/// Judges `image`, `imagePool` and `empty`. Exactly one of image and `empty: true` is required.
 fn judge_source(
     judge: &mut Judge,
     image: Option<&str>,
@@ -46,7 +46,7 @@ fn judge_source(
     match (image, empty.unwrap_or_default()) {
         (Some(image), false) => Ok(BootSource::Image(image::judge_image(judge, image, pool, defaults)?)),
         (Some(image), true) => {
-            let message = "contradicts 'empty: true'; leave one of the two out";
+            let message = "contradicts 'empty: true'; leave one of them out";
             Err(judge.reject_value(Code::Contradiction, "spec.bootDisk.image", image, message))
         }
         (None, true) => match pool {
@@ -105,23 +105,23 @@ fn judge_device(
             Code::DeviceTwice,
             path,
             device,
-            "is the device of an earlier data disk",
+            "is also the device of an earlier data disk",
         ));
     }
     Ok(target)
 }
 
-/// Judges a size, which has two names that both count GiB.
+/// Judges a size. The field has two names, and both are in GiB.
 fn judge_size(judge: &mut Judge, disk: &str, gb: Option<Number>, gib: Option<Number>) -> Judged<Bytes> {
     let (name, number) = match (gb, gib) {
         (Some(gb), Some(gib)) if gb.to_f64() != gib.to_f64() => {
-            let message = format!("differs from sizeGB ({gb}); both count GiB, leave one out");
+            let message = format!("differs from sizeGB ({gb}), which is the same field; leave one out");
             return Err(judge.reject_value(Code::Contradiction, format!("{disk}.sizeGiB"), gib, message));
         }
         (Some(gb), _) => ("sizeGB", gb),
         (None, Some(gib)) => ("sizeGiB", gib),
         (None, None) => {
-            let message = "is required: the size in GiB, for instance 20";
+            let message = "is required: the size in GiB, such as 20";
             return Err(judge.reject_missing(format!("{disk}.sizeGB"), message));
         }
     };

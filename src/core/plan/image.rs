@@ -36,7 +36,7 @@ pub(super) fn judge_image(
     }
 }
 
-/// What `image` says by itself.
+/// The image as `spec.bootDisk.image` names it, with the pool if it is given there.
 enum ParsedImage {
     Path(String),
     Volume(Option<PoolName>, VolumeName),
@@ -60,42 +60,42 @@ fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
     named.map_err(|message| judge.reject_value(Code::ImageReference, IMAGE, image, message))
 }
 
-/// What people write that is none of the three forms, and what leads to one of them.
+/// Explains a value that has none of the three forms, with advice on how to get one of them.
 fn explain_wrong_form(image: &str) -> Option<(&'static str, Option<Advice>)> {
     if image.is_empty() {
         return Some(("is empty; for a disk without an image leave it out and write 'empty: true'", None));
     }
     if image.contains("://") {
-        // What could be a password is not repeated, nor what is too long to be read or not plain.
+        // Repeat the URL only if it is short, plain and cannot contain a password.
         let is_short = image.len() <= 100 && image.chars().all(|c| c.is_ascii_graphic() && !"@?".contains(c));
         let url = if is_short { image } else { "URL" };
         let pull = Verb::ImagePull { image: Some(url.into()) };
         let advice = Advice::from(pull).text(" downloads it and prints the image's name");
-        return Some(("is a URL; give the name of an image here", Some(advice)));
+        return Some(("is a URL; write the name of an image", Some(advice)));
     }
     if image.contains('/') && !image.starts_with('/') && !image.contains(':') {
         let import = Verb::ImageImport { file: Some(image.into()), name: None, convert: false };
         return Some((
-            "is a relative path, and the hypervisor has no directory to start from; \
-             give an absolute path, or the name of an image",
-            Some(Advice::from(import).text(" makes an image of the file and prints its name")),
+            "is a relative path, which has no meaning on the hypervisor; \
+             write an absolute path or the name of an image",
+            Some(Advice::from(import).text(" imports the file as an image and prints its name")),
         ));
     }
     None
 }
 
 fn parse_pool_and_volume(pool: &str, volume: &str) -> Result<ParsedImage, String> {
-    let pool = pool.parse().map_err(|error| format!("names the pool {pool:?}, which {error}"))?;
-    let volume = volume.parse().map_err(|error| format!("names the volume {volume:?}, which {error}"))?;
+    let pool = pool.parse().map_err(|error| format!("has the pool {pool:?}, which {error}"))?;
+    let volume = volume.parse().map_err(|error| format!("has the volume {volume:?}, which {error}"))?;
     Ok(ParsedImage::Volume(Some(pool), volume))
 }
 
-/// A path, without the `//` and `/./` that change nothing. `..` is refused and not resolved: what it
-/// means depends on symbolic links of the hypervisor's.
+/// Normalizes a path by removing `//` and `/./`. `..` is refused instead of resolved, because its meaning depends on
+/// symbolic links on the hypervisor.
 fn normalize_path(image: &str) -> Result<String, String> {
     let parts: Vec<&str> = image.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
-        return Err("must not hold '..'".to_owned());
+        return Err("must not contain '..'".to_owned());
     }
     if parts.is_empty() || image.ends_with('/') {
         return Err("is a directory".to_owned());

@@ -1,4 +1,4 @@
-//! Collects problems, and has the checks that every kind of value shares.
+//! Collects problems, and contains the checks that several fields share.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,18 +8,17 @@ use crate::error::{Advice, Code};
 use crate::manifest::{Number, shorten};
 use crate::names::{NameError, find_nearest};
 
-/// The longest text of a field that has no limit of its own, in bytes: a path has at most as many
-/// (PATH_MAX, limits.h).
+/// Maximum length in bytes of a text field without its own limit, that of a path (PATH_MAX, limits.h).
 pub(super) const MAX_TEXT: usize = 4096;
 
-/// Says that a value was refused and that the judge holds the problem.
+/// Proof that a value was refused and that the judge has recorded the problem.
 ///
-/// Only [`Judge`] makes one, for a problem, so a part of the plan that is not there
-/// always has a problem that says why.
+/// Only [`Judge`] creates one, together with a problem. So if a part of the plan is missing, there is always a problem
+/// that says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejected(());
 
-/// A part of the plan, or the word that its problem is on record.
+/// A part of the plan, or proof that its problem is recorded.
 pub(super) type Judged<T> = Result<T, Rejected>;
 
 /// Collects the problems of one manifest in the order in which they are found.
@@ -29,7 +28,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Records a wrong value; `message` goes on after it ("must be …").
+    /// Records a wrong value; `message` continues the sentence that begins with it ("must be …").
     pub(super) fn reject_value(
         &mut self,
         code: Code,
@@ -41,7 +40,7 @@ impl Judge {
         self.record_problem(Problem { path: path.into(), value, message: message.into(), code, advice: None })
     }
 
-    /// Records what is wrong with a value that must not be shown, or is too much to be.
+    /// Records a problem with a value that must not be shown or is too long to be shown.
     pub(super) fn reject_unshown(
         &mut self,
         code: Code,
@@ -57,14 +56,14 @@ impl Judge {
         })
     }
 
-    /// Adds to the problem that was recorded last what leads to a right value.
+    /// Adds advice to the problem that was recorded last.
     pub(super) fn set_advice(&mut self, advice: Advice) {
         if let Some(problem) = self.problems.last_mut() {
             problem.advice = Some(advice);
         }
     }
 
-    /// Records what is missing.
+    /// Records a missing value.
     pub(super) fn reject_missing(&mut self, path: impl Into<String>, message: impl Into<String>) -> Rejected {
         self.reject_unshown(Code::ValueMissing, path, message)
     }
@@ -74,7 +73,7 @@ impl Judge {
         Rejected(())
     }
 
-    /// Gives the plan if nothing was recorded, else all that was.
+    /// Returns the plan if no problem was recorded, otherwise all problems.
     pub(super) fn into_result<T>(self, plan: Judged<T>, subject: String) -> Result<T, Problems> {
         match plan {
             Ok(plan) if self.problems.is_empty() => Ok(plan),
@@ -82,12 +81,12 @@ impl Judge {
         }
     }
 
-    /// A text of one line and reasonable length.
+    /// Checks a text of one line and at most [`MAX_TEXT`] bytes.
     pub(super) fn check_line<'a>(&mut self, path: &str, text: &'a str) -> Judged<&'a str> {
         self.check_line_within(path, text, MAX_TEXT)
     }
 
-    /// A text of one line and at most `limit` bytes.
+    /// Checks a text of one line and at most `limit` bytes.
     pub(super) fn check_line_within<'a>(
         &mut self,
         path: &str,
@@ -99,7 +98,7 @@ impl Judge {
                 Code::TextUnfit,
                 path,
                 text,
-                format!("must not hold {}", describe_character(stray)),
+                format!("must not contain {}", describe_character(stray)),
             ));
         }
         if text.len() > limit {
@@ -107,20 +106,20 @@ impl Judge {
                 Code::TextUnfit,
                 path,
                 text,
-                format!("has {} bytes; at most {limit} are taken", text.len()),
+                format!("has {} bytes; the maximum is {limit}", text.len()),
             ));
         }
         Ok(text)
     }
 
-    /// A name that is a type of its own.
+    /// Parses a name that has its own type.
     pub(super) fn parse_name<T: FromStr<Err = NameError>>(&mut self, path: &str, text: &str) -> Judged<T> {
         let text = self.check_line(path, text)?;
         text.parse()
             .map_err(|error: NameError| self.reject_value(Code::NameUnfit, path, text, error.to_string()))
     }
 
-    /// One of a few known words, or the first of them where none was given.
+    /// Finds a word among the known ones, or returns the default if none is given.
     pub(super) fn choose_word<T: Copy>(
         &mut self,
         path: &str,
@@ -138,7 +137,7 @@ impl Judge {
         Err(self.reject_value(Code::WordUnknown, path, text, message))
     }
 
-    /// A whole number from `least` to `most`; `unit` completes the message.
+    /// Checks a whole number from `least` to `most`; `unit` completes the message.
     pub(super) fn check_whole_number(
         &mut self,
         path: &str,
@@ -156,24 +155,24 @@ impl Judge {
     }
 }
 
-/// Judges every element and gives all of them or, after the last one, the refusal.
+/// Collects all elements, or returns a refusal after every element was judged.
 pub(super) fn collect_all<T>(parts: impl Iterator<Item = Judged<T>>) -> Judged<Vec<T>> {
-    // Collecting straight into a Result would stop at the first refusal and leave the rest unjudged.
+    // Collecting directly into a Result would stop at the first refusal and leave the rest unchecked.
     parts.collect::<Vec<_>>().into_iter().collect()
 }
 
-/// Control characters (Unicode's category Cc), and the two code points that XML 1.0 cannot carry even
-/// escaped (its production 2): the manifest is stored in the domain's XML.
+/// Whether a character cannot be stored: a control character (Unicode's category Cc), or one of the two code points
+/// that XML 1.0 cannot contain even as an escape (its production 2). The manifest is stored in the domain's XML.
 pub(super) fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// What a person calls a character that cannot be seen.
+/// Names an invisible character for a message.
 pub(super) fn describe_character(c: char) -> String {
     match c {
         '\n' => "a line break".to_owned(),
         '\t' => "a tab".to_owned(),
-        '\u{fffe}' | '\u{ffff}' => format!("U+{:04X}, which XML cannot carry", u32::from(c)),
+        '\u{fffe}' | '\u{ffff}' => format!("U+{:04X}, which XML cannot contain", u32::from(c)),
         c => format!("the control character U+{:04X}", u32::from(c)),
     }
 }

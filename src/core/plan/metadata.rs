@@ -7,7 +7,7 @@ use crate::error::Code;
 use crate::manifest::Metadata;
 use crate::names::VmName;
 
-/// The most that all annotations of a VM may hold, and all labels, in bytes of keys and values (256 KiB, Kubernetes'
+/// Maximum size of all annotations of a VM, and of all labels, in bytes of keys and values: 256 KiB (Kubernetes'
 /// `TotalAnnotationSizeLimitB`).
 const MAX_TOTAL: usize = 256 << 10;
 
@@ -22,7 +22,7 @@ pub(super) fn judge_name(judge: &mut Judge, name: Option<&str>) -> Judged<VmName
         .map_err(|error| judge.reject_value(Code::NameUnfit, PATH, name, error.to_string()))
 }
 
-/// Judges `metadata.labels` and `metadata.annotations`, of which a plan needs the labels only.
+/// Judges `metadata.labels` and `metadata.annotations`. A plan contains only the labels.
 pub(super) fn judge_labels(judge: &mut Judge, metadata: &Metadata) -> Judged<BTreeMap<String, String>> {
     let Metadata { name: _, labels, annotations, uid: _, generation: _, creation_timestamp: _ } = metadata;
     let judged = collect_all(labels.iter().map(|(key, value)| {
@@ -34,14 +34,15 @@ pub(super) fn judge_labels(judge: &mut Judge, metadata: &Metadata) -> Judged<BTr
     judged.map(|()| labels.clone())
 }
 
-/// A key can be selected by (`--selector key=value,…`) only if it holds none of what ends it there.
+/// Judges a label's key. A selector (`--selector key=value,…`) can only find keys without the characters that end a key
+/// there.
 fn judge_label_key(judge: &mut Judge, key: &str) -> Judged<()> {
     const PATH: &str = "metadata.labels";
     match judge.check_line(PATH, key)? {
         "" => Err(judge.reject_value(Code::LabelUnfit, PATH, key, "is an empty key")),
         key if key.contains(['=', ',']) || key.trim() != key => {
             let message =
-                "is a key that cannot be selected by: it must not hold '=' or ',' or blanks at its ends";
+                "is a key that selectors cannot use: it must not contain '=' or ',', or spaces at its ends";
             Err(judge.reject_value(Code::LabelUnfit, PATH, key, message))
         }
         _ => Ok(()),
@@ -54,11 +55,11 @@ fn judge_annotations(judge: &mut Judge, annotations: &BTreeMap<String, String>) 
         if judge.check_line(PATH, key)?.is_empty() {
             return Err(judge.reject_value(Code::LabelUnfit, PATH, key, "is an empty key"));
         }
-        // Any text: the record is JSON, which escapes control characters. Two more XML cannot carry.
+        // Any other text is allowed: the record is JSON, which escapes control characters.
         match value.chars().find(|c| matches!(c, '\u{fffe}' | '\u{ffff}')) {
             None => Ok(value),
             Some(stray) => {
-                let message = format!("must not hold {}", describe_character(stray));
+                let message = format!("must not contain {}", describe_character(stray));
                 Err(judge.reject_value(Code::TextUnfit, entry_path("annotations", key), value, message))
             }
         }
@@ -69,7 +70,7 @@ fn judge_annotations(judge: &mut Judge, annotations: &BTreeMap<String, String>) 
 fn judge_total_size(judge: &mut Judge, path: &str, words: &BTreeMap<String, String>) -> Judged<()> {
     let total: usize = words.iter().map(|(key, value)| key.len() + value.len()).sum();
     if total > MAX_TOTAL {
-        let message = format!("hold {total} bytes together; at most {MAX_TOTAL} are taken");
+        let message = format!("have {total} bytes together; the maximum is {MAX_TOTAL}");
         return Err(judge.reject_unshown(Code::TooMany, path, message));
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! What foundry will do: a manifest validated and completed, in types that cannot be wrong.
+//! What foundry will do: a validated and completed manifest, in types that exclude invalid values.
 //!
-//! [`VmPlan::from_manifest`] is pure. It returns *all* problems of a manifest, each with its path;
-//! what only a host can tell is the engine's preflight. A plan is deliberately not
-//! `Serialize`: the manifest is what is stored and shown, the plan is what is true.
+//! [`VmPlan::from_manifest`] is pure. It returns *all* problems of a manifest, each with its path. Problems that only a
+//! host can show are found by the engine's preflight. A plan is deliberately not `Serialize`: the manifest is stored
+//! and shown, the plan is used.
 
 mod address;
 mod batch;
@@ -40,58 +40,58 @@ use crate::units::Bytes;
 /// A valid VM, as far as that can be checked without a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmPlan {
-    /// The domain's name.
+    /// Name of the VM and its domain.
     pub name: VmName,
-    /// Labels, for selection.
+    /// Labels, for selectors.
     pub labels: BTreeMap<String, String>,
-    /// Virtual CPUs, at least 1.
+    /// Number of virtual CPUs, at least 1.
     pub vcpus: u32,
     /// Memory, a whole number of KiB.
     pub memory: Bytes,
-    /// How the guest's CPU is chosen.
+    /// CPU model of the guest.
     pub cpu_mode: CpuMode,
-    /// What the guest boots with.
+    /// Firmware of the guest.
     pub firmware: FirmwarePlan,
-    /// The guest's architecture; `None` is the host's.
+    /// Architecture of the guest; `None` is the host's.
     pub arch: Option<Arch>,
-    /// Whether it starts with the host.
+    /// Whether the VM starts with the host.
     pub autostart: bool,
-    /// The pool of all volumes of this VM.
+    /// Pool of all volumes of this VM.
     pub pool: PoolName,
-    /// `vda`.
+    /// The boot disk, `vda`.
     pub boot_disk: BootDiskPlan,
-    /// `vdb` to `vdz`.
+    /// The data disks, `vdb` to `vdz`.
     pub data_disks: Vec<DataDiskPlan>,
-    /// In the guest's order.
+    /// Network interfaces, in the guest's order.
     pub interfaces: Vec<InterfacePlan>,
-    /// The data for cloud-init; without it there is no seed volume.
+    /// Data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
-    /// The manifest that it was made from, normalized (name and FQDN in lower case).
+    /// The normalized manifest that the plan was made from (name and FQDN in lower case).
     pub manifest: VirtualMachine,
 }
 
 /// How the guest's CPU is chosen (libvirt's `<cpu mode>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpuMode {
-    /// Like the host's, by model and features.
+    /// Similar to the host's, by model and features.
     HostModel,
-    /// The host's; hardware virtualization only.
+    /// The host's own; requires hardware virtualization.
     HostPassthrough,
 }
 
-/// What the guest boots with.
+/// Firmware of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirmwarePlan {
     /// UEFI.
     Efi {
-        /// Whether only signed boot loaders start.
+        /// Whether only signed boot loaders may start (Secure Boot).
         secure_boot: bool,
     },
-    /// The PC's BIOS.
+    /// The PC BIOS.
     Bios,
 }
 
-/// A guest architecture that foundry knows a machine type for.
+/// A guest architecture with a known machine type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arch {
     /// 64-bit PC.
@@ -101,10 +101,10 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// All of them.
+    /// All architectures.
     pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
-    /// libvirt's word for it.
+    /// Returns libvirt's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -112,7 +112,7 @@ impl Arch {
         }
     }
 
-    /// The machine type of its guests: the one with PCI Express.
+    /// Returns the machine type of its guests, the one with PCI Express.
     pub fn machine_type(self) -> &'static str {
         match self {
             Self::X86_64 => "q35",
@@ -121,20 +121,20 @@ impl Arch {
     }
 }
 
-/// The format of a disk that foundry makes.
+/// The format of a disk that foundry creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFormat {
-    /// Copy-on-write, grows as it is written.
+    /// qcow2: copy-on-write, grows as it is written.
     Qcow2,
-    /// Plain, sparse where the file system can.
+    /// raw: sparse if the file system supports it.
     Raw,
 }
 
 impl DiskFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Qcow2, Self::Raw];
 
-    /// libvirt's word for it.
+    /// Returns libvirt's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
@@ -146,18 +146,18 @@ impl DiskFormat {
 /// The boot disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BootDiskPlan {
-    /// Its volume.
+    /// Name of its volume.
     pub volume: VolumeName,
-    /// What the guest sees.
+    /// Virtual size, as the guest sees it.
     pub size: Bytes,
-    /// Its format.
+    /// Format of the volume.
     pub format: DiskFormat,
-    /// What is on it.
+    /// Initial content.
     pub source: BootSource,
 }
 
 impl VmPlan {
-    /// The same with the boot disk's image under the name that it has on the host.
+    /// Returns the plan with the boot disk's image under the name that it has on the host.
     #[must_use]
     pub fn with_image(&self, image: Option<&ImageRef>) -> Self {
         let mut plan = self.clone();
@@ -168,7 +168,7 @@ impl VmPlan {
         plan.boot_disk.source = BootSource::Image(image.clone());
         let written = plan.manifest.spec.boot_disk.as_mut().and_then(|disk| disk.image.as_mut());
         if let (Some(written), ImageRef::Volume { volume, .. }) = (written, image) {
-            // The pool stays where it was written, in front of the name or in a field of its own.
+            // The pool is kept where it was written: before the name, or in its own field.
             *written = match written.split_once(':') {
                 Some((pool, _)) => format!("{pool}:{volume}"),
                 None => volume.to_string(),
@@ -178,7 +178,7 @@ impl VmPlan {
     }
 }
 
-/// What is on the boot disk.
+/// Initial content of the boot disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootSource {
     /// Nothing.
@@ -187,17 +187,17 @@ pub enum BootSource {
     Image(ImageRef),
 }
 
-/// Where an image is.
+/// Location of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageRef {
-    /// In a pool.
+    /// A volume in a pool.
     Volume {
-        /// The pool.
+        /// Name of the pool.
         pool: PoolName,
-        /// The volume.
+        /// Name of the volume.
         volume: VolumeName,
     },
-    /// A file of the hypervisor's, absolute.
+    /// An absolute path on the hypervisor.
     Path(String),
 }
 
@@ -210,71 +210,71 @@ impl std::fmt::Display for ImageRef {
     }
 }
 
-/// A data disk: empty.
+/// A data disk, empty when it is created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataDiskPlan {
-    /// The guest's name of it.
+    /// Device name in the guest.
     pub target: DiskTarget,
-    /// Its volume.
+    /// Name of its volume.
     pub volume: VolumeName,
-    /// What the guest sees.
+    /// Virtual size, as the guest sees it.
     pub size: Bytes,
-    /// Its format.
+    /// Format of the volume.
     pub format: DiskFormat,
-    /// What the guest calls it, where that is not its target.
+    /// Serial number, if it is not the device name.
     pub serial: Option<DiskSerial>,
 }
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InterfacePlan {
-    /// What it is attached to.
+    /// Bridge or network that it is attached to.
     pub link: Link,
-    /// The manifest's, or from the address, or from the VM's name and the index.
+    /// MAC address: given in the manifest, derived from the IPv4 address, or derived from the VM's name and the index.
     pub mac: MacAddress,
-    /// The host's end; `None` leaves its name to libvirt.
+    /// Name of the tap on the host; `None` lets libvirt choose it.
     pub tap: Option<String>,
-    /// The address that names MAC and tap.
+    /// IPv4 address that MAC and tap are derived from.
     pub ip: Option<Ipv4Net>,
-    /// Whether the guest asks for an IPv4 address by DHCP; false where only the user's own network-config knows.
+    /// Whether the guest uses DHCP for IPv4; false if only the user's own network-config decides that.
     pub dhcp: bool,
-    /// Further addresses.
+    /// Additional addresses.
     pub addresses: Vec<IpNet>,
     /// IPv4 gateway.
     pub gateway: Option<Ipv4Addr>,
     /// IPv6 gateway.
     pub gateway6: Option<Ipv6Addr>,
-    /// Whether the IPv4 default route goes this way.
+    /// Whether the interface has the IPv4 default route.
     pub default_route: bool,
-    /// Whether the IPv6 default route goes this way: by the gateway, or by router advertisements.
+    /// Whether the interface has the IPv6 default route, through the gateway or by router advertisements.
     pub default_route6: bool,
     /// Name servers.
     pub dns: Vec<IpAddr>,
-    /// Domains to look names up in.
+    /// Search domains.
     pub search: Vec<String>,
-    /// MTU that was asked for; `None` is the link's.
+    /// Requested MTU; `None` is the link's.
     pub mtu: Option<u16>,
-    /// The link's MTU where it is not 1500, Ethernet's. Only a host knows it.
+    /// The link's MTU, if it is not Ethernet's 1500. Only a host knows it.
     pub link_mtu: Option<u16>,
     /// VLAN tag.
     pub vlan: Option<u16>,
-    /// Whether the bridge is Open vSwitch's: said in the manifest, or seen on the host.
+    /// Whether the bridge is an Open vSwitch bridge: set in the manifest, or detected on the host.
     pub on_open_vswitch: bool,
-    /// Whether the firmware may boot from it.
+    /// Whether the firmware may boot from it (PXE).
     pub pxe_boot: bool,
 }
 
 impl InterfacePlan {
-    /// All of its fixed addresses.
+    /// Returns all fixed addresses.
     pub fn fixed_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.ip.map(IpNet::V4).into_iter().chain(self.addresses.iter().copied())
     }
 }
 
-/// What an interface is attached to.
+/// The bridge or network that an interface is attached to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// A bridge of the host's.
+    /// A bridge of the host.
     Bridge(BridgeName),
     /// A libvirt network.
     Network(NetworkName),
@@ -283,31 +283,31 @@ pub enum Link {
 /// The data for cloud-init.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeedPlan {
-    /// The seed's volume.
+    /// Name of the seed's volume.
     pub volume: VolumeName,
-    /// Host name: the FQDN's first label, else from the VM's name.
+    /// Host name: the first label of the FQDN, otherwise derived from the VM's name.
     pub hostname: String,
-    /// Fully qualified name.
+    /// Fully qualified domain name.
     pub fqdn: Option<String>,
-    /// Keys that may log in as root.
+    /// Public keys that may log in as root.
     pub ssh_keys: Vec<String>,
-    /// Root's password, hashed.
+    /// Password hash of root.
     pub password_hash: Option<String>,
-    /// Whether SSH takes passwords.
+    /// Whether SSH accepts passwords.
     pub ssh_password_auth: bool,
-    /// What the user adds to the generated user-data, or puts in its place.
+    /// The user's part of the user-data.
     pub user_data: UserData,
-    /// The user's own network-config, as it stands in the seed, in place of the generated one.
+    /// The user's own network-config as in the seed; it replaces the generated one.
     pub network_config: Option<String>,
 }
 
-/// The user's own part of the user-data.
+/// The user's part of the user-data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserData {
-    /// The generated one only.
+    /// None: the user-data is generated.
     Generated,
-    /// A cloud-config (YAML text, checked to be one mapping) to merge with the generated one.
+    /// A cloud-config to merge with the generated one (YAML text, checked to be one mapping).
     Merged(String),
-    /// In place of the generated one.
+    /// User-data that replaces the generated one.
     Raw(String),
 }

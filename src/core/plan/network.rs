@@ -5,7 +5,7 @@
 //! | bridge | DHCP | IPv6 only | only with `ip` | only with IPv6 `addresses` |
 //! | libvirt network | DHCP | DHCP, and these | only with `ip` | only with IPv6 `addresses` |
 //!
-//! Who carries the default routes is [`super::routes`]' to say.
+//! [`super::routes`] decides which interface has the default routes.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -21,12 +21,12 @@ use crate::error::Code;
 use crate::manifest::{NetworkInterface, Number};
 use crate::names::{MacAddress, NameError, VmName, tap_name};
 
-/// The most interfaces of a VM. Each device has a root port of its own, and with it one of PCI Express's 256 buses;
-/// besides, the firmware scans each of them.
+/// Maximum number of interfaces. Each device needs a root port and with it one of PCI Express's 256 buses, and the
+/// firmware scans each of them.
 const MAX_INTERFACES: usize = 64;
 
-/// Judges `spec.networkInterfaces`. Where the user's own network-config says how the guest gets out (`has_own_config`),
-/// they need not.
+/// Judges `spec.networkInterfaces`. With a network-config of the user's own (`has_own_config`), no interface needs a
+/// default route.
 pub(super) fn judge_interfaces(
     judge: &mut Judge,
     manifests: &[NetworkInterface],
@@ -35,10 +35,12 @@ pub(super) fn judge_interfaces(
 ) -> Judged<Vec<InterfacePlan>> {
     const PATH: &str = "spec.networkInterfaces";
     if manifests.is_empty() {
-        return Err(judge.reject_missing(PATH, "is required: at least one; '- network: default' is enough"));
+        return Err(
+            judge.reject_missing(PATH, "is required: at least one interface, such as '- network: default'")
+        );
     }
     if manifests.len() > MAX_INTERFACES {
-        let message = format!("holds {} interfaces; a VM has at most {MAX_INTERFACES}", manifests.len());
+        let message = format!("has {} interfaces; the maximum is {MAX_INTERFACES}", manifests.len());
         return Err(judge.reject_unshown(Code::TooMany, PATH, message));
     }
     let carriers = choose_default_routes(manifests);
@@ -51,22 +53,22 @@ pub(super) fn judge_interfaces(
     let asks = |nic: InterfacePlan| InterfacePlan { dhcp: nic.dhcp && !has_own_config, ..nic };
     let interfaces = interfaces.map(|interfaces| interfaces.into_iter().map(asks).collect());
     if !has_own_config && !manifests.iter().any(is_deliberate) {
-        let message = "leave the VM without a way out: give one a gateway, or write 'defaultRoute: false' \
-                       on one to say that the VM is meant to be isolated";
+        let message = "have no gateway: set one, or write 'defaultRoute: false' \
+                       on one interface if the VM is to be isolated";
         return Err(judge.reject_unshown(Code::NoWayOut, PATH, message));
     }
     interfaces
 }
 
-/// Whether an interface leads out of its subnet, or says that it is not meant to. One with IPv6 only gets its way out by
-/// router advertisements.
+/// Whether an interface has a default route, or says explicitly that it has none. An interface with only IPv6 gets its
+/// default route from router advertisements.
 fn is_deliberate(manifest: &NetworkInterface) -> bool {
     let leads_out = manifest.gateway.is_some() || manifest.gateway6.is_some() || takes_dhcp(manifest);
     let is_ipv6_only = manifest.ip.is_none() && has_ipv6_address(manifest);
     leads_out || is_ipv6_only || manifest.network.is_some() || manifest.default_route == Some(false)
 }
 
-/// A MAC address that was given may be one that follows from another interface's address.
+/// Refuses equal MAC addresses: a given one may equal one that is derived from another interface's address.
 fn refuse_same_macs(judge: &mut Judge, interfaces: Vec<InterfacePlan>) -> Judged<Vec<InterfacePlan>> {
     let mut seen = HashMap::new();
     collect_all(interfaces.into_iter().enumerate().map(|(index, nic)| match seen.get(&nic.mac) {
@@ -76,13 +78,13 @@ fn refuse_same_macs(judge: &mut Judge, interfaces: Vec<InterfacePlan>) -> Judged
         }
         Some(first) => {
             let path = format!("spec.networkInterfaces[{index}].macAddress");
-            let message = format!("is the MAC address of spec.networkInterfaces[{first}] too");
+            let message = format!("is also the MAC address of spec.networkInterfaces[{first}]");
             Err(judge.reject_value(Code::AddressTwice, path, nic.mac, message))
         }
     }))
 }
 
-/// The MAC address of an interface of a manifest that was judged before; `None` where it was not.
+/// Returns the MAC address of an interface in a valid manifest. Returns `None` if the interface is not valid.
 pub fn mac_address(vm: &VmName, index: usize, manifest: &NetworkInterface) -> Option<MacAddress> {
     match (&manifest.mac_address, &manifest.ip) {
         (Some(given), _) => given.parse().ok(),
@@ -91,11 +93,12 @@ pub fn mac_address(vm: &VmName, index: usize, manifest: &NetworkInterface) -> Op
     }
 }
 
-/// Where one interface is judged.
+/// Judges one interface.
 struct InterfaceJudge<'a> {
     judge: &'a mut Judge,
     path: String,
-    /// Where each address was first given: two interfaces cannot share one, nor could their taps.
+    /// Path of the first interface with each address. Two interfaces cannot share one, because their taps would have
+    /// the same name.
     seen: &'a mut HashMap<IpAddr, String>,
 }
 
@@ -141,18 +144,18 @@ impl InterfaceJudge<'_> {
         let link = self.judge_link(bridge.as_deref(), network.as_deref());
         let mac = mac_address.as_deref().map(|mac| self.judge_mac_address(mac)).transpose();
         let mtu = mtu.map(|mtu| self.judge_mtu(mtu, has_ipv6_address(manifest))).transpose();
-        let is_wish_good = self.judge_default_route(*default_route, manifest, index, carriers);
+        let is_default_route_valid = self.judge_default_route(*default_route, manifest, index, carriers);
         let vlan = vlan.map(|vlan| self.judge_vlan(vlan, network.as_deref())).transpose();
         let virtualport = self.judge_virtualport(virtualport.as_deref(), network.is_some());
-        on_link.and(is_wish_good)?;
+        on_link.and(is_default_route_valid)?;
         let ip = ip?;
-        let followed = match ip {
+        let derived = match ip {
             Some(ip) => MacAddress::from_ipv4(ip.addr()),
             None => MacAddress::from_name(vm?, index),
         };
         Ok(InterfacePlan {
             link: link?,
-            mac: mac?.unwrap_or(followed),
+            mac: mac?.unwrap_or(derived),
             tap: ip.map(|ip| tap_name(ip.addr())),
             ip,
             dhcp: takes_dhcp(manifest),
@@ -178,7 +181,8 @@ impl InterfaceJudge<'_> {
         self.claim_address(path, text, ip.addr().into()).map(|()| Some(ip))
     }
 
-    /// On a bridge the first IPv4 address is `ip`: an interface with fixed addresses has MAC and tap by it.
+    /// Refuses IPv4 `addresses` on a bridge without `ip`: MAC and tap are derived from `ip`, so the first IPv4 address
+    /// must be there.
     fn refuse_ipv4_without_ip(
         &mut self,
         manifest: &NetworkInterface,
@@ -189,7 +193,7 @@ impl InterfaceJudge<'_> {
             return Ok(addresses);
         };
         let path = self.field_path(format_args!("addresses[{first}]"));
-        let message = "is IPv4 on a bridge without ip; write the first one as ip, which names MAC and tap";
+        let message = "is IPv4 on a bridge without ip; write the first IPv4 address as ip, because MAC and tap are derived from it";
         Err(self.judge.reject_value(Code::Contradiction, path, addresses[first], message))
     }
 
@@ -207,7 +211,7 @@ impl InterfaceJudge<'_> {
         let Some(text) = text else { return Ok(None) };
         let path = self.field_path("gateway");
         if manifest.ip.is_none() {
-            let message = "needs ip; an interface without one gets its gateway by DHCP";
+            let message = "needs ip; without it the gateway comes from DHCP";
             return Err(self.judge.reject_value(Code::Contradiction, path, text, message));
         }
         self.parse_text(&path, text, |text| address::parse_gateway(text, within)).map(Some)
@@ -222,17 +226,18 @@ impl InterfaceJudge<'_> {
         let Some(text) = text else { return Ok(None) };
         let path = self.field_path("gateway6");
         if manifest.addresses.is_empty() {
-            let message = "needs an IPv6 address under addresses; an interface without one gets it by itself";
+            let message =
+                "needs an IPv6 address under addresses; without one the guest finds its gateway itself";
             return Err(self.judge.reject_value(Code::Contradiction, path, text, message));
         }
         self.parse_text(&path, text, |text| address::parse_gateway6(text, within)).map(Some)
     }
 
-    fn judge_on_link(&mut self, wish: Option<bool>, manifest: &NetworkInterface) -> Judged<()> {
-        if wish != Some(true) || manifest.gateway.is_some() || manifest.gateway6.is_some() {
+    fn judge_on_link(&mut self, requested: Option<bool>, manifest: &NetworkInterface) -> Judged<()> {
+        if requested != Some(true) || manifest.gateway.is_some() || manifest.gateway6.is_some() {
             return Ok(());
         }
-        let message = "is about a gateway, and there is none";
+        let message = "needs a gateway";
         Err(self.judge.reject_value(Code::Contradiction, self.field_path("onLink"), true, message))
     }
 
@@ -240,7 +245,8 @@ impl InterfaceJudge<'_> {
         self.parse_text(&self.field_path("macAddress"), text, |text| text.parse().map_err(|e: NameError| e.0))
     }
 
-    /// A tap takes no more than 65521 (the kernel's `tun_net_init`), IPv4 needs 68 (RFC 791) and IPv6 1280 (RFC 8200).
+    /// Judges the MTU. A tap supports at most 65521 (the kernel's `tun_net_init`); IPv4 needs 68 (RFC 791) and IPv6
+    /// 1280 (RFC 8200).
     fn judge_mtu(&mut self, mtu: Number, has_ipv6: bool) -> Judged<u16> {
         let path = self.field_path("mtu");
         let least = if has_ipv6 { 1280 } else { 68 };
@@ -253,7 +259,7 @@ impl InterfaceJudge<'_> {
         let path = self.field_path("virtualport");
         let is_given = self.judge.choose_word(&path, word, &[("openvswitch", true)], false)?;
         if is_given && on_network {
-            let message = "has no meaning on a libvirt network, which says it itself; or use a bridge";
+            let message = "has no meaning on a libvirt network, which has its own setting; use a bridge";
             return Err(self.judge.reject_value(Code::Contradiction, path, "openvswitch", message));
         }
         Ok(is_given)
@@ -276,7 +282,7 @@ impl InterfaceJudge<'_> {
                 self.judge.parse_name(&self.field_path("network"), network).map(Link::Network)
             }
             (Some(_), Some(network)) => {
-                let message = "is given beside a bridge; an interface is attached to one of them";
+                let message = "is given in addition to a bridge; leave one of them out";
                 Err(self.judge.reject_value(
                     Code::Contradiction,
                     self.field_path("network"),
@@ -285,7 +291,7 @@ impl InterfaceJudge<'_> {
                 ))
             }
             (None, None) => {
-                let message = "needs what it is attached to: a bridge of the host's or a libvirt network";
+                let message = "needs a bridge of the host or a libvirt network";
                 Err(self.judge.reject_missing(self.path.clone(), message))
             }
         }
@@ -293,23 +299,24 @@ impl InterfaceJudge<'_> {
 
     fn judge_default_route(
         &mut self,
-        wish: Option<bool>,
+        requested: Option<bool>,
         manifest: &NetworkInterface,
         index: usize,
         carriers: DefaultRoutes,
     ) -> Judged<()> {
-        if wish != Some(true) {
+        if requested != Some(true) {
             return Ok(());
         }
         let path = self.field_path("defaultRoute");
-        if let Some(first) = carriers.wished.filter(|first| *first != index) {
-            let message = format!("is said by spec.networkInterfaces[{first}] too; only one can be it");
+        if let Some(first) = carriers.requested.filter(|first| *first != index) {
+            let message =
+                format!("is also set on spec.networkInterfaces[{first}]; only one interface can have it");
             return Err(self.judge.reject_value(Code::Contradiction, path, true, message));
         }
         if carriers.v4 != Some(index) && carriers.v6 != Some(index) {
             return Err(self.judge.reject_value(Code::Contradiction, path, true, "needs a gateway"));
         }
-        // Router advertisements may bring an IPv6 one; the IPv4 one is what an address without a gateway lacks.
+        // Router advertisements may provide the IPv6 route. An IPv4 address without a gateway has no default route.
         if manifest.ip.is_some() && manifest.gateway.is_none() && manifest.gateway6.is_none() {
             return Err(self.judge.reject_value(Code::Contradiction, path, true, "needs a gateway"));
         }
@@ -319,8 +326,8 @@ impl InterfaceJudge<'_> {
     fn judge_vlan(&mut self, vlan: Number, network: Option<&str>) -> Judged<u16> {
         let path = self.field_path("vlan");
         if network.is_some() {
-            // libvirt takes a tag here on Open vSwitch and SR-IOV networks only, and refuses the start
-            // on all others (its domain format page, "Setting VLAN tag").
+            // On a libvirt network, libvirt accepts a tag only with Open vSwitch and SR-IOV. On all others the start
+            // fails (its domain format page, "Setting VLAN tag").
             let message = "has no meaning on a libvirt network; tag the network itself, or use a bridge";
             return Err(self.judge.reject_value(Code::VlanUnfit, path, vlan, message));
         }
@@ -358,7 +365,7 @@ impl InterfaceJudge<'_> {
     fn claim_address(&mut self, path: String, text: &str, address: IpAddr) -> Judged<()> {
         match self.seen.get(&address.to_canonical()) {
             Some(first) => {
-                let message = format!("is the address of {first} too");
+                let message = format!("is also the address of {first}");
                 Err(self.judge.reject_value(Code::AddressTwice, path, text, message))
             }
             None => {
@@ -369,7 +376,7 @@ impl InterfaceJudge<'_> {
     }
 }
 
-/// The networks of an interface's addresses, where all of them are in order.
+/// Returns the networks of an interface's addresses, if all addresses are valid.
 fn own_networks(ip: Judged<Option<Ipv4Net>>, addresses: &Judged<Vec<IpNet>>) -> Option<Vec<IpNet>> {
     let ip = ip.ok()?.map(IpNet::V4);
     Some(ip.into_iter().chain(addresses.as_ref().ok()?.iter().copied()).collect())

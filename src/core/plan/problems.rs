@@ -8,24 +8,24 @@ use crate::text::escape_unseen;
 /// One wrong or missing value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, `spec.networkInterfaces[1].ip` for one.
+    /// Path in the manifest, such as `spec.networkInterfaces[1].ip`.
     pub path: String,
-    /// What was written, as text; `None` where nothing was.
+    /// Value as text; `None` if there is none or it must not be shown.
     pub value: Option<String>,
     /// What is wrong and what would be right.
     pub message: String,
-    /// Which rule it breaks, of [`Kind::Validation`].
+    /// Code of the broken rule, of [`Kind::Validation`].
     pub code: Code,
-    /// What leads to a right value.
+    /// How to get a right value, if there is advice.
     pub advice: Option<Advice>,
 }
 
 /// All problems of one manifest, never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
-    /// The VM's name as far as it is known, else the file's.
+    /// Name of the VM if it is known, otherwise of the file.
     pub subject: String,
-    /// The problems, in the manifest's order.
+    /// The problems, in the order of the manifest.
     pub list: Vec<Problem>,
 }
 
@@ -39,11 +39,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How many problems a message lists: who has more has made one mistake many times.
-const TOLD: usize = 50;
+/// Maximum number of problems in a message. More are usually one mistake repeated.
+const MAX_LISTED: usize = 50;
 
 impl Problems {
-    /// These without what is said of fields that could not be read; `None` where nothing remains.
+    /// Removes the problems of fields that could not be read. Returns `None` if none are left.
     #[must_use]
     pub fn without_fields(mut self, unread: &[String]) -> Option<Self> {
         let is_within = |path: &str, field: &str| {
@@ -53,30 +53,30 @@ impl Problems {
         (!self.list.is_empty()).then_some(self)
     }
 
-    /// The codes of all of them.
+    /// Returns the code of each problem.
     pub fn codes(&self) -> impl Iterator<Item = Code> {
         self.list.iter().map(|problem| problem.code)
     }
 
-    /// What to do about the first of them for which that is known.
+    /// Returns the advice of the first problem that has some.
     pub fn advice(&self) -> Option<&Advice> {
         self.list.iter().find_map(|problem| problem.advice.as_ref())
     }
 
-    /// The code of the whole.
+    /// Returns the code of the whole: the first one of the worst kind.
     pub fn code(&self) -> Code {
         self.codes().collect::<ErrorCodes>().worst_code().unwrap_or(Kind::Validation.into())
     }
 
-    /// All that is said of them, where they are told together with those of `codes`.
+    /// Formats all problems; `codes` are those of the whole message, which may include other problems.
     pub fn message_with(&self, codes: &ErrorCodes) -> String {
         let count = self.list.len();
         let subject = escape_unseen(&self.subject);
         let mut text = format!("{subject}: {count} problem{}", if count == 1 { "" } else { "s" });
-        for problem in self.list.iter().take(TOLD) {
+        for problem in self.list.iter().take(MAX_LISTED) {
             text.push_str(&format!("\n  {problem}{}", codes.suffix_for(problem.code)));
         }
-        match count.saturating_sub(TOLD) {
+        match count.saturating_sub(MAX_LISTED) {
             0 => text,
             more => format!("{text}\n  … and {more} more"),
         }

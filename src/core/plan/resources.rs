@@ -6,30 +6,30 @@ use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::units::Bytes;
 
-/// The most virtual CPUs of a QEMU machine (q35's `max_cpus` of today).
+/// Maximum number of virtual CPUs of a QEMU machine (the present `max_cpus` of q35).
 const MAX_VCPUS: u64 = 4096;
-/// The least memory: 64 MiB, below which neither UEFI nor a Linux kernel comes up.
+/// Minimum memory: 64 MiB. With less, neither UEFI nor a Linux kernel boots.
 const MIN_MEMORY_GIB: f64 = 0.0625;
-/// The most memory: 4 PiB, the 52 bits of a physical address on x86-64.
+/// Maximum memory: 4 PiB, the 52 bits of a physical address on x86-64.
 const MAX_MEMORY_GIB: f64 = 4_194_304.0;
 
 /// Judges `spec.vcpus`.
 pub(super) fn judge_vcpus(judge: &mut Judge, number: Option<Number>) -> Judged<u32> {
     const PATH: &str = "spec.vcpus";
     let Some(number) = number else {
-        return Err(judge.reject_missing(PATH, "is required: the number of virtual CPUs, for instance 2"));
+        return Err(judge.reject_missing(PATH, "is required: the number of virtual CPUs, such as 2"));
     };
     let whole = judge.check_whole_number(PATH, number, (1, MAX_VCPUS), "")?;
     u32::try_from(whole).map_err(|_| judge.reject_value(Code::NumberUnfit, PATH, number, "is too large"))
 }
 
-/// Judges `spec.memoryGiB`: decimals are allowed, what is asked of libvirt is the nearest whole KiB.
+/// Judges `spec.memoryGiB`. Decimals are allowed; the result is the nearest whole KiB.
 pub(super) fn judge_memory(judge: &mut Judge, number: Option<Number>) -> Judged<Bytes> {
     const PATH: &str = "spec.memoryGiB";
     let Some(number) = number else {
-        return Err(judge.reject_missing(PATH, "is required: the memory in GiB, for instance 4 or 0.5"));
+        return Err(judge.reject_missing(PATH, "is required: the memory in GiB, such as 4 or 0.5"));
     };
-    // A comparison with not-a-number is false, so that one is refused here too.
+    // A comparison with not-a-number is false, so it is refused here, too.
     if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.to_f64()) {
         let message = format!("must be from {MIN_MEMORY_GIB} (64 MiB) to {MAX_MEMORY_GIB} (4 PiB)");
         return Err(judge.reject_value(Code::NumberUnfit, PATH, number, message));
@@ -45,7 +45,7 @@ pub(super) fn judge_cpu_mode(judge: &mut Judge, word: Option<&str>) -> Judged<Cp
     judge.choose_word("spec.cpuMode", word, &known, CpuMode::HostModel)
 }
 
-/// Judges `spec.firmware` and `spec.arch`, which exclude each other in part: ARM has no BIOS.
+/// Judges `spec.firmware` and `spec.arch` together, because ARM has no BIOS.
 pub(super) fn judge_platform(
     judge: &mut Judge,
     firmware: Option<&manifest::Firmware>,
@@ -70,7 +70,7 @@ fn judge_firmware(judge: &mut Judge, firmware: Option<&manifest::Firmware>) -> J
             Code::FirmwareUnfit,
             "spec.firmware.secureBoot",
             true,
-            "needs firmware type efi; a BIOS checks nothing",
+            "needs firmware type efi; a BIOS has no Secure Boot",
         ));
     }
     Ok(firmware)

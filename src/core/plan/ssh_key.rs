@@ -1,15 +1,15 @@
 //! Validates SSH public keys, as lines of sshd's authorized_keys file.
 //!
-//! `[options] type base64 [comment]` (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"). The base64 part repeats
-//! the type and then holds the key's numbers, each with its length (RFC 4253, section 6.6); a key that
-//! was cut or pasted together shows there.
+//! `[options] type base64 [comment]` (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"). The base64 part repeats the type and
+//! then contains the key's numbers, each with its length (RFC 4253, section 6.6). So a key that was cut or joined to
+//! another is detected.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::names::find_nearest;
 
-/// The types that sshd takes.
+/// The key types that sshd accepts.
 const TYPES: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -20,22 +20,23 @@ const TYPES: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// RSA moduli, in bits: sshd refuses shorter ones (RequiredRSASize) and OpenSSH cannot make longer ones.
+/// Allowed length of RSA moduli in bits: sshd refuses shorter ones (RequiredRSASize), and OpenSSH cannot create longer
+/// ones.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
 
-/// Says what to do about a private key where a public one belongs.
+/// Explains what to do about a private key in place of a public one.
 pub(super) fn explain_private_key(text: &str) -> Option<&'static str> {
     let found = text.contains("PRIVATE KEY") || text.starts_with("PuTTY-User-Key-File");
     found.then_some(
-        "is a PRIVATE key. Treat it as disclosed: take it out of the manifest and its history, \
-         replace it everywhere, and give the content of the new '.pub' file here",
+        "is a PRIVATE key. Treat it as disclosed: remove it from the manifest and its history, \
+         replace it everywhere, and write the content of the new '.pub' file here",
     )
 }
 
-/// Checks a line.
+/// Checks one line of authorized_keys.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// What is wrong with it.
 pub(super) fn check_ssh_key(line: &str) -> Result<(), String> {
     if let Some(message) = explain_no_key(line) {
         return Err(message.to_owned());
@@ -44,15 +45,15 @@ pub(super) fn check_ssh_key(line: &str) -> Result<(), String> {
     let kind = words.next().unwrap_or_default();
     check_key_type(kind)?;
     let Some(encoded) = words.next() else {
-        return Err(format!("has nothing after {kind:?}; it was cut off"));
+        return Err(format!("has nothing after {kind:?}; it is incomplete"));
     };
     let blob = STANDARD
         .decode(encoded)
-        .map_err(|_| "has a part that is not base64; it was cut off or changed".to_owned())?;
+        .map_err(|_| "has a part that is not base64; it is incomplete or damaged".to_owned())?;
     check_blob(kind, &blob)
 }
 
-/// What people put here by mistake.
+/// Explains common mistakes.
 fn explain_no_key(line: &str) -> Option<&'static str> {
     if line.is_empty() {
         return Some("is empty");
@@ -64,12 +65,12 @@ fn explain_no_key(line: &str) -> Option<&'static str> {
         return Some("is in the format of RFC 4716; convert it with 'ssh-keygen -i -f FILE'");
     }
     if line.starts_with(['/', '~']) || (line.ends_with(".pub") && !line.contains(' ')) {
-        return Some("is the name of a file; give what is in it");
+        return Some("is the name of a file; write its content");
     }
     None
 }
 
-/// Takes sshd's options off: a word that is not a key type, in which quotes protect blanks.
+/// Removes sshd's options: the first word is not a key type, and quotes protect spaces.
 fn split_options(line: &str) -> Result<&str, String> {
     let first = line.split_ascii_whitespace().next().unwrap_or_default();
     // sshd(8): "option keywords are case-insensitive".
@@ -87,10 +88,10 @@ fn split_options(line: &str) -> Result<&str, String> {
         }
         escaped = c == '\\' && !escaped;
     }
-    Err(if quoted { "has options with an unclosed '\"'" } else { "has options and no key" }.to_owned())
+    Err(if quoted { "has options with an unclosed '\"'" } else { "has options but no key" }.to_owned())
 }
 
-/// Options of sshd(8) that stand alone; all others have a `=`.
+/// Options of sshd(8) without a value; all others contain `=`.
 const OPTIONS: [&str; 14] = [
     "agent-forwarding",
     "cert-authority",
@@ -113,35 +114,38 @@ fn check_key_type(kind: &str) -> Result<(), String> {
         return Ok(());
     }
     if kind == "ssh-dss" {
-        return Err("is a DSA key, which OpenSSH refuses since 7.0 (2015); make an ed25519 key".into());
+        return Err("is a DSA key, which OpenSSH has refused since 7.0 (2015); make an ed25519 key".into());
     }
     if kind.ends_with("-cert-v01@openssh.com") {
-        return Err("is a certificate; give the public key that it certifies".into());
+        return Err("is a certificate; write the public key that it certifies".into());
     }
     let guess = find_nearest(kind, TYPES).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
     Err(format!("does not begin with a key type ({}){guess}", TYPES.join(", ")))
 }
 
-/// Checks the decoded part of a key whose type is known.
+/// Checks the decoded part of a key of a known type.
 fn check_blob(kind: &str, blob: &[u8]) -> Result<(), String> {
-    const CUT: &str = "is incomplete or was changed: a length in it does not match";
+    const CUT: &str = "is incomplete or damaged: a length in it does not match";
     let mut rest = blob;
     let inner = take_field(&mut rest).ok_or(CUT)?;
     if inner != kind.as_bytes() {
-        return Err(format!("says {kind:?} but holds a key of type {:?}", String::from_utf8_lossy(inner)));
+        return Err(format!(
+            "begins with {kind:?} but contains a key of type {:?}",
+            String::from_utf8_lossy(inner)
+        ));
     }
     let numbers: Option<Vec<&[u8]>> =
         std::iter::from_fn(|| (!rest.is_empty()).then(|| take_field(&mut rest))).collect();
     if check_fields(kind, &numbers.ok_or(CUT)?)? { Ok(()) } else { Err(CUT.to_owned()) }
 }
 
-/// Whether the fields after the type are those of the type.
+/// Whether the fields after the type fit the type.
 fn check_fields(kind: &str, fields: &[&[u8]]) -> Result<bool, String> {
     Ok(match (kind, fields) {
         ("ssh-rsa", [_exponent, modulus]) => {
             let bits = bit_length(modulus);
             if !RSA_BITS.contains(&bits) {
-                return Err(format!("is an RSA key of {bits} bits; sshd takes 1024 to 16384"));
+                return Err(format!("is an RSA key of {bits} bits; sshd accepts 1024 to 16384"));
             }
             true
         }
@@ -154,19 +158,19 @@ fn check_fields(kind: &str, fields: &[&[u8]]) -> Result<bool, String> {
     })
 }
 
-/// An uncompressed point on a curve: 4 and two coordinates (SEC 1, section 2.3.3).
+/// Whether it is an uncompressed point on a curve: 4 and two coordinates (SEC 1, section 2.3.3).
 fn is_point(point: &[u8], coordinate: usize) -> bool {
     point.len() == 1 + 2 * coordinate && point.first() == Some(&4)
 }
 
-/// The length of a number without its leading zero bits.
+/// Returns the length of a number without leading zero bits.
 fn bit_length(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let significant = &number[zeros..];
     significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
 }
 
-/// Takes the next field: four bytes of length, then so many bytes (RFC 4251, section 5).
+/// Takes the next field: four bytes with the length, then the bytes (RFC 4251, section 5).
 fn take_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let (field, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
@@ -179,7 +183,7 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    /// One of each type, made with ssh-keygen; the last two, which need a security key, by hand.
+    /// One key of each type, made with ssh-keygen. The last two, which need a security key, were made by hand.
     const KEYS: [&str; 7] = [
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD alice@example.com",
         "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQD2ghC9CIqIDn5yeRrKRfkAWr4X1A5HDkBY73nt7adifGGny1wTJQzC3ov22RQogfkSkyN7gXUMrjGSiPKS/PEvdlnYK8ScHk9Ob4Ea70/wKimNwiIL1RXbebofo+m9Tdhq5ex/fzYY5+2E2og9k0mQSwr84+CYbObHtdd3WyWJ0K3rU3CluVKbzt6tgCY5RcXRSPm/VunzgwPj8MFPN/s/10YWiQP5lIBCueSatx0JnO3DxtqXNLQt8l4BnyWcMzbzdmiCwgC1zkwZ/iKUQUFJ0HnajfsjqlS1csvyU9ozaPojPPlJDibdzU4uCle5faLQTBLzg6iW8Vcbzch2Ix44VTv6qJlmjJzMma9MD+iGnUSTyUaJm8WvJiVN4Wt6fKQTy1DKGPnzZ2mRVU5RlxCU4K9E3xwjw1s/WQtD1xalhcLNb305nRUfwqDNdeiqmrd/A4xt3fo/UwNrEGC8fvkR7KH3nWxqXUcjFG8tQfPkgmGJkjBL1zWQiWXHeMYDG5U= bob@example.com",
@@ -191,7 +195,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_type_is_taken() {
+    fn each_type_is_accepted() {
         for (key, kind) in
             KEYS.iter().zip(["ssh-ed25519", "ssh-rsa"].into_iter().chain(TYPES.into_iter().skip(2)))
         {
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_taken_as_sshd_takes_them() {
+    fn options_are_parsed_as_by_sshd() {
         for options in [
             "no-pty",
             "restrict,pty",
@@ -221,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_key_is_noticed() {
+    fn truncated_keys_are_refused() {
         for key in KEYS {
             let encoded = key.split(' ').nth(1).unwrap();
             let bare = &key[..key.find(encoded).unwrap() + encoded.len()];
-            // Cuts inside the type word name another type, or none.
+            // If the type word is cut, the rest is another type, or none.
             for end in 0..bare.len() {
                 assert!(check_ssh_key(&bare[..end]).is_err(), "{} of {key}", &bare[..end]);
             }
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_is_called_one_in_every_format() {
+    fn private_key_is_recognized_in_every_format() {
         for header in [
             "OPENSSH PRIVATE KEY",
             "RSA PRIVATE KEY",
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_are_counted_without_leading_zeros() {
+    fn bit_length_ignores_leading_zeros() {
         assert_eq!(bit_length(&[0, 0x80, 0]), 16);
         assert_eq!(bit_length(&[0x7f]), 7);
         assert_eq!((bit_length(&[]), bit_length(&[0, 0])), (0, 0));

@@ -1,35 +1,35 @@
-//! Turns the arguments of a command line into a source for libvirt.
+//! Validates the request for a pool.
 
 use super::arguments::{self, CheckedWord};
 use super::{PoolAuth, PoolSourceSpec, PoolType};
 use crate::error::{Code, Error};
 
-/// What somebody wants a pool to be, in words.
+/// The request for a pool, as it was typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolRequest {
-    /// What it is made of, one word, of iSCSI two.
+    /// The source: one argument, or two for iSCSI.
     pub source: Vec<String>,
-    /// `--target`: where it is mounted.
+    /// `--target`: the mount point.
     pub target: Option<String>,
-    /// `--format`: of its file system.
+    /// `--format`: type of the file system.
     pub format: Option<String>,
-    /// `--protocol-ver`: of NFS.
+    /// `--protocol-ver`: version of NFS.
     pub protocol_version: Option<String>,
-    /// `--monitor`: Ceph's.
+    /// `--monitor`: addresses of Ceph's monitors.
     pub monitors: Vec<String>,
     /// `--auth-user`.
     pub auth_user: Option<String>,
-    /// `--secret`: UUID or usage.
+    /// `--secret`: UUID or usage of the libvirt secret.
     pub secret: Option<String>,
     /// `--initiator-iqn`.
     pub initiator: Option<String>,
 }
 
 impl PoolSourceSpec {
-    /// Judges what somebody wants.
+    /// Validates a request.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Validation`] with all problems, a line each.
+    /// [`crate::error::Kind::Validation`] with all problems, one per line.
     pub fn from_request(kind: PoolType, wanted: &PoolRequest) -> Result<Self, Error> {
         let mut judge = SourceJudge { kind, rest: wanted.clone(), problems: Vec::new() };
         let source = judge.judge_source();
@@ -41,7 +41,8 @@ impl PoolSourceSpec {
     }
 }
 
-/// Takes what a type needs and gathers what is wrong with it; what is left over has no meaning for it.
+/// Takes the arguments that the pool type needs and collects problems. Arguments that are left over have no meaning for
+/// the type.
 struct SourceJudge {
     kind: PoolType,
     rest: PoolRequest,
@@ -49,7 +50,7 @@ struct SourceJudge {
 }
 
 impl SourceJudge {
-    /// Takes everything before it looks at any verdict, so that no problem hides another.
+    /// Judges the source. Every argument is taken before any result is used, so that no problem hides another.
     fn judge_source(&mut self) -> Option<PoolSourceSpec> {
         match self.kind {
             PoolType::Dir => Some(PoolSourceSpec::Dir {
@@ -93,8 +94,8 @@ impl SourceJudge {
         let (format, target) = (self.take_format("nfs", &arguments::NETFS_FORMATS), self.take_target());
         let is_nfs = format.as_deref().is_none_or(|f| matches!(f, "nfs" | "auto"));
         let export =
-            self.take_word("what is served, HOST:/DIRECTORY", |word| arguments::parse_export(word, is_nfs));
-        // Left where it is, it is told of as what has no meaning.
+            self.take_word("an export, HOST:/DIRECTORY", |word| arguments::parse_export(word, is_nfs));
+        // The argument stays in the request, so it is reported as having no meaning.
         let version = if format.as_deref() == Some("nfs") { self.rest.protocol_version.take() } else { None };
         let version = version.map(|word| arguments::check_version(&word)).transpose();
         let version = self.keep_problem(version);
@@ -106,7 +107,7 @@ impl SourceJudge {
         judged.map_err(|problem| self.problems.push(problem)).ok()
     }
 
-    /// The next word of the source.
+    /// Takes the next argument of the source.
     fn take_word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> CheckedWord<T>) -> Option<T> {
         if self.rest.source.is_empty() {
             self.problems.push(format!("a pool of type {} needs {what}", self.kind.as_str()));
@@ -118,7 +119,7 @@ impl SourceJudge {
 
     fn take_target(&mut self) -> Option<String> {
         let Some(target) = self.rest.target.take() else {
-            let needs = "needs --target, the directory where it is mounted";
+            let needs = "needs --target, the mount point";
             self.problems.push(format!("a pool of type {} {needs}", self.kind.as_str()));
             return None;
         };
@@ -134,7 +135,7 @@ impl SourceJudge {
         let monitors = std::mem::take(&mut self.rest.monitors);
         if monitors.is_empty() {
             self.problems
-                .push("a pool of type rbd needs --monitor HOST[:PORT], once for each of Ceph's".into());
+                .push("a pool of type rbd needs --monitor HOST[:PORT], once for each Ceph monitor".into());
             return None;
         }
         let judged: Vec<_> = monitors
@@ -148,7 +149,7 @@ impl SourceJudge {
         judged.into_iter().collect()
     }
 
-    /// Both or none; the outer option is whether that was right.
+    /// Takes user and secret, which are only valid together. The outer option says whether that was the case.
     fn take_auth(&mut self) -> Option<Option<PoolAuth>> {
         match (self.rest.auth_user.take(), self.rest.secret.take()) {
             (None, None) => Some(None),
@@ -161,7 +162,8 @@ impl SourceJudge {
             }
             (given, _) => {
                 let missing = if given.is_some() { "--secret" } else { "--auth-user" };
-                self.problems.push(format!("--auth-user and --secret go together; {missing} is missing"));
+                self.problems
+                    .push(format!("--auth-user and --secret must be given together; {missing} is missing"));
                 None
             }
         }
@@ -180,16 +182,16 @@ impl SourceJudge {
             ("--initiator-iqn", initiator.is_some()),
         ];
         let kind = self.kind.as_str();
-        let mut said: Vec<String> =
-            source.iter().map(|word| format!("{word:?} is one word too many")).collect();
+        let mut unused: Vec<String> =
+            source.iter().map(|word| format!("{word:?} is one argument too many")).collect();
         for (option, _) in given.into_iter().filter(|(_, given)| *given) {
-            said.push(match option {
+            unused.push(match option {
                 "--protocol-ver" if self.kind == PoolType::NetFs => {
                     "--protocol-ver is for --format nfs".into()
                 }
                 _ => format!("{option} has no meaning for a pool of type {kind}"),
             });
         }
-        self.problems.extend(said);
+        self.problems.extend(unused);
     }
 }

@@ -1,8 +1,8 @@
 //! A storage pool to be added: the request, validated, and its XML.
 //!
-//! Each type is one of libvirt's own backends (its page "Storage Management"). Judging is pure: [`PoolSourceSpec::judge`]
-//! returns all problems at once, and [`PoolSourceSpec::to_xml`] writes nothing that was not judged. A secret is never
-//! among it; libvirt keeps those, and the pool names one by UUID or usage.
+//! The types are libvirt's own backends (its page "Storage Management"). Validation is pure:
+//! [`PoolSourceSpec::from_request`] returns all problems at once, and [`PoolSourceSpec::to_xml`] writes only validated
+//! values. Secrets are not part of it: libvirt stores them, and the pool refers to one by UUID or usage.
 
 mod arguments;
 mod judge;
@@ -12,14 +12,14 @@ mod xml;
 pub use judge::PoolRequest;
 pub use server::{PoolAuth, Secret, Server};
 
-/// The types of pool that foundry adds.
+/// The types of pool that foundry can add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolType {
     /// A directory.
     Dir,
     /// A file system on a block device of the host.
     Fs,
-    /// A file system that another machine serves.
+    /// A file system of another machine.
     NetFs,
     /// An LVM volume group.
     Logical,
@@ -27,16 +27,16 @@ pub enum PoolType {
     Zfs,
     /// A Ceph pool.
     Rbd,
-    /// The units of an iSCSI target.
+    /// The logical units of an iSCSI target.
     Iscsi,
 }
 
 impl PoolType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 7] =
         [Self::Dir, Self::Fs, Self::NetFs, Self::Logical, Self::Zfs, Self::Rbd, Self::Iscsi];
 
-    /// libvirt's word for it.
+    /// Returns libvirt's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dir => "dir",
@@ -50,70 +50,70 @@ impl PoolType {
     }
 }
 
-/// The source of a pool, validated without a host: where its volumes are.
+/// The source of a pool, validated without a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolSourceSpec {
-    /// In a directory of the host.
+    /// A directory of the host.
     Dir {
-        /// The directory.
+        /// Path of the directory.
         path: String,
     },
-    /// On a file system that libvirt mounts.
+    /// A local file system that libvirt mounts.
     Fs {
-        /// The block device.
+        /// Path of the block device.
         device: String,
-        /// Where it is mounted.
+        /// Mount point.
         target: String,
-        /// Its kind; `auto` leaves it to mount(8).
+        /// Type of the file system; `auto` lets mount(8) detect it.
         format: String,
     },
-    /// On another machine's file system that libvirt mounts.
+    /// A network file system that libvirt mounts.
     NetFs {
-        /// The machine.
+        /// Host name or address of the server.
         server: String,
-        /// What it serves.
+        /// The exported directory or share.
         export: String,
-        /// Where it is mounted.
+        /// Mount point.
         target: String,
-        /// How it is served: `nfs`, `cifs`, `glusterfs` or `auto`.
+        /// Protocol: `nfs`, `cifs`, `glusterfs` or `auto`.
         format: String,
-        /// The version of NFS.
+        /// Version of NFS.
         version: Option<String>,
     },
-    /// In an LVM volume group that exists.
+    /// An existing LVM volume group.
     Logical {
-        /// Its name.
+        /// Name of the volume group.
         group: String,
     },
-    /// In a ZFS pool or dataset that exists.
+    /// An existing ZFS pool or dataset.
     Zfs {
-        /// Its name, `tank` or `tank/vms`.
+        /// Name, such as `tank` or `tank/vms`.
         dataset: String,
     },
-    /// In a Ceph pool that exists.
+    /// An existing Ceph pool.
     Rbd {
-        /// Its name at Ceph.
+        /// Name of the pool in Ceph.
         pool: String,
-        /// Ceph's monitors.
+        /// Addresses of Ceph's monitors.
         monitors: Vec<Server>,
-        /// As whom.
+        /// Login, if the server requires one.
         auth: Option<PoolAuth>,
     },
-    /// Behind an iSCSI target, whose units are the volumes: none can be made.
+    /// An iSCSI target. Its logical units are the volumes; none can be created.
     Iscsi {
-        /// The machine.
+        /// Address of the target's server.
         portal: Server,
-        /// The target's qualified name.
+        /// Qualified name of the target.
         target: String,
-        /// The name that this host calls itself.
+        /// Qualified name of this host as the initiator.
         initiator: Option<String>,
-        /// As whom.
+        /// Login, if the server requires one.
         auth: Option<PoolAuth>,
     },
 }
 
 impl PoolSourceSpec {
-    /// Its type.
+    /// Returns the type of the pool.
     pub fn pool_type(&self) -> PoolType {
         match self {
             Self::Dir { .. } => PoolType::Dir,
@@ -126,7 +126,7 @@ impl PoolSourceSpec {
         }
     }
 
-    /// The directory of the host that must be there before the pool starts, and that is made where it is not.
+    /// Returns the local directory that must exist before the pool starts, and that is created if it is missing.
     pub fn local_directory(&self) -> Option<&str> {
         match self {
             Self::Dir { path } => Some(path),

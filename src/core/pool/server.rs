@@ -1,31 +1,31 @@
-//! Storage servers, and libvirt's login there.
+//! Storage servers, and the login that libvirt uses there.
 
 use uuid::Uuid;
 
-/// A machine that serves storage.
+/// A server of storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its name or address.
+    /// Host name or IP address.
     pub host: String,
-    /// Its port; `None` is the protocol's own.
+    /// Port; `None` is the protocol's default.
     pub port: Option<u16>,
 }
 
-/// As whom storage of another machine is asked for.
+/// The login at a storage server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolAuth {
-    /// The user's name there.
+    /// User name on the server.
     pub user: String,
-    /// Where libvirt finds the secret.
+    /// Reference to the secret, which libvirt stores.
     pub secret: Secret,
 }
 
-/// How a secret that libvirt keeps is found.
+/// A reference to a libvirt secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Secret {
     /// By its UUID.
     Uuid(Uuid),
-    /// By what it is for (libvirt's `usage`).
+    /// By its usage (libvirt's `usage`).
     Usage(String),
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{PoolAuth, PoolSourceSpec, Secret, Server};
 
-/// Where the kernel shows the units of iSCSI targets under names that stay.
+/// The directory with stable names of iSCSI units.
 const ISCSI_UNITS: &str = "/dev/disk/by-path";
 
 #[derive(Serialize)]
@@ -99,10 +99,11 @@ struct TargetXml {
 }
 
 impl PoolSourceSpec {
-    /// The XML of a pool of that name. It names neither owner nor mode, so that an existing directory keeps its own.
+    /// Renders the XML of a pool with this name. It sets neither owner nor mode, so an existing directory keeps its
+    /// own.
     ///
     /// # Errors
-    /// None in practice; the serializer's.
+    /// None in practice; those of the serializer.
     pub fn to_xml(&self, name: &str) -> Result<String, quick_xml::SeError> {
         let pool = PoolXml {
             kind: self.pool_type().as_str(),

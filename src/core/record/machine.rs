@@ -1,44 +1,44 @@
-//! Identifies this machine in records, and proves what only this machine can have written.
+//! Identifies this machine in records, and proves that only this machine can have written something.
 //!
-//! machine-id(5) asks that the id itself is shown to nobody: who needs an id of the machine makes one for its own use, as
-//! `sd_id128_get_machine_app_specific(3)` does.
+//! The machine id must not be shown (machine-id(5)). Applications derive their own id from it, as with
+//! `sd_id128_get_machine_app_specific(3)`.
 
 use std::fs;
 
 use sha2::{Digest, Sha256};
 
-/// What foundry asks for an id of the machine with; any fixed number will do.
+/// Foundry's application id for deriving the shown id; any fixed number would do.
 const NAME: [u8; 16] = *b"\x5f\x0e\x8c\x61\xb7\x3a\x4d\x02\x9d\x1f\x2e\x47\xc5\x90\x6a\xd3";
-/// The same, of the key of [`proof`]. What it gives is shown to nobody.
+/// The same for the key of [`prove`]. The derived key is never shown.
 const KEY: [u8; 16] = *b"\xa4\x17\x3c\x9e\x20\x6b\x4f\xd8\x8a\x55\xf1\x0d\x72\xce\x39\xb6";
 
-/// The machine's own id, as machine-id(5) has it; empty where it has none.
+/// Reads the machine id (machine-id(5)). Returns an empty text if there is none.
 pub(super) fn read_machine_id() -> String {
     let read = |file: &&str| fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty());
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(read);
     id.unwrap_or_default().trim().to_owned()
 }
 
-/// The id that foundry shows of a machine of that id: what `systemd-id128 -a APP machine-id` says. What is no id stays
-/// as it is.
+/// Derives the id that foundry shows, the same as `systemd-id128 -a APP machine-id`. A text that is not an id is
+/// returned unchanged.
 pub(super) fn derive_shown_id(own: &str) -> String {
     let Some(own) = parse_id(own) else { return own.to_owned() };
     let mut id = [0; 16];
     id.copy_from_slice(&hmac_sha256(&own, &NAME)[..16]);
-    // As a UUID of version 4, variant 1 (RFC 9562).
+    // Format it as a UUID of version 4, variant 1 (RFC 9562).
     id[6] = (id[6] & 0x0f) | 0x40;
     id[8] = (id[8] & 0x3f) | 0x80;
     to_hex(&id)
 }
 
-/// What only a process of this machine can have written about a thing, and no guest: it is made with the machine's id,
-/// which no guest can read. `None` where the machine has no id.
+/// Computes a proof for a text that only a process on this machine can have written, and no guest: it is keyed with the
+/// machine id, which guests cannot read. Returns `None` if the machine has no id.
 pub fn prove(thing: &str) -> Option<String> {
     let key = hmac_sha256(&parse_id(&read_machine_id())?, &KEY);
     Some(to_hex(&hmac_sha256(&key, thing.as_bytes())))
 }
 
-/// 32 hexadecimal digits.
+/// Parses 32 hexadecimal digits.
 fn parse_id(id: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(id, 16).ok().filter(|_| id.len() == 32).map(u128::to_be_bytes)
 }
@@ -47,7 +47,7 @@ fn to_hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// HMAC-SHA256 (RFC 2104) with a key that is no longer than a block.
+/// Computes HMAC-SHA256 (RFC 2104). The key must not be longer than a block.
 fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     let padded = |pad: u8| -> Vec<u8> {
         let key = key.iter().copied().chain(std::iter::repeat(0));
@@ -63,7 +63,7 @@ mod tests {
 
     /// RFC 4231, test cases 1 and 2.
     #[test]
-    fn hmac_is_the_one_of_the_standard() {
+    fn hmac_matches_rfc_4231() {
         assert_eq!(
             to_hex(&hmac_sha256(&[0x0b; 20], b"Hi There")),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_that_is_shown_tells_nothing_of_the_machines_own() {
+    fn shown_id_does_not_reveal_machine_id() {
         let own = "0123456789abcdef0123456789abcdef";
         let shown = derive_shown_id(own);
         assert!(shown.len() == 32 && shown != own, "{shown}");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_of_one_thing() {
+    fn proof_differs_for_each_text() {
         if read_machine_id().is_empty() {
             return;
         }

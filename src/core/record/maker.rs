@@ -1,4 +1,4 @@
-//! Identifies the process that makes a VM, so that another can check whether it is still running.
+//! Identifies the process that creates a VM, so that other processes can check whether it is still running.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -8,39 +8,40 @@ use super::machine;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-/// A process, identified beyond the reuse of its number.
+/// A process, identified even if its process id is reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Maker {
-    /// The machine, by an id of its own (of machine-id(5), which is not shown itself) and, since clones share that, its
-    /// host name; and since containers share a machine, the PID namespace.
+    /// The machine: an id derived from machine-id(5) (which is not shown), the host name (because clones share the id)
+    /// and the PID namespace (because containers share the machine).
     pub host: String,
-    /// The boot of that machine (`/proc/sys/kernel/random/boot_id`).
+    /// Boot id of the machine (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
-    /// The process id.
+    /// Process id.
     pub pid: u32,
-    /// When the process began, in clock ticks since boot (proc_pid_stat(5), field 22).
+    /// Start time of the process in clock ticks since boot (proc_pid_stat(5), field 22).
     pub started: u64,
-    /// Seconds since 1970 when it began its work, to compare with boots; absent where its clock was before that.
+    /// Seconds since 1970 when the process began its work, to compare with boot times; absent if the clock was set
+    /// before 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// The version of foundry.
+    /// Version of foundry.
     pub version: String,
 }
 
-/// Whether a maker still works.
+/// Whether a maker is still running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// It runs.
+    /// It is running.
     Alive,
-    /// It does not run any more.
+    /// It has ended.
     Dead,
-    /// It is on another machine, so its liveness cannot be checked.
+    /// It runs on another machine or cannot be seen, so its liveness cannot be checked.
     Elsewhere,
 }
 
 impl Maker {
-    /// This process.
+    /// Describes this process.
     pub fn this_process() -> Self {
         let pid = std::process::id();
         Self {
@@ -56,7 +57,7 @@ impl Maker {
         }
     }
 
-    /// Whether the process still runs.
+    /// Checks whether the process is still running.
     pub fn check_liveness(&self) -> Liveness {
         if !is_this_machine(&self.host) {
             return Liveness::Elsewhere;
@@ -71,8 +72,8 @@ impl Maker {
         }
     }
 
-    /// A maker from an earlier boot (this one began at `boot`) is dead; one that started after this boot is on a clone.
-    /// One that began later is of another machine with the same id and the same name, a clone of this one.
+    /// Judges a maker of another boot; `boot` is when this one began. A maker from an earlier boot is dead. One that
+    /// started later runs on a clone of this machine, with the same id and the same name.
     fn check_earlier_boot(&self, boot: Option<u64>) -> Liveness {
         match (self.since, boot) {
             (Some(since), Some(boot)) if since < boot => Liveness::Dead,
@@ -81,14 +82,14 @@ impl Maker {
     }
 }
 
-/// What can be seen of a process.
+/// What `/proc` shows of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProcessState {
-    /// It runs; with its start in clock ticks since boot.
+    /// It is running; `started` is its start time in clock ticks since boot.
     Runs { started: u64 },
-    /// There is a process of that number, and this one may not look at it: another user's, with hidepid (proc(5)).
+    /// The process exists but is hidden: it belongs to another user, and `/proc` is mounted with hidepid (proc(5)).
     Hidden,
-    /// There is none, or only its zombie.
+    /// The process does not exist, or only its zombie.
     Ended,
 }
 
@@ -100,19 +101,19 @@ fn look_up_process(pid: u32) -> ProcessState {
     }
 }
 
-/// Whether there is such a process, by kill(2) with no signal: a refusal (EPERM) says so, too.
+/// Whether the process exists, by kill(2) with signal 0. A refusal (EPERM) shows that it does.
 fn process_exists(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
-/// Once for a process, so that it is the same maker each time.
+/// Returns when this process began its work. It is computed once, so the process is always the same maker.
 fn start_of_work() -> Option<u64> {
     static SINCE: OnceLock<Option<u64>> = OnceLock::new();
     *SINCE.get_or_init(|| Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs()))
 }
 
-/// Seconds since 1970 when this machine was booted (`btime`, proc_stat(5)).
+/// Returns the boot time of this machine in seconds since 1970 (`btime`, proc_stat(5)).
 fn boot_time() -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -122,7 +123,7 @@ fn host_id() -> String {
     host_of(&machine::derive_shown_id(&machine::read_machine_id()))
 }
 
-/// Earlier versions wrote the machine's own id.
+/// Whether a record's host is this machine. Earlier versions wrote the machine id itself.
 fn is_this_machine(host: &str) -> bool {
     host == host_id() || host == host_of(&machine::read_machine_id())
 }
@@ -138,9 +139,9 @@ fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// From what `/proc/PID/stat` says; `None` of a zombie.
+/// Reads the start time from `/proc/PID/stat`. Returns `None` for a zombie.
 fn start_time(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses and may hold anything, blanks and `)` too.
+    // The second field is the program's name in parentheses. It may contain anything, including spaces and `)`.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     if fields.first() == Some(&"Z") {
         return None;
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ended_is_dead_even_while_it_is_a_zombie() {
+    fn zombie_is_dead() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let started =
             if let ProcessState::Runs { started } = look_up_process(child.id()) { started } else { 1 };
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_number_is_not_the_maker() {
+    fn reused_process_id_is_not_the_maker() {
         let current = Maker::this_process();
         assert_eq!(
             Maker { started: current.started + 1, ..current.clone() }.check_liveness(),
@@ -179,9 +180,9 @@ mod tests {
         assert_eq!(Maker { host: "another".into(), ..current }.check_liveness(), Liveness::Elsewhere);
     }
 
-    /// Two machines that were cloned, `/etc/machine-id` and host name included, look like one that was booted again.
+    /// Cloned machines (with `/etc/machine-id` and host name) look like one that was rebooted.
     #[test]
-    fn only_what_began_before_this_boot_ended_with_another() {
+    fn maker_of_another_boot_is_dead_only_if_it_began_before_this_boot() {
         let booted = boot_time().unwrap();
         let other = |since| Maker { boot: "another".into(), since, ..Maker::this_process() };
         assert_eq!(other(Some(booted - 1)).check_liveness(), Liveness::Dead);
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_more_than_its_id() {
+    fn host_contains_the_host_name() {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert!(
             Maker::this_process().host.split(' ').any(|word| word == name.trim()),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_own_id_is_not_shown_and_is_known_in_an_older_record() {
+    fn machine_id_is_not_shown_but_recognized_in_older_records() {
         let own = machine::read_machine_id();
         let current = Maker::this_process();
         assert!(own.is_empty() || !current.host.contains(&own), "{}", current.host);
@@ -209,10 +210,10 @@ mod tests {
         assert_eq!(older.check_liveness(), Liveness::Alive);
     }
 
-    /// kill(2) tells of a process that `/proc` may hide.
+    /// kill(2) also finds a process that `/proc` may hide.
     #[test]
-    fn a_process_exists_as_long_as_it_has_its_number() {
-        assert!(process_exists(1), "though its number may only be refused");
+    fn process_exists_until_it_is_reaped() {
+        assert!(process_exists(1), "even if signals to it are refused");
         let mut child = std::process::Command::new("true").spawn().unwrap();
         assert!(process_exists(child.id()));
         child.wait().unwrap();

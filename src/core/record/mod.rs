@@ -1,6 +1,6 @@
-//! The content of a domain's metadata: its maker, its manifest and its volumes.
+//! The metadata that foundry stores in a domain: its maker, its manifest and its volumes.
 //!
-//! The record is the only state that foundry keeps, and it is written first, inside the defined XML:
+//! The record is foundry's only state. It is written first, as part of the domain's definition:
 //!
 //! ```text
 //!   define            volumes made, seed filled        destroy begins          undefine
@@ -9,8 +9,8 @@
 //!                 └──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection
-//! shows it, so it holds no secret: those live in the seed volume, and the record keeps their digests.
+//! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection can read it, so
+//! it contains no secrets: those are in the seed volume, and the record has only their digests.
 
 mod machine;
 mod maker;
@@ -34,61 +34,61 @@ use crate::origin::ImageOrigin;
 use crate::text::escape_unseen;
 use crate::units::Bytes;
 
-/// XML namespace of foundry's metadata in a domain. The first foundry used it too, so one call
-/// reads the record of either.
+/// XML namespace of foundry's metadata in a domain. The first foundry used the same, so one call reads both kinds of
+/// record.
 pub const METADATA_NAMESPACE: &str = "http://foundry.cofront.xyz/v1alpha1";
 
-/// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
+/// Version of the record format. A foundry that finds a higher version does not touch the VM.
 pub const VERSION: u32 = 1;
 
-/// What foundry remembers of a VM.
+/// What foundry stores about a VM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// [`VERSION`].
+    /// Version of the format, [`VERSION`].
     pub version: u32,
-    /// The domain that it is the record of. A copy of a domain has another UUID, and a copied record names
-    /// volumes that are not its own.
+    /// UUID of the domain that the record belongs to. A copy of a domain has another UUID, and its copied record names
+    /// volumes that do not belong to it.
     pub domain: Uuid,
-    /// How far it is.
+    /// Stage of the VM's life.
     pub state: RecordState,
-    /// The manifest without its secrets.
+    /// The manifest, without secrets.
     pub manifest: VirtualMachine,
-    /// For each secret that was left out, its path in the manifest and a digest of its value, salted by what is in the
-    /// seed; that of an older record has no salt.
+    /// For each secret that was left out: its path in the manifest and a digest of its value. The salt is in the seed;
+    /// digests in older records have none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
-    /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
+    /// Volumes that were or will be created for the VM. Nothing else is ever deleted with it.
     pub volumes: Vec<RecordedVolume>,
-    /// The process that makes or made it; once its destruction began, the one that destroys it.
+    /// The process that creates or created the VM; once destruction has begun, the process that destroys it.
     pub maker: Maker,
-    /// RFC 3339; when the creation began.
+    /// When the creation began (RFC 3339).
     pub created_at: String,
-    /// RFC 3339; foundry's last act.
+    /// Time of foundry's last change (RFC 3339).
     pub changed_at: String,
-    /// How often the spec changed, from 1.
+    /// Number of the spec's version, from 1.
     pub generation: u64,
-    /// cloud-init's instance-id.
+    /// Instance id for cloud-init.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// Where the serial console is logged on the host.
+    /// Path of the serial console's log on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_log: Option<String>,
-    /// The image of the boot disk, for people.
+    /// Image of the boot disk, for display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Where that image came from, as it was noted when the VM was made. The image may be another by now.
+    /// Origin of that image when the VM was created. The image may have been replaced since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_origin: Option<ImageOrigin>,
 }
 
-/// How far a VM is.
+/// Stage of a VM's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordState {
-    /// Its volumes are being made.
+    /// Its volumes are being created.
     Creating,
-    /// It is whole.
+    /// It is complete.
     Created,
     /// Its volumes are being deleted.
     Destroying,
@@ -98,28 +98,28 @@ pub enum RecordState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedVolume {
-    /// What it is for.
+    /// What the volume is for.
     pub role: VolumeRole,
-    /// Its pool.
+    /// Name of its pool.
     pub pool: String,
-    /// Its name.
+    /// Name of the volume.
     pub name: String,
-    /// Its path on the host.
+    /// Path on the host.
     pub path: String,
-    /// Its format.
+    /// Format of the volume.
     pub format: String,
-    /// Its size as planned; a disk may have grown since without foundry.
+    /// Planned size. The disk may have been enlarged since without foundry.
     pub capacity: Bytes,
-    /// Path of the image below it.
+    /// Path of the backing image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
-    /// While it is being made for a VM that is whole: the process that does. It is nobody's disk yet.
+    /// The process that is attaching the disk to an existing VM. While it is set, the disk is not in use yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attaching: Option<Maker>,
 }
 
 impl RecordedVolume {
-    /// The guest's name of the disk, as foundry gives it by what the volume is for.
+    /// Returns the disk's device name in the guest, which follows from what the volume is for.
     pub fn disk_target(&self) -> Option<String> {
         match self.role {
             VolumeRole::Boot => Some("vda".into()),
@@ -133,16 +133,17 @@ impl RecordedVolume {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VolumeRole {
-    /// `vda`.
+    /// The boot disk, `vda`.
     Boot,
-    /// `vdb` to `vdz`.
+    /// A data disk, `vdb` to `vdz`.
     Data,
     /// The cloud-init seed.
     Seed,
 }
 
 impl VolumeRole {
-    /// What a volume is for, by its name, where that is one that foundry gives to a VM's, whichever VM it is of.
+    /// Returns what a volume is for according to its name, whichever VM it belongs to. Returns `None` if the name does
+    /// not follow foundry's convention.
     pub fn of_volume(name: &str) -> Option<Self> {
         Some(match VolumeNameParts::parse(name)?.part {
             VmPart::Boot => Self::Boot,
@@ -152,23 +153,24 @@ impl VolumeRole {
     }
 }
 
-/// Whose a domain is.
+/// The owner of a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Owner {
-    /// Ours.
+    /// This foundry, with the record.
     Foundry(Box<Record>),
-    /// Of the first foundry, which kept the whole manifest as YAML.
+    /// The first foundry, which stored the whole manifest as YAML.
     FirstFoundry(Box<VirtualMachine>),
-    /// Somebody else's.
+    /// Another program or user.
     Foreign,
-    /// Of a foundry whose record cannot be read, with the reason.
+    /// Foundry, but the record cannot be read, for this reason.
     Unreadable(String),
-    /// Of a newer foundry, which wrote its record in this version.
+    /// A newer foundry, which wrote its record in this version.
     Newer(u32),
 }
 
 impl Owner {
-    /// Whose this domain is. A record that was copied with its domain (`virsh dumpxml`, a clone) is no record.
+    /// Determines the owner of a domain. A record that was copied along with its domain (`virsh dumpxml`, a clone) is
+    /// not valid.
     pub fn of_domain(uuid: Uuid, text: Option<&str>) -> Self {
         match Self::parse_metadata(text) {
             Self::Foundry(record) if record.domain != uuid => Self::Foreign,
@@ -176,7 +178,7 @@ impl Owner {
         }
     }
 
-    /// Reads the text of foundry's metadata element.
+    /// Parses the text of foundry's metadata element.
     pub fn parse_metadata(text: Option<&str>) -> Self {
         match text.map(str::trim) {
             None => Self::Foreign,
@@ -191,7 +193,7 @@ impl Owner {
             version: u32,
         }
         let read = serde_json::from_str::<Record>(json);
-        // A newer record may look like one of ours, or like none.
+        // A newer record may or may not parse as one of this version, so the version is checked first.
         let version = match &read {
             Ok(record) => Some(record.version),
             Err(_) => serde_json::from_str::<Versioned>(json).ok().map(|found| found.version),
@@ -211,7 +213,7 @@ impl Owner {
         }
     }
 
-    /// The manifest, where there is one.
+    /// Returns the manifest, if there is one.
     pub fn manifest(&self) -> Option<&VirtualMachine> {
         match self {
             Self::Foundry(record) => Some(&record.manifest),
@@ -222,7 +224,7 @@ impl Owner {
 }
 
 impl Record {
-    /// The record as it stands in the domain's metadata.
+    /// Writes the record as text for the domain's metadata.
     ///
     /// # Errors
     /// None in practice: every part of it has a JSON form.
@@ -232,19 +234,19 @@ impl Record {
         serde_json::to_string(self).map_err(unwritable)
     }
 
-    /// Whether the VM had a seed and has none any more.
+    /// Whether the VM had a seed that was ejected.
     pub fn is_seed_gone(&self) -> bool {
         self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == VolumeRole::Seed)
     }
 
-    /// The same record in another state, `now` being foundry's act.
+    /// Returns the record with another state, changed at the time `now`.
     #[must_use]
     pub fn with_state(&self, state: RecordState, now: &str) -> Self {
         Self { state, changed_at: now.to_owned(), ..self.clone() }
     }
 }
 
-/// Takes the secrets out of a manifest and gives each, by its path.
+/// Removes the secrets from a manifest and returns them by their paths.
 pub fn split_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<String, String>) {
     let mut open = manifest.clone();
     let mut secrets = BTreeMap::new();
@@ -254,7 +256,7 @@ pub fn split_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<Str
             ("passwordHash", password_hash),
             ("rawUserData", raw_user_data),
             ("userData", user_data),
-            // Passwords of wireless networks and of tunnels are in it.
+            // It may contain passwords of wireless networks and tunnels.
             ("networkConfig", network_config),
         ] {
             if let Some(value) = secret.take() {
@@ -265,7 +267,7 @@ pub fn split_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<Str
     (open, secrets)
 }
 
-/// `sha256:` and the digest in hexadecimal.
+/// Computes a digest: `sha256:` and hexadecimal digits.
 pub fn digest_of(value: &str) -> String {
     let hex: String = Sha256::digest(value).iter().map(|octet| format!("{octet:02x}")).collect();
     format!("sha256:{hex}")
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_leave_the_manifest_by_their_paths() {
+    fn secrets_are_removed_with_their_paths() {
         let (open, secrets) = split_secrets(&manifest_with_secrets());
         let text = serde_json::to_string(&open).unwrap();
         assert!(!text.contains("$6$") && !text.contains("token"), "{text}");
@@ -295,7 +297,7 @@ mod tests {
         let paths: Vec<_> = secrets.keys().map(String::as_str).collect();
         assert_eq!(paths, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
         assert_eq!(secrets["spec.cloudInit.passwordHash"], "$6$salt$hash");
-        // sha256sum of "abc", computed outside.
+        // sha256sum of "abc", computed with coreutils.
         assert_eq!(
             digest_of("abc"),
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -303,17 +305,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_metadata_is_a_foreign_domain() {
+    fn domain_without_metadata_is_foreign() {
         assert_eq!(Owner::parse_metadata(None), Owner::Foreign);
     }
 
     #[test]
-    fn a_record_of_a_newer_foundry_is_known_as_one() {
+    fn newer_record_is_recognized() {
         assert_eq!(Owner::parse_metadata(Some(r#"{"version": 99, "state": "melting"}"#)), Owner::Newer(99));
     }
 
     #[test]
-    fn a_record_that_is_garbage_is_not_mistaken_for_none() {
+    fn garbage_record_is_unreadable_not_foreign() {
         for garbage in ["{", "{}", "just words", "a: [", ""] {
             assert!(matches!(Owner::parse_metadata(Some(garbage)), Owner::Unreadable(_)), "{garbage:?}");
         }

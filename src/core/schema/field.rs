@@ -1,4 +1,4 @@
-//! One field of a schema, by the path that a user gives: `spec.bootDisk.image`.
+//! Finds a field of a schema by the path that a user types: `spec.bootDisk.image`.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use crate::manifest::KIND;
 use crate::names::find_nearest;
 use crate::text::escape_unseen;
 
-/// Words that may stand before a path for the whole document, in any case.
+/// Words for the whole document that may precede a path, in any case.
 const DOCUMENT: [&str; 4] = ["virtualmachine", "virtualmachines", "vm", "vms"];
 
-/// A field, or the document itself.
+/// A field of the document, or the document itself.
 #[derive(Debug, Clone)]
 pub struct Field<'s> {
-    /// Its path in the document; empty for the document.
+    /// Path in the document; empty for the document itself.
     pub path: String,
-    /// Whether its parent is wrong without it.
+    /// Whether the parent requires it.
     pub required: bool,
     schema: &'s Value,
 }
 
-/// There is no such field.
+/// The error for a path that leads to no field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownField {
-    /// What was asked for, as far as it is known.
+    /// The known part of the path.
     known: String,
-    /// The first name that is not.
+    /// The first unknown name.
     name: String,
     /// The path that was probably meant.
     pub meant: Option<String>,
@@ -43,16 +43,16 @@ impl fmt::Display for UnknownField {
 impl std::error::Error for UnknownField {}
 
 impl<'s> Field<'s> {
-    /// The whole document.
+    /// Returns the whole document.
     pub fn document_root(schema: &'s Value) -> Self {
         Self { path: String::new(), required: true, schema }
     }
 
-    /// The field at a path. The kind may stand before it (`vm.spec`), an index behind a list (`dataDisks[0]`), and the
-    /// case of its letters is not looked at.
+    /// Finds the field at a path. The kind may precede it (`vm.spec`), an index may follow a list (`dataDisks[0]`), and
+    /// the case of letters is ignored.
     ///
     /// # Errors
-    /// Names the first part that is not there, and what is most like it.
+    /// Names the first unknown part and the most similar field.
     pub fn find(schema: &'s Value, path: &str) -> Result<Self, UnknownField> {
         let document = Self::document_root(schema);
         let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or(name)).peekable();
@@ -65,7 +65,7 @@ impl<'s> Field<'s> {
             .or_else(|missing| document.only_one_named(path).ok_or(missing))
     }
 
-    /// The field of that name, if there is but one at any depth.
+    /// Finds the field with a name that occurs only once, at any depth.
     fn only_one_named(&self, name: &str) -> Option<Self> {
         let mut named = self.all_fields().into_iter().filter(|field| field.name().eq_ignore_ascii_case(name));
         let first = named.next()?;
@@ -81,22 +81,22 @@ impl<'s> Field<'s> {
         UnknownField { known: self.path.clone(), name: name.to_owned(), meant }
     }
 
-    /// The last part of its path.
+    /// Returns the last part of the path.
     pub fn name(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or(&self.path)
     }
 
-    /// Its type in kubectl's words: `string`, `[]Object`, `map[string]string`.
+    /// Returns the type in kubectl's notation: `string`, `[]Object`, `map[string]string`.
     pub fn type_text(&self) -> String {
         describe_type(self.schema)
     }
 
-    /// What it means.
+    /// Returns the description.
     pub fn description(&self) -> &'s str {
         self.schema.get("description").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// What there is to say of its values, by name: what they can be, the default, examples.
+    /// Returns facts about the values by name: allowed values, default, examples.
     pub fn list_facts(&self) -> Vec<(&'static str, String)> {
         let one = |key: &str| self.schema.get(key).filter(|v| !v.is_null()).map(plain_text);
         let facts = [
@@ -118,7 +118,7 @@ impl<'s> Field<'s> {
         Some(values.map(plain_text).collect::<Vec<_>>().join(", "))
     }
 
-    /// Words that each have a meaning of their own.
+    /// Lists the allowed words if each has its own description.
     fn join_words(&self) -> Option<String> {
         let words = self.schema.get("oneOf")?.as_array()?.iter().filter_map(|word| word.get("const"));
         Some(words.map(plain_text).collect::<Vec<_>>().join(", "))
@@ -136,7 +136,7 @@ impl<'s> Field<'s> {
         }
     }
 
-    /// What is in it, or in its elements.
+    /// Returns the fields of an object, or of a list's elements.
     pub fn child_fields(&self) -> Vec<Self> {
         let holder = self.schema.get("items").unwrap_or(self.schema);
         let required: Vec<&str> =
@@ -156,7 +156,7 @@ impl<'s> Field<'s> {
             .collect()
     }
 
-    /// All that is in it, at any depth, outer ones first.
+    /// Returns all fields at any depth, outer ones first.
     pub fn all_fields(&self) -> Vec<Self> {
         let mut all = self.child_fields();
         let inner: Vec<Self> = all.iter().flat_map(Self::all_fields).collect();
@@ -174,7 +174,7 @@ fn describe_type(schema: &Value) -> String {
     let has = |kind| kinds.contains(&kind);
     match kinds.first() {
         _ if has("object") && has("string") => "Object or string".into(),
-        // A text may be spelled like a number, too.
+        // A string may also be spelled like a number.
         _ if has("string") || schema.get("oneOf").is_some() => "string".into(),
         Some(&"array") => format!("[]{}", schema.get("items").map_or_else(String::new, describe_type)),
         Some(&"object") | None => {

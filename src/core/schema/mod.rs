@@ -1,7 +1,8 @@
 //! JSON Schema of manifests, configurations and listings: for editors, other programs and `foundry explain`.
 //!
-//! The schema of manifests is made of the types of [`crate::manifest`], their docstrings and the limits beside them. It is of
-//! draft 7, which is what editors know (the YAML language server of VS Code, vim and others) and everybody else, too.
+//! The schema of manifests is generated from the types in [`crate::manifest`], their doc comments and the limits beside
+//! them. It is JSON Schema draft 7, which editors (the YAML language server of VS Code, vim and others) and other
+//! programs support.
 
 mod field;
 
@@ -14,33 +15,34 @@ use serde_json::{Value, json};
 
 use crate::manifest::VirtualMachine;
 
-/// What a manifest may be: everything that foundry reads, and nothing else as far as a schema can tell.
+/// Generates the schema of manifests: everything that foundry accepts and nothing else, as far as a schema can express
+/// it.
 pub fn manifest_schema() -> Value {
     let mut schema = document_schema();
-    // Whatever it is, it is passed over.
+    // Any value is allowed, because foundry ignores it.
     if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
         status.retain(|key, _| key == "description");
     }
-    schema["title"] = json!("A manifest of foundry");
+    schema["title"] = json!("A foundry manifest");
     schema
 }
 
-/// What a manifest may be, together with the status that foundry writes into it.
+/// Generates the schema of manifests including the status that foundry writes.
 pub fn document_schema() -> Value {
     let mut schema = generate_schema::<VirtualMachine>(Contract::Deserialize);
     ReadSchema.transform(&mut schema);
     schema.to_value()
 }
 
-/// What foundry writes of a type. A domain that is not foundry's is shown in the words of a manifest, too, without
-/// being one that could be read.
+/// Generates the schema of what foundry writes for a type. It is less strict: domains of other programs are shown in
+/// the form of a manifest, too, although they would not be valid ones.
 pub fn output_schema<T: JsonSchema>() -> Value {
     let mut schema = generate_schema::<T>(Contract::Serialize);
     WrittenSchema.transform(&mut schema);
     schema.to_value()
 }
 
-/// Without references: whoever goes through it finds each field in its place.
+/// Generates a schema without references, so each field is in its place.
 fn generate_schema<T: JsonSchema>(contract: Contract) -> Schema {
     let mut settings = SchemaSettings::draft07();
     settings.contract = contract;
@@ -50,8 +52,8 @@ fn generate_schema<T: JsonSchema>(contract: Contract) -> Schema {
     schema
 }
 
-/// Takes out what says nothing to readers: Rust's names of numbers, defaults that are "nothing", and the two ways of
-/// an optional mapping, of which one is null.
+/// Removes what does not help readers: Rust's number formats, empty defaults, and the alternatives of an optional
+/// mapping, one of which is null.
 struct TidySchema;
 
 impl Transform for TidySchema {
@@ -69,7 +71,7 @@ impl Transform for TidySchema {
     }
 }
 
-/// `anyOf: [X, null]`, with words of its own beside it, as X or null with these words.
+/// Rewrites `anyOf: [X, null]` with own keywords beside it as X or null with these keywords.
 fn merge_optional(schema: &mut Schema) {
     let null = json!({ "type": "null" });
     let Some([one, other]) = schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) else { return };
@@ -82,14 +84,14 @@ fn merge_optional(schema: &mut Schema) {
     allow_null(own, true);
 }
 
-/// The lines of a docstring end where its source was full.
+/// Joins the lines of a doc comment's paragraphs.
 fn join_paragraphs(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
-/// What holds for a document that is read: fields that are required, rules between fields, and that a field whose value
-/// is null counts as left out. Serde knows nothing of it, so that the types say it in words of their own.
+/// Rules for a document that is read: required fields, rules between fields, and null as "not set". Serde does not know
+/// them, so the types declare them with keywords of their own.
 struct ReadSchema;
 
 impl Transform for ReadSchema {
@@ -111,9 +113,9 @@ impl Transform for ReadSchema {
     }
 }
 
-/// What the types say, and JSON Schema's word for it.
+/// Keywords of the types, and the JSON Schema keywords that they become.
 const OWN_WORDS: [(&str, &str); 2] = [("x-required", "required"), ("x-rules", "allOf")];
-/// What is asked of a document that is read.
+/// Keywords that only restrict documents that are read.
 const ASKED: [&str; 9] = [
     "x-required",
     "x-rules",
@@ -126,7 +128,7 @@ const ASKED: [&str; 9] = [
     "enum",
 ];
 
-/// Says whether null is among the types and words of a field.
+/// Adds or removes null among the types and words of a field.
 fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
     let null = json!("null");
     if let Some(kind) = field.get_mut("type") {
@@ -145,13 +147,13 @@ fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
     }
 }
 
-/// What holds for a document that is written: nothing is asked of it, and texts are written as texts.
+/// Rules for a document that is written: no requirements, and strings are always strings.
 struct WrittenSchema;
 
 impl Transform for WrittenSchema {
     fn transform(&mut self, schema: &mut Schema) {
         ASKED.iter().chain(&["title", "default", "examples"]).for_each(|word| drop(schema.remove(*word)));
-        // What a later version adds is no fault.
+        // Later versions may add fields.
         if schema.get("additionalProperties") == Some(&json!(false)) {
             schema.remove("additionalProperties");
         }

@@ -1,9 +1,9 @@
-//! From the parser's events to a tree, bounded before anything reads it.
+//! Builds a tree from the parser's events, with limits that are checked before anything reads it.
 //!
 //! ```text
 //!  MappingStart ──▶ open ── key, value, key, value … ──▶ MappingEnd ──▶ complete ──▶ parent
 //!  Scalar ─────────────────────────────────────────────────────────────▶ complete    or document
-//!  Alias ──▶ the anchor's node again, what it holds counted once more ──▶ attach
+//!  Alias ──▶ the anchor's node again, its content counted once more ──▶ attach
 //! ```
 
 use std::borrow::Cow;
@@ -16,32 +16,32 @@ use super::node::{Mapping, MappingEntry, Node, NodeContent, Scalar};
 use super::rules::{BrokenRule, MAX_DEPTH, MAX_EXPANDED, ReadError, Rules};
 use super::yaml11;
 
-/// All documents of a text, empty ones (as a null scalar) included.
+/// All documents of a text, including empty ones (as a null scalar).
 pub struct ParsedDocuments {
     pub nodes: Vec<Node>,
-    /// The first thing, if any, that would be refused in a cloud-config.
+    /// The first violation, if any, of the rules for a cloud-config.
     pub first_violation: Option<ReadError>,
 }
 
-/// How many nodes all aliases of a text together may stand for; the text's own nodes are not counted.
+/// Maximum number of nodes that all aliases of a text together may stand for. Nodes outside of aliases are not counted.
 pub const MAX_ALIASED_NODES: usize = 100_000;
-/// How many bytes of text all aliases together may stand for.
+/// Maximum number of bytes that all aliases together may stand for.
 pub const MAX_ALIASED_BYTES: usize = 4 << 20;
 
 pub(super) struct Builder {
     rules: Rules,
     documents: Vec<Node>,
-    /// How many documents have begun.
+    /// Number of documents that have begun.
     begun: usize,
     open: Vec<OpenNode>,
     anchors: HashMap<usize, Node>,
-    /// What the aliases stand for: nodes, bytes.
+    /// What the aliases stand for so far: nodes, bytes.
     aliased: (usize, usize),
     expanded: usize,
     first_violation: Option<ReadError>,
 }
 
-/// A mapping or list whose end has not come yet.
+/// A mapping or list that has not ended yet.
 struct OpenNode {
     at: Position,
     anchor: usize,
@@ -59,9 +59,9 @@ enum OpenContent {
 struct OpenMap {
     entries: Vec<MappingEntry>,
     merged: Vec<Node>,
-    /// How many merge keys there are.
+    /// Number of merge keys in the mapping.
     merges: usize,
-    /// The line of each key, by what tells keys apart.
+    /// Line of each key, by the key's identity under the rules.
     lines: HashMap<String, usize>,
     key: Option<PendingKey>,
 }
@@ -87,7 +87,7 @@ impl Builder {
         }
     }
 
-    /// Takes the next event.
+    /// Processes the next event.
     pub(super) fn take_event(&mut self, event: Event<'_>, at: Position) -> Result<(), ReadError> {
         match event {
             Event::DocumentStart(..) => {
@@ -113,7 +113,7 @@ impl Builder {
         }
     }
 
-    /// Ends the reading over a rule that binds here; the first that does not is kept as a doubt.
+    /// Stops reading if the broken rule applies to this document. Otherwise the first violation is only remembered.
     pub(super) fn report_violation(
         &mut self,
         broken: impl Into<Option<BrokenRule>>,
@@ -167,7 +167,8 @@ impl Builder {
     }
 
     fn close_collection(&mut self) -> Result<(), ReadError> {
-        // The parser pairs its start and end events; were it not to, nothing would be complete.
+        // The parser pairs its start and end events. If it did not, the result would be an incomplete tree, not a
+        // panic.
         let Some(OpenNode { at, anchor, tag, parts, .. }) = self.open.pop() else { return Ok(()) };
         let content = match parts {
             OpenContent::List(items) => NodeContent::Sequence(items),
@@ -192,7 +193,7 @@ impl Builder {
     }
 
     fn complete_node(&mut self, node: Node, anchor: usize, at: Position) -> Result<(), ReadError> {
-        // The parser numbers anchors from 1; 0 is a node without one.
+        // The parser numbers anchors from 1; 0 is a node without an anchor.
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -218,7 +219,7 @@ impl Builder {
         self.open.last().is_some_and(|open| open.in_brackets)
     }
 
-    /// Bounds the nesting where something with so many levels is added.
+    /// Checks the nesting depth before something with `levels` levels is added.
     fn check_depth(&mut self, levels: usize, at: Position) -> Result<(), ReadError> {
         self.report_violation((self.open.len() + levels > MAX_DEPTH).then_some(BrokenRule::Depth), at)
     }
@@ -230,7 +231,7 @@ impl Builder {
 }
 
 impl OpenMap {
-    /// Takes a key or a value, and says which rule it breaks.
+    /// Adds a key or a value, and returns the rule that it breaks, if any.
     fn add_key_or_value(&mut self, node: Node, at: Position, rules: Rules) -> Option<(BrokenRule, Position)> {
         match self.key.take() {
             None => self.add_key(&node, at, rules).map(|broken| (broken, at)),
@@ -266,7 +267,7 @@ impl OpenMap {
         source.as_mapping().is_none().then_some((BrokenRule::MergeOfOther, at))
     }
 
-    /// Adds what merge keys bring; what the mapping says itself wins, then what was named first.
+    /// Adds the entries of merge keys. The mapping's own keys have priority, then the sources in their order.
     fn into_mapping(mut self, rules: Rules) -> Mapping {
         for entry in self.merged.iter().filter_map(Node::as_mapping).flat_map(Mapping::entries) {
             if self.lines.insert(key_identity(&entry.key, rules), 0).is_none() {
@@ -277,8 +278,7 @@ impl OpenMap {
     }
 }
 
-/// What is the same for keys that are the same: to a manifest's author the text, to cloud-init also what
-/// the text means.
+/// Returns what makes two keys equal: their text in a manifest, and also the meaning of the text in a cloud-config.
 fn key_identity(key: &Scalar, rules: Rules) -> String {
     match rules {
         Rules::Manifest => key.text().to_owned(),
@@ -286,7 +286,7 @@ fn key_identity(key: &Scalar, rules: Rules) -> String {
     }
 }
 
-/// Tells `!!str` (and the `!` that means "not plain") from tags that say something else.
+/// Separates `!!str` (and `!`, which means "not plain") from other tags.
 fn split_tag(tag: Option<&Tag>) -> (Option<String>, bool) {
     match tag.map(yaml11::tag_name) {
         Some(name) if name == "!!str" || name == "!" => (None, true),

@@ -8,21 +8,20 @@ use super::node::Node;
 use super::rules::{BrokenRule, MAX_DEPTH, ReadError, Rules};
 use super::yaml11;
 
-/// Reads all documents of a text; a text without any is an empty list.
+/// Reads all documents of a text with the rules for a cloud-config. A text without documents is an empty list.
 ///
 /// # Errors
-/// What is not YAML or not the same to YAML 1.1 and 1.2, a key that comes twice, a tag or a key that a
-/// loader of plain data would refuse, nesting deeper than [`MAX_DEPTH`], and aliases that stand for more
-/// than [`MAX_ALIASED_NODES`](super::node::MAX_ALIASED_NODES) or
-/// [`MAX_ALIASED_BYTES`](super::node::MAX_ALIASED_BYTES).
+/// Text that is not YAML or that YAML 1.1 and 1.2 read differently, duplicate keys, tags and keys that a loader of
+/// plain data would refuse, nesting deeper than [`MAX_DEPTH`], and aliases that stand for more than
+/// [`MAX_ALIASED_NODES`](super::node::MAX_ALIASED_NODES) or [`MAX_ALIASED_BYTES`](super::node::MAX_ALIASED_BYTES).
 pub fn read_documents(text: &str) -> Result<Vec<Node>, ReadError> {
     read_with_rules(text, Rules::CloudConfig).map(|documents| documents.nodes)
 }
 
-/// Reads all documents of a text that foundry itself defines.
+/// Reads all documents of a text in a format that foundry defines.
 ///
 /// # Errors
-/// The first thing that is not YAML or that a limit rules out.
+/// The first violation of YAML or of a limit.
 pub fn read_manifests(text: &str) -> Result<ParsedDocuments, ReadError> {
     read_with_rules(text, Rules::Manifest)
 }
@@ -31,7 +30,7 @@ fn read_with_rules(text: &str, rules: Rules) -> Result<ParsedDocuments, ReadErro
     let options = granit_parser::options! {
         emit_comments: false,
         emit_anchor_events: true,
-        // The parser looks ahead: its limits lie behind the builder's, which says what it is about.
+        // The parser's own limits are higher than the builder's, whose message says which limit was reached.
         flow_nesting_limit: 2 * MAX_DEPTH,
         block_nesting_limit: 2 * MAX_DEPTH,
     };
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aliases_count_where_they_stand() {
+    fn aliases_count_at_their_place() {
         let nested = |inner: &str, levels| format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels));
         let text = |levels| format!("- &a {}\n- {}\n", nested("x", 32), nested("*a", levels - 33));
         for rules in [Rules::Manifest, Rules::CloudConfig] {
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_the_same_node_and_a_merge_adds_no_level() {
+    fn alias_is_the_same_node_and_merge_adds_no_level() {
         let chain: String = (1..2 * MAX_DEPTH).map(|i| format!("- &m{i} {{<<: *m{}}}\n", i - 1)).collect();
         let read = read_documents(&format!("- &m0 {{a: x}}\n{chain}")).unwrap();
         assert_eq!(read[0].size().levels, 2);
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cloud_init_would_refuse_is_a_doubt_in_a_manifest_and_the_first_one_counts() {
+    fn first_violation_of_cloud_config_rules_is_kept_for_manifest() {
         let text = "a: b\tc\nd: !vault e\n'1': f\n";
         let manifest = read_manifests(text).unwrap();
         assert_eq!(manifest.first_violation, read_documents(text).err());
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_told_apart_by_text_in_a_manifest_only() {
+    fn keys_of_manifest_are_compared_by_text() {
         assert!(read_documents("1: a\n'1': b\n~: c\n").is_ok());
         let told = |text| read_manifests(text).err().unwrap().broken;
         assert_eq!(told("1: a\n'1': b\n"), BrokenRule::KeyTwice { key: "1".into(), first_line: 1 });

@@ -1,9 +1,8 @@
-//! Trees to YAML text: block style, one way to write each value.
+//! Writes trees as YAML text: block style, with one way to write each value.
 //!
-//! The reader to please is PyYAML (cloud-init's), in Python and in C; what it reads back is equal to what
-//! it would read from the original. A scalar that was written plain and may be more than a string is
-//! repeated letter for letter. Everything else is a string: plain where it cannot be mistaken, a `|`
-//! literal where it has lines, else double-quoted.
+//! The target reader is PyYAML (cloud-init's), in Python and in C. It reads back the same value as from the original
+//! text. A scalar that was written plain and may be more than a string is repeated unchanged. Everything else is a
+//! string: plain if it cannot be misread, a `|` literal if it has several lines, otherwise double-quoted.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,7 +10,7 @@ use super::node::{Mapping, Node, NodeContent};
 use super::scalar::{Meaning, Scalar, is_open};
 use crate::text::is_unseen;
 
-/// The longest key that is written as `key:`; PyYAML gives up on those past 1,024 characters.
+/// The longest key that is written as `key:`. PyYAML does not accept simple keys longer than 1,024 characters.
 const MAX_SIMPLE_KEY: usize = 120;
 
 impl Node {
@@ -20,7 +19,7 @@ impl Node {
         self.write_document(true)
     }
 
-    /// As [`to_yaml`](Self::to_yaml), with each text on one line: none of them begins a line.
+    /// Like [`to_yaml`](Self::to_yaml), with each string on one line, so no string can start a line.
     pub(super) fn to_lines(&self) -> String {
         self.write_document(false)
     }
@@ -32,7 +31,7 @@ impl Node {
     }
 }
 
-/// What is written so far, and whether texts of lines are written as literals.
+/// The text so far, and whether strings of several lines are written as literals.
 struct YamlOutput {
     text: String,
     literals: bool,
@@ -52,13 +51,13 @@ impl DerefMut for YamlOutput {
     }
 }
 
-/// Writes a node whose first line is already indented.
+/// Writes a node; its first line is already indented.
 fn write_block(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
         NodeContent::Mapping(mapping) if !mapping.is_empty() => write_entries(out, mapping, indent),
         NodeContent::Sequence(items) if !items.is_empty() => write_sequence(out, items, indent),
         _ => {
-            // A literal's lines stand at least one column in, also at the top.
+            // The lines of a literal must be indented by at least one column, even at the top level.
             write_inline(out, node, indent.max(2));
             out.push('\n');
         }
@@ -93,7 +92,7 @@ fn write_entries(out: &mut YamlOutput, mapping: &Mapping, indent: usize) {
     }
 }
 
-/// Writes `key:`, or `? key` and `:` where the key is long.
+/// Writes `key:`, or `? key` and `:` if the key is long.
 fn write_key(out: &mut YamlOutput, key: &Scalar, indent: usize) {
     let text = format!("{}{}", tag_prefix(key), one_line(key));
     if text.chars().count() > MAX_SIMPLE_KEY {
@@ -115,7 +114,7 @@ fn is_nested(node: &Node) -> bool {
     }
 }
 
-/// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
+/// Writes a value on the line of its key or dash; `indent` is for the lines of a literal.
 fn write_inline(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
         NodeContent::Sequence(_) => out.push_str("[]"),
@@ -147,8 +146,8 @@ fn one_line(scalar: &Scalar) -> String {
     }
 }
 
-/// Whether a string needs no quotes in any YAML: words of letters, digits and harmless signs that begin
-/// like a word, an address or a path and that no reader takes for something else.
+/// Whether a string needs no quotes in any YAML version: it consists of letters, digits and harmless characters, begins
+/// like a word, an address or a path, and no reader takes it for another type.
 fn is_plainly_a_string(text: &str) -> bool {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_./@+=,- ".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '/')
@@ -158,8 +157,8 @@ fn is_plainly_a_string(text: &str) -> bool {
         && !has_mime_marker(text)
 }
 
-/// Whether a text of lines can be written as a `|` literal that PyYAML and libyaml read alike: the first
-/// line shows the indentation, and no character needs an escape.
+/// Whether a string of several lines can be written as a `|` literal that PyYAML and libyaml read alike: the first line
+/// shows the indentation, and no character needs an escape.
 fn reads_as_literal(text: &str) -> bool {
     text.contains('\n')
         && !text.starts_with([' ', '\t', '\n'])
@@ -205,7 +204,7 @@ fn double_quoted(text: &str) -> String {
     out
 }
 
-/// The escapes that YAML 1.1 and 1.2 share.
+/// Writes an escape that YAML 1.1 and 1.2 share.
 fn escape_character(c: char) -> String {
     match u32::from(c) {
         code @ 0..=0xff => format!("\\x{code:02x}"),
@@ -214,15 +213,15 @@ fn escape_character(c: char) -> String {
     }
 }
 
-/// Control characters, what YAML 1.1 takes for line breaks (U+0085, U+2028, U+2029), what a YAML text may
-/// not hold (U+FFFE, U+FFFF), and what a reader cannot see.
+/// Whether a character must be escaped: control characters, line breaks of YAML 1.1 (U+0085, U+2028, U+2029),
+/// characters that YAML forbids (U+FFFE, U+FFFF) and invisible ones.
 fn needs_escape(c: char) -> bool {
     is_unseen(c) || matches!(c, '\u{fff0}'..='\u{ffff}')
 }
 
-/// Whether a text holds the word by which cloud-init takes a whole user-data for a MIME message: it looks
-/// for `mime-version:` anywhere in the first 4,096 bytes (`convert_string` in its `user_data.py`), and then
-/// mangles every letter beyond ASCII. A cloud-config that writes an e-mail to a file must not suffer that.
+/// Whether a text contains `mime-version`. cloud-init takes the whole user-data for a MIME message if `mime-version:`
+/// occurs in the first 4,096 bytes (`convert_string` in its `user_data.py`), and then corrupts all non-ASCII letters.
+/// This would affect a cloud-config that writes an e-mail to a file.
 fn has_mime_marker(text: &str) -> bool {
     text.to_ascii_lowercase().contains("mime-version")
 }

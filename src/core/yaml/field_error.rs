@@ -1,4 +1,4 @@
-//! Describes what is wrong with a manifest's text, and where.
+//! Describes what is wrong with a document, and where.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::error::Code;
 use crate::names::find_nearest;
 pub use crate::text::escape_unseen;
 
-/// A place in a text, both counted from 1, columns in characters.
+/// A position in a text. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The line.
+    /// Line, from 1.
     pub line: usize,
-    /// The column.
+    /// Column, from 1.
     pub column: usize,
 }
 
@@ -33,77 +33,77 @@ pub enum PathStep {
     Index(usize),
 }
 
-/// Why a document is not a manifest.
+/// Why a document or one of its fields is wrong.
 ///
-/// It is made where the reader fails, without a path; each mapping and list on the way out adds its
-/// own step, so that nothing has to be tracked while all is well.
+/// It is created without a path where reading fails. Each mapping and list around it adds its own step on the way out,
+/// so nothing has to be tracked as long as there are no errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where; `None` until the node around it says so.
+    /// Position; `None` until the surrounding node sets it.
     pub at: Option<Position>,
-    /// Innermost step first.
+    /// Steps of the path, innermost first.
     steps: Vec<PathStep>,
     /// What is wrong and what would be right.
     pub message: String,
-    /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
+    /// The broken rule; by default a wrong type.
     pub code: Code,
-    /// The field that was meant by one that is not known, beside it.
+    /// The known field that an unknown one was probably meant to be.
     meant: Option<String>,
 }
 
 impl FieldError {
-    /// A fault whose place is known.
+    /// Makes an error with a position and a message.
     pub fn new(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
         Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
     }
 
-    /// Says which rule is broken.
+    /// Sets the broken rule.
     pub fn with_code(mut self, code: Code) -> Self {
         self.code = code;
         self
     }
 
-    /// Says in which node it happened; the innermost one stays.
+    /// Adds the step to the surrounding node. The position of the innermost node is kept.
     pub fn add_step(mut self, step: PathStep, at: impl Into<Option<Position>>) -> Self {
         self.at = self.at.or(at.into());
         self.steps.push(step);
         self
     }
 
-    /// The path from the document's root, empty for the root itself.
+    /// Returns the path from the document's root; empty for the root itself.
     pub fn path_text(&self) -> String {
         format_path(self.steps.iter().rev())
     }
 
-    /// The steps to the field that is at fault, outermost first; those into a list end at the list, whose other elements
-    /// would have other numbers without one. Empty where it is the whole document.
+    /// Returns the steps to the wrong field, outermost first. Steps into a list end at the list, because removing one
+    /// element would renumber the others. Empty for the whole document.
     pub fn field_steps(&self) -> Vec<&PathStep> {
         let mut steps: Vec<&PathStep> = self.steps.iter().rev().collect();
         while steps.pop_if(|last| matches!(last, PathStep::Index(_))).is_some() {}
         steps
     }
 
-    /// The paths of the fields of which nothing more can be said: the one at fault, and the one that was meant by it.
+    /// Returns the paths of fields about which nothing more can be said: the wrong field, and the field that was meant.
     pub fn unread_fields(&self) -> Vec<String> {
         let path = format_path(self.field_steps().into_iter());
         let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.")).unwrap_or_default();
         let meant = self.meant.as_ref().map(|meant| format!("{above}{meant}"));
-        // A size has two names, and one that is missing is told under the older one.
+        // A size has two names; a missing size is reported under the older one.
         let older = |path: &String| path.strip_suffix("sizeGiB").map(|above| format!("{above}sizeGB"));
         let mut paths: Vec<String> = [path].into_iter().chain(meant).collect();
         paths.extend(paths.iter().filter_map(older).collect::<Vec<_>>());
         paths
     }
 
-    /// A field that is not one of `known`.
+    /// Makes an error for a field that is not in `known`.
     pub fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
-        // Of two names of a field the newer one, unless the older one is meant to the letter.
+        // Of two names of a field, suggest the newer one, unless the older one was typed in another case.
         let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
         let is_word = NO_MISSPELLING.contains(&field);
         let near = find_nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
         let guess = match near {
             Some(near) => did_you_mean(field, near),
-            None => format!("known here are {}", known.join(", ")),
+            None => format!("known fields are {}", known.join(", ")),
         };
         let fault =
             Self { meant: near.map(str::to_owned), ..Self::new(at, format!("unknown field; {guess}")) };
@@ -111,12 +111,12 @@ impl FieldError {
     }
 }
 
-/// Fields that have a newer name, too.
+/// Fields that also have a newer name.
 const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
-/// Words that mean something which no field is: a user to be made is not `userData`.
+/// Words that are similar to a field but mean something else: `user` is not a misspelt `userData`.
 const NO_MISSPELLING: &[&str] = &["user"];
 
-/// Steps as a path.
+/// Formats steps as a path.
 fn format_path<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
     steps.fold(String::new(), |path, step| match step {
         PathStep::Index(index) => format!("{path}[{index}]"),
@@ -125,7 +125,7 @@ fn format_path<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
     })
 }
 
-/// The question that follows an unknown word.
+/// Returns the question that follows an unknown word.
 pub fn did_you_mean(word: &str, near: &str) -> String {
     let case = if word.eq_ignore_ascii_case(near) { " (only the case differs)" } else { "" };
     format!("did you mean '{near}'?{case}")
@@ -146,20 +146,20 @@ impl de::Error for FieldError {
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
         let wanted = match wanted.to_string() {
-            // serde's own word for a field that is one.
+            // serde's own name for the type.
             rust if rust == "u64" => "a whole number".to_owned(),
             words => words,
         };
         let found = hide_secret(found, &wanted);
         let hint = match found {
             Unexpected::Str(text) if wanted.contains("number") && PlainValue::interpret(text).is_number() => {
-                " (a number is written without quotes)".to_owned()
+                " (write numbers without quotes)".to_owned()
             }
             Unexpected::Str(text) if wanted.contains("number") => suggest_gib(text),
-            Unexpected::Unit if wanted == "text" => " (no text is written as '')".to_owned(),
+            Unexpected::Unit if wanted == "text" => " (write '' for an empty text)".to_owned(),
             _ => String::new(),
         };
-        Self::custom(format_args!("wants {wanted}, got {}{hint}", describe_type(found)))
+        Self::custom(format_args!("expected {wanted}, got {}{hint}", describe_type(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -167,8 +167,8 @@ impl de::Error for FieldError {
     }
 }
 
-/// What was found, without a text that may be a secret in the wrong place: only one that is no number where
-/// one is wanted, or no boolean but like one, is worth a quotation.
+/// Hides a found text that may be a secret in the wrong place. It is quoted only if a number is expected, or if it
+/// looks like a boolean.
 fn hide_secret<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
     match found {
         Unexpected::Str(text) if !(wanted.contains("number") || is_open(text)) => Unexpected::Other("text"),
@@ -176,7 +176,8 @@ fn hide_secret<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
     }
 }
 
-/// What to write for a size with a unit, which Kubernetes takes: fields that end in GiB have theirs in the name.
+/// Suggests a value for a size with a unit, as Kubernetes accepts it: the fields that end in GiB have the unit in their
+/// name.
 fn suggest_gib(text: &str) -> String {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let number = text[..text.len() - unit.len()].parse::<f64>().ok();
@@ -186,10 +187,10 @@ fn suggest_gib(text: &str) -> String {
         "Ti" | "TiB" | "T" | "TB" => Some(number * 1024.0),
         _ => None,
     });
-    gib.map(|gib| format!(" (it counts GiB: write {gib})")).unwrap_or_default()
+    gib.map(|gib| format!(" (the unit is GiB: write {gib})")).unwrap_or_default()
 }
 
-/// YAML's words for what serde has words of its own for.
+/// Describes a found value in YAML's terms.
 fn describe_type(found: Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => value.to_string(),
@@ -204,7 +205,7 @@ fn describe_type(found: Unexpected<'_>) -> String {
     }
 }
 
-/// So much of a text as a message needs.
+/// Shortens a text for a message, to 60 characters.
 pub fn shorten(text: &str) -> String {
     const ENOUGH: usize = 60;
     match text.char_indices().nth(ENOUGH) {
@@ -213,8 +214,8 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
-/// A key as far as it is like a name. A colon without a blank behind it, as in `passwordHash:$6$…`, makes a key
-/// of what was to be a secret.
+/// Shortens a key to the part that looks like a name. If the space after a colon is missing, as in `passwordHash:$6$…`,
+/// the secret becomes part of the key.
 pub fn shorten_key(key: &str) -> String {
     let shown = shorten(key);
     match shown.find([':', '$', '=', ' ']) {
@@ -228,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_grows_from_the_inside_and_the_innermost_place_stays() {
+    fn path_grows_outwards_and_keeps_innermost_position() {
         let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
         let fault = <FieldError as de::Error>::custom("no")
             .add_step(PathStep::Key("ip".into()), inner)
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_cannot_talk_to_the_terminal() {
+    fn keys_are_escaped_in_paths() {
         let at = Position { line: 1, column: 1 };
         let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{1b}[2J".into()), at);
         assert_eq!(fault.path_text(), "a\\u{1b}[2J");
@@ -249,20 +250,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_may_be_a_secret_is_quoted() {
+    fn possible_secrets_are_not_quoted() {
         let told = |text, wanted: &str| {
             <FieldError as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message
         };
-        assert_eq!(told("hunter2", "a mapping"), "wants a mapping, got text");
-        assert_eq!(told("hunter2", "true or false"), "wants true or false, got text");
-        assert_eq!(told("yes", "true or false"), "wants true or false, got the text \"yes\"");
-        assert_eq!(told("two", "a number"), "wants a number, got the text \"two\"");
+        assert_eq!(told("hunter2", "a mapping"), "expected a mapping, got text");
+        assert_eq!(told("hunter2", "true or false"), "expected true or false, got text");
+        assert_eq!(told("yes", "true or false"), "expected true or false, got the text \"yes\"");
+        assert_eq!(told("two", "a number"), "expected a number, got the text \"two\"");
         assert_eq!(shorten_key("passwordHash:$6$salt"), "passwordHash…");
         assert_eq!(shorten_key("sshKeys"), "sshKeys");
     }
 
     #[test]
-    fn long_texts_are_cut_between_characters() {
+    fn long_texts_are_shortened_between_characters() {
         assert_eq!(shorten("short"), "short");
         let long = shorten(&"é".repeat(100));
         assert_eq!(long.chars().count(), 61);
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_cannot_say_is_still_described() {
+    fn types_unknown_to_yaml_are_described() {
         assert_eq!(describe_type(Unexpected::Char('x')), "character `x`");
         assert_eq!(describe_type(Unexpected::Unsigned(3)), "the number 3");
     }

@@ -1,13 +1,13 @@
-//! YAML in and out: the only module that knows which library does it.
+//! Reads and writes YAML. Only this module knows which library is used.
 //!
 //! ```text
-//!  text ── events ──▶ builder ──▶ Node ──┬── read() ─────▶ a type of foundry's own (the manifest)
-//!                     (bounds)           └── to_yaml() ──▶ text again (what is only carried: cloud-config)
-//!  a type of foundry's own ── write() ──▶ text
+//!  text ── events ──▶ builder ──▶ Node ──┬── read() ─────▶ a Rust type (the manifest)
+//!                     (limits)           └── to_yaml() ──▶ text again (cloud-config, which is only passed on)
+//!  a Rust type ── write() ──▶ text
 //! ```
 //!
-//! There is one [tree](node). In it each node knows its place, for messages, and each scalar is still what
-//! its author wrote: what it means is asked later, by those who differ about it (see `scalar`).
+//! There is one [tree](node). Each node knows its position, for messages. Each scalar keeps the text that its author
+//! wrote; its meaning depends on the reader and is determined later (see `scalar`).
 
 mod builder;
 mod documents;
@@ -30,17 +30,17 @@ use serde::Serialize;
 
 use crate::text::is_unseen;
 
-/// Writes a value so that PyYAML, the reader of cloud-init, reads it back equal.
+/// Writes a value so that PyYAML, the YAML reader of cloud-init, reads it back as an equal value.
 ///
 /// # Errors
-/// Where the value cannot be written as YAML.
+/// A value that cannot be written as YAML.
 pub fn write<T: Serialize>(value: &T) -> Result<String, String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(value, options).map_err(|e| e.to_string())?;
     if !text.chars().any(|c| is_unseen(c) && c != '\n') {
         return Ok(text);
     }
-    // What nobody sees, or a terminal obeys, it writes as it is; foundry's own writer escapes it.
+    // The library writes invisible characters as they are. Foundry's own writer escapes them.
     let documents = node::read_documents(&text).map_err(|e| e.to_string())?;
     Ok(documents.iter().map(node::Node::to_lines).collect::<Vec<_>>().join("---\n"))
 }

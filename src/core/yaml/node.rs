@@ -1,8 +1,8 @@
-//! A YAML tree in which each scalar is still what its author wrote, and each node knows its place.
+//! A YAML tree that keeps each scalar's source text and each node's position.
 //!
-//! A tree of booleans, numbers and strings would have to decide what `0755`, `on` or `1:30` is, and the
-//! readers of the world disagree. This tree only knows whether a scalar was written plain, and so open to
-//! a reader's interpretation, or quoted, and so a string to everyone.
+//! A tree of booleans, numbers and strings would have to decide what `0755`, `on` or `1:30` means, and YAML readers
+//! disagree about that. This tree only knows whether a scalar was written plain, so its meaning is open, or quoted, so
+//! it is a string to every reader.
 
 use std::rc::Rc;
 
@@ -13,28 +13,28 @@ pub use super::rules::{MAX_DEPTH, ReadError};
 use super::scalar::PlainValue;
 pub use super::scalar::Scalar;
 
-/// One node of a YAML document, merge keys (`<<`) applied. A clone is the same node once more and costs
-/// nothing, and that is what an alias is.
+/// One node of a YAML document, with merge keys (`<<`) applied. Cloning is cheap and gives the same node; an alias is
+/// such a clone.
 ///
-/// Nodes are equal if every reader takes them for the same value: places, quoting and the order of a
-/// mapping's keys do not matter.
+/// Nodes are equal if every reader takes them for the same value. Positions, quoting and the order of a mapping's keys
+/// make no difference.
 #[derive(Debug, Clone)]
 pub struct Node(Rc<NodeData>);
 
 #[derive(Debug)]
 struct NodeData {
-    /// Where it begins, if it was read.
+    /// Position of its start, if it was read.
     at: Option<Position>,
-    /// The tag of a list or mapping; a scalar has its own.
+    /// Tag of a list or mapping; a scalar has its own.
     tag: Option<String>,
     content: NodeContent,
     extent: NodeSize,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeContent {
-    /// A leaf.
+    /// A single value.
     Scalar(Scalar),
     /// A list.
     Sequence(Vec<Node>),
@@ -42,18 +42,18 @@ pub enum NodeContent {
     Mapping(Mapping),
 }
 
-/// How much a node is once its aliases are expanded.
+/// Size of a node with its aliases expanded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NodeSize {
-    /// How many levels of lists and mappings, itself included.
+    /// Number of levels of lists and mappings, including itself.
     pub(super) levels: usize,
-    /// How many nodes, keys and itself included.
+    /// Number of nodes, including keys and itself.
     pub(super) nodes: usize,
-    /// How many bytes of text.
+    /// Number of bytes of text.
     pub(super) bytes: usize,
 }
 
-/// Keys and values in the order in which they were written; no key comes twice.
+/// Keys and values in the order in which they were written; no key occurs twice.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     entries: Vec<MappingEntry>,
@@ -62,36 +62,36 @@ pub struct Mapping {
 /// One entry of a mapping.
 #[derive(Debug, Clone)]
 pub struct MappingEntry {
-    /// Where the key begins, if it was read.
+    /// Position of the key, if it was read.
     pub at: Option<Position>,
     /// The key.
     pub key: Scalar,
-    /// What it is set to.
+    /// Value of the key.
     pub value: Node,
 }
 
 impl Node {
-    /// A string, whatever its text looks like.
+    /// Makes a string, whatever its text looks like.
     pub fn from_string(text: impl Into<String>) -> Self {
         NodeContent::Scalar(Scalar::from_string(text)).into()
     }
 
-    /// `true` or `false`.
+    /// Makes a boolean.
     pub fn from_bool(value: bool) -> Self {
         NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
-    /// A whole number.
+    /// Makes a whole number.
     pub fn from_u64(value: u64) -> Self {
         NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
-    /// A list.
+    /// Makes a list.
     pub fn from_nodes(items: Vec<Self>) -> Self {
         NodeContent::Sequence(items).into()
     }
 
-    /// A node that was read.
+    /// Makes a node that was read from a text.
     pub(super) fn read_at(at: Position, tag: Option<String>, content: NodeContent) -> Self {
         Self::new(Some(at), tag, content)
     }
@@ -101,7 +101,7 @@ impl Node {
         Self(Rc::new(NodeData { at, tag, content, extent }))
     }
 
-    /// A copy without the field that the steps lead to; `None` where they lead to none.
+    /// Returns a copy without the field at the end of the steps. Returns `None` if there is no such field.
     pub fn without_field(&self, steps: &[&PathStep]) -> Option<Self> {
         let (first, rest) = steps.split_first()?;
         let content = match (self.content(), first) {
@@ -126,22 +126,22 @@ impl Node {
         Some(self.with_content(content))
     }
 
-    /// The same place and tag with another content.
+    /// Returns a node with the same position and tag and another content.
     pub fn with_content(&self, content: NodeContent) -> Self {
         Self::new(self.0.at, self.0.tag.clone(), content)
     }
 
-    /// What it holds.
+    /// Returns the content.
     pub fn content(&self) -> &NodeContent {
         &self.0.content
     }
 
-    /// Where it begins, if it was read; an alias stands where its anchor does.
+    /// Returns the position of its start, if it was read. An alias has the position of its anchor.
     pub fn position(&self) -> Option<Position> {
         self.0.at
     }
 
-    /// Its tag, if it has one that is not `!!str`.
+    /// Returns its tag, if it has one other than `!!str`.
     pub(super) fn tag(&self) -> Option<&str> {
         match self.content() {
             NodeContent::Scalar(scalar) => scalar.tag(),
@@ -153,12 +153,12 @@ impl Node {
         self.0.extent
     }
 
-    /// The value of a key, where this is a mapping that has it.
+    /// Returns the value of a key, if the node is a mapping with that key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_mapping()?.get(key)
     }
 
-    /// The mapping, if it is one.
+    /// Returns the mapping, if the node is one.
     pub fn as_mapping(&self) -> Option<&Mapping> {
         match self.content() {
             NodeContent::Mapping(mapping) => Some(mapping),
@@ -166,7 +166,7 @@ impl Node {
         }
     }
 
-    /// The list, if it is one.
+    /// Returns the items, if the node is a list.
     pub fn as_sequence(&self) -> Option<&[Self]> {
         match self.content() {
             NodeContent::Sequence(items) => Some(items),
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// The text of a leaf as it was written (after unfolding and escapes), whatever it means.
+    /// Returns the text of a scalar after unfolding and escapes, whatever it means.
     pub fn as_text(&self) -> Option<&str> {
         match self.content() {
             NodeContent::Scalar(scalar) => Some(scalar.text()),
@@ -182,12 +182,12 @@ impl Node {
         }
     }
 
-    /// Whether it is a leaf that says "nothing": empty, `~` or `null`, not quoted.
+    /// Whether the node is an unquoted scalar that means null: empty, `~` or `null`.
     pub fn is_null(&self) -> bool {
         matches!(self.content(), NodeContent::Scalar(scalar) if scalar.to_foundry() == PlainValue::Null)
     }
 
-    /// What it is, for a message.
+    /// Names the type of the node for a message.
     pub fn kind_text(&self) -> &'static str {
         match self.content() {
             NodeContent::Scalar(_) if self.is_null() => "nothing",
@@ -243,49 +243,49 @@ impl NodeSize {
 }
 
 impl Mapping {
-    /// An empty one.
+    /// Makes an empty mapping.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with one more entry, or with another value for a key that is there.
+    /// Sets the value of a key and returns the mapping.
     #[must_use]
     pub fn with_entry(mut self, key: &str, value: Node) -> Self {
         self.insert(Scalar::from_string(key), value);
         self
     }
 
-    /// The value of the first key with this text.
+    /// Returns the value of the first key with this text.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key.text() == key).map(|entry| &entry.value)
     }
 
-    /// The entries in order.
+    /// Returns keys and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Scalar, &Node)> {
         self.entries.iter().map(|entry| (&entry.key, &entry.value))
     }
 
-    /// The entries in order, with their places.
+    /// Returns the entries in order, with their positions.
     pub fn entries(&self) -> &[MappingEntry] {
         &self.entries
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether the mapping has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The value of a key that every reader takes for this one.
+    /// Returns the value of a key that every reader takes for the same key.
     pub fn value_of_key(&self, key: &Scalar) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
     }
 
-    /// Sets the value of a key, in its place if it has one, else at the end.
+    /// Sets the value of a key. A new key is added at the end.
     pub fn insert(&mut self, key: Scalar, value: Node) {
         match self.entries.iter_mut().find(|entry| entry.key == key) {
             Some(entry) => entry.value = value,
@@ -293,7 +293,7 @@ impl Mapping {
         }
     }
 
-    /// Takes entries whose keys are known to differ.
+    /// Makes a mapping from entries with different keys.
     pub(super) fn from_distinct(entries: Vec<MappingEntry>) -> Self {
         Self { entries }
     }
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoting_tells_a_string_from_what_a_reader_may_take_it_for() {
+    fn plain_scalar_differs_from_string_if_readers_may_interpret_it() {
         let plain = |t: &str| Node::from(NodeContent::Scalar(Scalar::from_plain(t)));
         assert_eq!(plain("web"), Node::from_string("web"));
         for open in ["on", "0755", "1:30", "2024-01-01", "~", ""] {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unquoted_nothing_is_null() {
+    fn only_unquoted_null_words_are_null() {
         for null in ["", "~", "null", "Null", "NULL"] {
             assert!(Node::from(NodeContent::Scalar(Scalar::from_plain(null))).is_null());
             assert!(!Node::from_string(null).is_null());

@@ -1,11 +1,11 @@
-//! Types from a tree: serde's deserializer over [`Node`].
+//! Reads types from a tree: serde's deserializer for [`Node`].
 //!
-//! It differs from a YAML library's own where a manifest wants it strict or lenient:
+//! It is stricter or more lenient than a YAML library's own:
 //!
-//! * a text field takes any scalar as it was spelled, so `version: 1.10` is the text `1.10`;
-//! * a number or boolean field takes neither quotes nor YAML 1.1's `yes` and `on`;
-//! * a field whose value is null is as good as not there;
-//! * an unknown field is named together with the one that was probably meant.
+//! * a string field accepts any scalar as it was written, so `version: 1.10` is the text `1.10`;
+//! * a number or boolean field accepts neither quotes nor YAML 1.1's `yes` and `on`;
+//! * a field with the value null counts as not set;
+//! * an unknown field is reported with the field that was probably meant.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
@@ -26,9 +26,9 @@ pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, FieldError> {
     })
 }
 
-/// What is said of a tag.
+/// The message for a tag.
 const TAG: &str =
-    "what begins with '!' is a tag, which has no meaning in a manifest; text like that is quoted";
+    "a value that begins with '!' is a tag, which a manifest cannot have; put such text in quotes";
 
 struct Reader<'a>(&'a Node);
 
@@ -53,7 +53,7 @@ impl Reader<'_> {
 
     fn refuse_tag(&self) -> Result<(), FieldError> {
         match self.0.tag() {
-            // Not named: a password may begin with `!`.
+            // The tag is not quoted, because a password may begin with `!`.
             Some(_) => Err(FieldError::new(self.0.position(), TAG)),
             None => Ok(()),
         }
@@ -128,7 +128,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
             return Err(FieldError::unknown_field(stray.at, stray.key.text(), known));
         }
-        // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
+        // A tag may have no value, as in `password: !secret`. That is a mistake, not a field that was left out.
         let given = |e: &&MappingEntry| !e.value.is_null() || e.value.tag().is_some();
         visitor.visit_map(MappingReader::new(entries.iter().filter(given).collect()))
     }
@@ -192,7 +192,7 @@ impl<'de> de::MapAccess<'de> for MappingReader<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, FieldError> {
         let Some(entry) = self.current else {
-            return Err(de::Error::custom("a value was asked for before its key"));
+            return Err(de::Error::custom("a value was requested before its key"));
         };
         seed.deserialize(Reader(&entry.value))
             .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position()))
@@ -210,27 +210,27 @@ mod tests {
     }
 
     #[test]
-    fn types_that_take_anything_get_what_is_written() {
+    fn untyped_value_is_read_as_written() {
         let value: Value = read_text("{a: [1, 0.5, true, ~, 'x', \"1\"], b: {c: yes}}").unwrap();
         assert_eq!(value, json!({ "a": [1, 0.5, true, null, "x", "1"], "b": { "c": "yes" } }));
     }
 
     #[test]
-    fn a_newtype_is_read_like_what_is_in_it() {
+    fn newtype_is_read_like_its_inner_type() {
         #[derive(serde::Deserialize, PartialEq, Debug)]
         struct Names(Vec<String>);
         assert_eq!(read_text("[1.10, x]"), Ok(Names(vec!["1.10".into(), "x".into()])));
         let fault = read_text::<Names>("[x, [y]]").unwrap_err();
         assert_eq!(
             (fault.path_text().as_str(), fault.to_string().as_str()),
-            ("[1]", "wants text, got a list")
+            ("[1]", "expected text, got a list")
         );
     }
 
     #[test]
-    fn a_fault_of_the_root_stands_at_the_root() {
+    fn error_at_root_has_root_position() {
         let fault = read_text::<bool>("\n  1.5").unwrap_err();
-        assert_eq!(fault.to_string(), "wants true or false, got the number 1.5");
+        assert_eq!(fault.to_string(), "expected true or false, got the number 1.5");
         assert_eq!((fault.at.unwrap().line, fault.path_text().as_str()), (2, ""));
     }
 }

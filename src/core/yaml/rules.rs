@@ -1,63 +1,65 @@
-//! The rules that a YAML text can break, and for which documents they apply.
+//! The rules that a YAML text can break, and which of them apply to which documents.
 
 use super::field_error::{Position, shorten_key};
 use crate::error::Code;
 
-/// The deepest nesting of mappings and lists that is read, aliases expanded; a manifest needs six levels,
-/// a cloud-config some more. Everything that walks a tree does so by recursion, and PyYAML itself gives up
-/// near 200 levels (Python's limit of 1,000 frames).
+/// Maximum nesting of mappings and lists, with aliases expanded. A manifest needs six levels, a cloud-config a few
+/// more. All code that walks a tree is recursive, and PyYAML itself fails near 200 levels (Python's limit of 1,000
+/// frames).
 pub const MAX_DEPTH: usize = 64;
 
-/// The most that all documents of a manifest may hold once aliases are expanded, in bytes and nodes.
+/// Maximum size of all documents of a manifest with aliases expanded, in bytes and nodes.
 pub(super) const MAX_EXPANDED: usize = 8 << 20;
 
-/// Whose rules a text is read by.
+/// The set of rules that applies to a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rules {
-    /// foundry's own: every key is a word, and everything together is bounded.
+    /// Rules for foundry's own formats: every key is a word, and the total size is limited.
     Manifest,
-    /// A cloud-config's: nothing may be one thing to foundry and another to cloud-init.
+    /// Rules for a cloud-config: foundry and cloud-init must read it in the same way.
     CloudConfig,
 }
 
-/// A rule that a text breaks; it is said in the words of a cloud-config's messages.
+/// A rule that a text breaks. The messages are those for a cloud-config.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BrokenRule {
     #[error("{0}")]
     Syntax(String),
     #[error("nested deeper than {MAX_DEPTH} levels")]
     Depth,
-    #[error("an alias stands inside what it stands for")]
+    #[error("an alias refers to a node that contains it")]
     AliasInItself,
     #[error("a key must be a single value, not a list or a mapping")]
     KeyIsCollection,
-    #[error("the key `{}` comes twice", escape_key(key))]
+    #[error("duplicate key `{}`", escape_key(key))]
     KeyTwice { key: String, first_line: usize },
-    #[error("`<<` takes a mapping or a list of mappings")]
+    #[error("`<<` requires a mapping or a list of mappings")]
     MergeOfOther,
     #[error("a key must be a word, not null")]
     NullKey,
-    #[error("holds more than {MAX_EXPANDED} bytes once aliases are expanded")]
+    #[error("larger than {MAX_EXPANDED} bytes after expanding aliases")]
     Expanded,
-    #[error("the aliases stand for too much text")]
+    #[error("the aliases expand to too much text")]
     Aliased,
-    #[error("the key `<<` comes twice")]
+    #[error("duplicate key `<<`")]
     MergeTwice,
-    /// Not named: a password may begin with `!`.
-    #[error("what begins with `!` is a tag, and not one of plain data here; text like that is quoted")]
+    /// The tag is not shown, because a password may begin with `!`.
+    #[error(
+        "a value that begins with `!` is a tag, and this tag is not allowed here; put such text in quotes"
+    )]
     Tag(String),
-    #[error("U+{:04X} must be written as an escape between double quotes,", u32::from(*.0))]
+    #[error("U+{:04X} must be written as an escape in double quotes,", u32::from(*.0))]
     Character(char),
     #[error("text with a tab in it must be quoted")]
     Tab,
-    #[error("what begins with `?` must be quoted between brackets")]
+    #[error("a text that begins with `?` must be quoted inside brackets")]
     QuestionMark,
-    #[error("an anchor's name has only letters, digits, `-` and `_`")]
+    #[error("an anchor's name may contain only letters, digits, `-` and `_`")]
     Anchor,
 }
 
 impl BrokenRule {
-    /// Its code, where it ends the reading of a manifest or another foundry file.
+    /// Returns the code of an error with this rule in a manifest or another file of foundry.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::KeyTwice { .. } => Code::KeyTwice,
@@ -66,7 +68,7 @@ impl BrokenRule {
         }
     }
 
-    /// Whether it ends the reading of a text with these rules.
+    /// Whether breaking the rule makes a text with these rules unreadable.
     pub(super) fn ends_reading(&self, rules: Rules) -> bool {
         match self {
             Self::Syntax(_) | Self::Depth | Self::AliasInItself => true,
@@ -84,26 +86,26 @@ impl BrokenRule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{broken} at line {} column {}", .at.line, .at.column)]
 pub struct ReadError {
-    /// The place.
+    /// Position of the violation.
     pub at: Position,
-    /// Which document, counted from 1.
+    /// Number of the document, from 1.
     pub document: usize,
     pub(crate) broken: BrokenRule,
 }
 
 impl ReadError {
-    /// The code of the broken rule.
+    /// Returns the code of the broken rule.
     pub fn code(&self) -> Code {
         self.broken.code()
     }
 
-    /// The broken rule in words, without its place.
+    /// Describes the broken rule, without its position.
     pub fn rule_text(&self) -> String {
         self.broken.to_string()
     }
 }
 
-/// The beginning of a key, for a message.
+/// Shortens and escapes a key for a message.
 fn escape_key(key: &str) -> String {
     shorten_key(key).chars().flat_map(char::escape_debug).collect()
 }

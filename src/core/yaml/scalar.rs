@@ -1,72 +1,71 @@
-//! Scalars as they were written, and what an unquoted one means: two questions that have different answers.
+//! Scalars as they were written, and the meaning of unquoted ones. The meaning has two different answers:
 //!
-//! * What does *foundry* take it for, in a manifest? [`PlainValue::of`] gives the one answer.
-//! * May *some* reader take it for more than a string? [`is_open`] errs on the side of yes, and so of
-//!   quotes: PyYAML, which is cloud-init's reader, follows YAML 1.1, where `on` is a boolean, `1:30` is
-//!   ninety and `2024-01-01` is a date (its `resolver.py`). Others follow YAML 1.2, where `0o17` and `1e3`
-//!   are numbers.
+//! * [`PlainValue::interpret`] gives foundry's reading, for manifests.
+//! * [`is_open`] says whether *some* reader may take it for more than a string. In doubt it says yes, and the text gets
+//!   quotes: PyYAML, the YAML reader of cloud-init, follows YAML 1.1, where `on` is a boolean, `1:30` is ninety and
+//!   `2024-01-01` is a date (its `resolver.py`). Others follow YAML 1.2, where `0o17` and `1e3` are numbers.
 //!
-//! Text, to a manifest, may well be open: `yes`, `0755`.
+//! A text that is a string in a manifest may still be open, such as `yes` and `0755`.
 
-/// A leaf: its text, and what its notation says about the text's meaning.
+/// A single value: its text, and what its notation says about its meaning.
 #[derive(Debug, Clone)]
 pub struct Scalar {
     text: String,
-    /// Neither quoted nor a block scalar nor `!!str`.
+    /// Whether it is neither quoted nor a block scalar nor `!!str`.
     plain: bool,
     /// A tag other than `!!str`.
     tag: Option<String>,
 }
 
-/// Who decides what the text of a scalar means.
+/// How the meaning of a scalar is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning<'s> {
-    /// The reader, from the text: it was written plain and is not a string to all.
+    /// By the reader: it was written plain, and some readers do not take it for a string.
     Open,
-    /// Nobody: it is a string.
+    /// It is a string to every reader.
     String,
-    /// A tag.
+    /// By a tag.
     Tagged(&'s str),
 }
 
 impl Scalar {
-    /// A scalar that was written plain.
+    /// Makes a scalar that was written plain.
     pub(super) fn from_plain(text: impl Into<String>) -> Self {
         Self::from_source(text, true, None)
     }
 
-    /// A string.
+    /// Makes a string.
     pub fn from_string(text: impl Into<String>) -> Self {
         Self::from_source(text, false, None)
     }
 
-    /// A scalar as it was written, with its tag unless that is `!!str`.
+    /// Makes a scalar as it was written, with its tag unless that is `!!str`.
     pub(super) fn from_source(text: impl Into<String>, plain: bool, tag: Option<String>) -> Self {
         Self { text: text.into(), plain, tag }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Its tag, if it has one that is not `!!str`.
+    /// Returns its tag, if it has one other than `!!str`.
     pub(super) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// What foundry takes it for, whatever its tag.
+    /// Returns foundry's interpretation, whatever the tag.
     pub(super) fn to_foundry(&self) -> PlainValue {
         if self.plain { PlainValue::interpret(&self.text) } else { PlainValue::Text }
     }
 
-    /// Whether it is, as a key, the one that merges: plain and untagged.
+    /// Whether it is the merge key: `<<`, plain and untagged.
     pub(super) fn is_merge(&self) -> bool {
         self.plain && self.tag.is_none() && self.text == "<<"
     }
 
-    /// By what a reader tells scalars apart, together with the text: a plain word that nobody takes for
-    /// anything but a string is the same as the quoted one.
+    /// Returns what, together with the text, distinguishes scalars. A plain word that every reader takes for a string
+    /// equals the quoted one.
     pub(super) fn meaning(&self) -> Meaning<'_> {
         match &self.tag {
             Some(tag) => Meaning::Tagged(tag),
@@ -82,10 +81,10 @@ impl PartialEq for Scalar {
     }
 }
 
-/// A plain scalar by YAML 1.2's core schema (section 10.3.2).
+/// The value of a plain scalar by YAML 1.2's core schema (section 10.3.2).
 ///
-/// Two things are stricter, because other readers of the same file (PyYAML, Go's yaml) take them
-/// differently: only `true` and `false` are booleans, and digits after a leading 0 are not a number.
+/// Two rules are stricter, because other readers of the same file (PyYAML, Go's yaml) differ: only `true` and `false`
+/// are booleans, and digits after a leading 0 are not a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum PlainValue {
     /// Nothing, `~` or `null`.
@@ -94,14 +93,14 @@ pub(super) enum PlainValue {
     Bool(bool),
     /// A whole number of 64 bits.
     Whole(i64),
-    /// Any other number, `.inf` and `.nan` included: a wrong value is not a wrong type.
+    /// Any other number, including `.inf` and `.nan`: they are wrong values, not wrong types.
     Real(f64),
     /// Anything else.
     Text,
 }
 
 impl PlainValue {
-    /// Decides what `text` means where it is not quoted.
+    /// Interprets an unquoted text.
     pub(super) fn interpret(text: &str) -> Self {
         match text {
             null if is_null(null) => Self::Null,
@@ -117,7 +116,7 @@ impl PlainValue {
     }
 }
 
-/// Whole numbers, decimal, `0x` and `0o`; one beyond 64 bits is left to [`real`] where it is decimal.
+/// Parses whole numbers: decimal, `0x` and `0o`. A decimal number beyond 64 bits is left to [`parse_real`].
 fn parse_whole(text: &str) -> Option<PlainValue> {
     let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(PlainValue::Whole);
     let unsigned = |digits: &str| digits.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -129,7 +128,7 @@ fn parse_whole(text: &str) -> Option<PlainValue> {
     }
 }
 
-/// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, infinity and not-a-number.
+/// Parses `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, infinity and not-a-number.
 fn parse_real(text: &str) -> Option<PlainValue> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
@@ -140,7 +139,7 @@ fn parse_real(text: &str) -> Option<PlainValue> {
         ".nan" | ".NaN" | ".NAN" => return Some(PlainValue::Real(f64::NAN)),
         _ => {}
     }
-    // Rust's own parser takes the same numbers and the words "inf" and "nan", which YAML does not.
+    // Rust's parser accepts the same numbers and also "inf" and "nan", which YAML does not.
     let numeric = unsigned.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     let begun = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     (numeric && begun && !has_leading_zero(text)).then(|| text.parse().ok().map(PlainValue::Real)).flatten()
@@ -151,15 +150,15 @@ fn has_leading_zero(text: &str) -> bool {
     matches!(digits, [b'0', b'0'..=b'9', ..])
 }
 
-/// Whether an unquoted scalar with this text says "nothing" (YAML 1.1 and 1.2 agree).
+/// Whether an unquoted scalar with this text means null (YAML 1.1 and 1.2 agree).
 fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// Words with a meaning of their own, compared without regard to case.
+/// Words with a special meaning, compared without regard to case.
 const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan"];
 
-/// Whether an unquoted scalar with this text is open to interpretation.
+/// Whether an unquoted scalar with this text may be more than a string to some reader.
 pub(super) fn is_open(text: &str) -> bool {
     text.is_empty() || text == "~" || is_word(text) || is_number_like(text)
 }
@@ -169,8 +168,8 @@ fn is_word(text: &str) -> bool {
     WORDS.iter().any(|w| unsigned.eq_ignore_ascii_case(w))
 }
 
-/// Numbers to any base, with `_`, sexagesimal ones and dates with times: they begin with a digit, after a
-/// sign or a point, and hold nothing but letters, digits and a few signs.
+/// Whether a text looks like a number in any base, with `_`, in base 60, or like a date: it begins with a digit, after
+/// an optional sign or point, and contains only letters, digits and a few signs.
 fn is_number_like(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = unsigned.strip_prefix('.').unwrap_or(unsigned);
@@ -183,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_the_core_schema() {
+    fn numbers_of_core_schema_are_parsed() {
         for (text, value) in [("0", 0), ("-7", -7), ("+7", 7), ("0x1F", 31), ("0o17", 15)] {
             assert_eq!(PlainValue::interpret(text), PlainValue::Whole(value), "{text}");
         }
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_disagree_on_is_text() {
+    fn ambiguous_words_are_text() {
         for text in ["yes", "no", "on", "off", "True", "0755", "1_000", "12:30:45", "inf", "nan", "0x", "1e"]
         {
             assert_eq!(PlainValue::interpret(text), PlainValue::Text, "{text}");
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_null_and_only_two_words_are_booleans() {
+    fn null_and_boolean_words_are_parsed() {
         for text in ["", "~", "null", "Null", "NULL"] {
             assert_eq!(PlainValue::interpret(text), PlainValue::Null);
         }
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_numbers_of_both_yaml_versions_are_open() {
+    fn special_words_and_numbers_of_both_versions_are_open() {
         for open in [
             "",
             "~",
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_a_string() {
+    fn other_texts_are_not_open() {
         for text in [
             "web",
             "10.0.0.1/24",

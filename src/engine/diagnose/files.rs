@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::following;
-use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_along};
 use foundry_core::text::escape_unseen;
 use foundry_host::diagnosis::{Barrier, Holder};
+use foundry_host::local::{Accounts, UnixPermissions, User, permissions_along};
 
 /// Limit of file descriptors to look at in /proc; a busy host has some ten thousand open files.
 const MOST_ENTRIES: usize = 200_000;
@@ -22,7 +22,7 @@ pub(super) fn find_barrier(
     user: impl Fn(&Accounts) -> Option<User>,
 ) -> Option<Barrier> {
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
+    let accounts = Accounts::load(root);
     let user = user(&accounts)?;
     let there = root.join(path.trim_start_matches('/'));
     // libvirtd may run in another mount namespace: a file that does not exist here is not judged.
@@ -59,8 +59,7 @@ fn keeps_owners(qemu_conf: &str) -> bool {
 pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
-    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let accounts = Accounts::read(&text("etc/passwd"), "");
+    let accounts = Accounts::load(root);
     let pid_files = root.join(pid_files.strip_prefix("/").unwrap_or(pid_files));
     let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -15,11 +15,11 @@ use self::following::LogPosition;
 use self::kernel::KernelLog;
 use crate::Context;
 use crate::context::is_session;
-use crate::unix_permissions::User;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
 use foundry_host::libvirt_xml::selinux_label;
+use foundry_host::local::{Accounts, User};
 use foundry_host::{HostError, View};
 
 /// Bytes that are read from the end of QEMU's log.
@@ -79,7 +79,7 @@ impl FailureContext {
         let words = format!("{}\n{}", evidence.libvirt, evidence.log);
         if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
             let ids = refused.as_user.or_else(|| context.host.capabilities().ok()?.guest_ids());
-            let user = |accounts: &crate::unix_permissions::Accounts| match ids {
+            let user = |accounts: &Accounts| match ids {
                 Some((uid, gid)) => Some(accounts.user_with_groups(uid, gid)),
                 None => is_session(context.host.uri()).then(User::current_user),
             };

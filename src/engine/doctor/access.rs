@@ -2,10 +2,10 @@
 
 use super::HostCheck;
 use super::facts::HostFacts;
-use super::local::{LocalFacts, Virtlogd};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::GROUP_OF_ROOTS;
+use foundry_host::local::{LocalFacts, Virtlogd};
 
 const NAME: &str = "connection";
 

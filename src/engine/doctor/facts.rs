@@ -1,11 +1,11 @@
 //! The facts about a host, as collected; nothing is judged here.
 
-use super::local::LocalFacts;
 use crate::Settings;
 use crate::storage::status::StorageStatus;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Error, Kind};
 use foundry_core::plan::Arch;
+use foundry_host::local::LocalFacts;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
 
 /// A value from the host, or the reason why there is none.

@@ -2,13 +2,13 @@
 
 use super::HostCheck;
 use super::facts::{HostFacts, Probe};
-use super::local::LocalFacts;
 use super::permission::qemu_user;
 use crate::kvm_device::ClosedKvm;
-use crate::unix_permissions::UnixPermissions;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Advice, Code, Verb};
 use foundry_host::diagnosis::advice::OPEN_KVM;
+use foundry_host::local::LocalFacts;
+use foundry_host::local::UnixPermissions;
 
 const NAME: &str = "kvm";
 

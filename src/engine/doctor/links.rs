@@ -2,11 +2,11 @@
 
 use super::HostCheck;
 use super::facts::HostFacts;
-use super::local::{LinkFacts, LocalFacts};
 use foundry_core::error::Code;
 use foundry_core::manifest::NetworkInterface;
 use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
+use foundry_host::local::{LinkFacts, LocalFacts};
 use foundry_host::{Bridge, Domain, Network};
 
 pub(super) fn check_links(facts: &HostFacts) -> Vec<HostCheck> {

@@ -11,7 +11,6 @@ mod firmware;
 mod gather;
 mod kvm;
 mod links;
-mod local;
 mod manifest;
 mod memory;
 mod permission;
@@ -32,6 +31,7 @@ use serde::Serialize;
 use crate::Context;
 use facts::HostFacts;
 use foundry_core::error::{Advice, Code, Error};
+use foundry_host::local::LocalFacts;
 pub use manifest::{Preflight, examine_vm};
 
 /// The result of one check.
@@ -173,7 +173,7 @@ pub fn examine_host(context: &Context, probe: bool) -> Result<HostReport, Error>
 pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> HostReport {
     let mut checks = vec![access::check_unreachable(uri, error)];
     if is_local {
-        let local = local::LocalFacts::read(std::path::Path::new("/"), &[]);
+        let local = LocalFacts::read(std::path::Path::new("/"), &[]);
         checks.extend(access::check_socket(uri, &local));
         checks.extend(kvm::check_without_libvirt(&local));
     }

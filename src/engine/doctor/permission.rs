@@ -2,11 +2,11 @@
 
 use super::HostCheck;
 use super::facts::HostFacts;
-use super::local::{LocalFacts, PoolDirectory};
-use crate::unix_permissions::{UnixPermissions, User};
 use foundry_core::error::Code;
 use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::let_pass;
+use foundry_host::local::{LocalFacts, PoolDirectory};
+use foundry_host::local::{UnixPermissions, User};
 
 const NAME: &str = "pool-path";
 

@@ -3,8 +3,8 @@
 use super::HostCheck;
 use super::facts::HostFacts;
 use super::permission::qemu_user;
-use crate::unix_permissions::UnixPermissions;
 use foundry_core::text::quote_for_shell;
+use foundry_host::local::UnixPermissions;
 
 /// The same name as the check of QEMU's access. This check adds a result only if something is wrong.
 const NAME: &str = "pool-path";

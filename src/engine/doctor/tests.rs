@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::facts::{HostFacts, Probe};
-use super::local::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd};
 use super::{CheckState, HostCheck, access, run_checks};
 use crate::Settings;
 use crate::storage::status::{FileSystem, StorageStatus, Tally};
-use crate::unix_permissions::{Accounts, UnixPermissions, User};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Advice, Error, Kind};
 use foundry_core::units::Bytes;
+use foundry_host::local::{Accounts, UnixPermissions, User};
+use foundry_host::local::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd};
 use foundry_host::memory::MemoryHost;
 use foundry_host::{
     Bridge, Capabilities, Domain, DomainState, GuestMachine, HostInfo, Machine, Network, Pool, PoolSource,

@@ -1,14 +1,13 @@
 //! One libvirt call: timed, limited, and named in its errors.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use virt::error::{Error as VirtError, ErrorNumber};
 
 use super::Libvirt;
-use crate::{HostError, HostInfo, Result, only_roots};
+use crate::local::kvm_device;
+use crate::{HostError, HostInfo, Result};
 use foundry_core::error::Kind;
 
 /// A call that was given up.
@@ -85,7 +84,8 @@ impl Libvirt {
         }
         match self.unanswered.get() {
             Some(given_up) if given_up.operation == operation => {
-                let kvm_is_closed = self.is_local() && kvm_is_closed(Path::new("/dev/kvm"));
+                let device = self.is_local().then(|| kvm_device(Path::new("/"))).flatten();
+                let kvm_is_closed = device.is_some_and(|device| device.is_only_roots());
                 HostError::Silent { uri, operation, within: given_up.within, kvm_is_closed }
             }
             Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
@@ -103,11 +103,6 @@ impl std::fmt::Display for Unanswered {
             self.operation
         )
     }
-}
-
-/// Whether nobody but root may open a device, by its owner and mode.
-fn kvm_is_closed(device: &Path) -> bool {
-    fs::metadata(device).is_ok_and(|device| only_roots(device.uid(), device.gid(), device.mode()))
 }
 
 /// What is asked of libvirt, as it reads after "cannot".

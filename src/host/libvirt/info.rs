@@ -1,11 +1,11 @@
 //! The machine under libvirt: where it is, what it is like, what it can run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Libvirt, libvirt_xml, vm, whereabouts};
+use super::{Libvirt, libvirt_xml, vm};
+use crate::local::daemon;
 use crate::lock::LockDirectories;
 use crate::uri::{driver_of, is_local_uri};
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
@@ -34,14 +34,13 @@ impl Libvirt {
     /// Whether the daemon lives on this machine, among the files that foundry sees. Where the kernel does not say who
     /// is at the other end, the URI is all that there is.
     fn leads_here(&self) -> bool {
-        let proc = Path::new("/proc");
         let asked = vm("ask for the host's name");
         let has_same_name = || {
             let name = self.call("virConnectGetHostname", &asked, || self.connection.hostname());
-            name.is_ok_and(|name| whereabouts::is_own_name(proc, &name))
+            name.is_ok_and(|name| daemon::is_own_host_name(&name))
         };
         let peers = self.sockets.peers();
-        peers.is_empty() || peers.into_iter().any(|peer| whereabouts::is_here(proc, peer, has_same_name))
+        peers.is_empty() || peers.into_iter().any(|peer| daemon::is_local_daemon(peer, has_same_name))
     }
 
     /// `<capabilities>`, asked once.

@@ -26,7 +26,6 @@ mod streams;
 mod sys;
 mod volumes;
 mod watchdog;
-mod whereabouts;
 mod why;
 mod write_behind;
 

@@ -10,6 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::LockError;
+use crate::local::Accounts;
 use foundry_fetch::ownership::Trusted;
 
 /// Of all that may use the system's libvirt. It is gone with the boot.
@@ -129,7 +130,7 @@ fn make_shared(path: &Path) {
     let missing = matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
     if missing {
         // Where /run cannot be written to, root has a directory of its own.
-        let _ = put_shared(path, group_of(&fs::read_to_string("/etc/group").unwrap_or_default()));
+        let _ = put_shared(path, Accounts::load(Path::new("/")).group_id(GROUP));
     }
 }
 
@@ -143,14 +144,6 @@ fn put_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
     // It has another name now.
     let _ = made.keep();
     Ok(())
-}
-
-/// The number of the group, by group(5).
-fn group_of(groups: &str) -> Option<u32> {
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(GROUP)).then(|| fields.nth(1)?.parse().ok())?
-    })
 }
 
 /// The user's own: below the directory that is gone when the user has logged out (XDG Base Directory Specification), or,
@@ -176,13 +169,6 @@ pub(super) mod tests {
     pub(in crate::lock) fn shared(path: &Path, group: Option<u32>) -> LockDirectories {
         put_shared(path, group).unwrap();
         LockDirectories { shared: Some(path.to_owned()), own: None, is_root: false }
-    }
-
-    #[test]
-    fn the_group_is_found_by_its_name() {
-        let groups = "root:x:0:\nlibvirt-qemu:x:64055:\nlibvirt:x:106:alice,bob\n";
-        assert_eq!(group_of(groups), Some(106));
-        assert_eq!(group_of("libvirt:x\nkvm:x:3:"), None);
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn a_seed_without_network_config_is_read_and_one_without_user_data_is_not() {
     assert_eq!((read.user_data.as_str(), read.network_config.as_str()), ("#cloud-config\n", ""));
     std::fs::write(directory.path().join("meta-data"), "").unwrap();
     let told = read_iso(&image("meta-data")).unwrap_err().to_string();
-    assert_eq!(told, "the image holds no user-data");
+    assert_eq!(told, "the image contains no user-data");
 }
 
 #[test]

@@ -31,21 +31,21 @@ fn both_versions_are_taken_with_and_without_the_key_around_them() {
 #[test]
 fn what_cloud_init_would_not_read_is_refused() {
     for (text, message) in [
-        ("", "holds no YAML"),
+        ("", "contains no YAML"),
         ("- version: 2\n", "is a list, not a mapping of network-config keys"),
-        ("version: 2\n---\nversion: 2\n", "holds 2 YAML documents"),
+        ("version: 2\n---\nversion: 2\n", "contains 2 YAML documents"),
         ("ethernets: {}\n", "has no `version`"),
         ("network: {ethernets: {}}\n", "has no `version`"),
         ("network:\n", "has nothing under `network`"),
         ("network: [a]\n", "has a list under `network`"),
-        ("network: {version: 2}\nversion: 2\n", "has keys beside `network`"),
-        ("version: '2'\n", "not the number 1 or 2"),
-        ("version: 2.0\n", "not the number 1 or 2"),
-        ("version: [2]\n", "not the number 1 or 2"),
+        ("network: {version: 2}\nversion: 2\n", "has other keys beside `network`"),
+        ("version: '2'\n", "other than the number 1 or 2"),
+        ("version: 2.0\n", "other than the number 1 or 2"),
+        ("version: [2]\n", "other than the number 1 or 2"),
         ("version: 1\n", "has no `config`"),
         ("version: 1\nconfig: {a: b}\n", "has a mapping as `config`"),
         ("version: 2\nwifis: [w]\n", "has a list as `wifis`"),
-        ("version: 2\nversion: 2\n", "comes twice at line 2 column 1"),
+        ("version: 2\nversion: 2\n", "duplicate key `version` at line 2 column 1"),
         ("version: 2\nvlans: !x {}\n", "tag"),
     ] {
         let told = check_network_config(text).expect_err(text);

@@ -113,7 +113,7 @@ fn assert_points(error: &LoadError) {
         return errors.iter().for_each(assert_points);
     }
     let LoadError::NotAManifest { at, message, .. } = error else { panic!("{error}") };
-    assert!(at.is_some() || message == "holds no manifest", "{error}");
+    assert!(at.is_some() || message == "contains no manifest", "{error}");
 }
 
 /// A manifest with hostile words in some places.

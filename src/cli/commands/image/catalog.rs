@@ -158,32 +158,32 @@ fn add_image(args: &CatalogAddArgs, global: &Global, ui: &Ui) -> Result<(), Erro
 
 fn warn_comments_lost(written: &CatalogUpdate, ui: &Ui) {
     if written.comments_lost {
-        ui.show_warning("the comments of the catalogue are lost: only its entries are written");
+        ui.show_warning("the comments in the catalogue file were lost: foundry writes its entries only");
     }
 }
 
-/// The catalogue of the current user.
+/// The built-in catalogue with the user's own over it.
 pub(super) fn load_catalog(global: &Global) -> Result<Catalog, Error> {
     Catalog::load(global.resolved().catalog_file().as_deref())
 }
 
 /// # Errors
-/// [`foundry_core::error::Kind::Validation`] for one that foundry makes no VMs of.
+/// [`foundry_core::error::Kind::Validation`] for an unsupported architecture.
 pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
     Arch::ALL.into_iter().find(|arch| arch.as_str() == text).ok_or_else(|| {
         Error::new(Code::CatalogueImageMissing, format!("the catalogue has no images for {text:?}"))
-            .hint("there are some for x86_64 and aarch64")
+            .hint("it has images for x86_64 and aarch64")
     })
 }
 
-/// The user's own catalogue.
+/// The file of the user's own catalogue.
 fn catalog_file(global: &Global) -> Option<PathBuf> {
     global.effective_config().setting_text(SettingKey::Catalog).map(PathBuf::from)
 }
 
 fn require_catalog_file(global: &Global) -> Result<PathBuf, Error> {
     catalog_file(global).ok_or_else(|| {
-        Error::new(Code::NoDirectory, "there is no directory for a catalogue")
+        Error::new(Code::NoDirectory, "no directory for a catalogue is known")
             .hint("set XDG_CONFIG_HOME or HOME")
     })
 }

@@ -55,16 +55,16 @@ pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<
 /// The user types the name, so a typo does not destroy disks.
 fn confirm_delete(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
-        "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
+        "Image '{}' is in use by {}. Deleting it destroys their disks.\nTo delete it anyway, type its name: ",
         escape_unseen(name),
         escape_unseen(&users.join(", "))
     );
     match ui.ask_text(&question)? {
         Some(answer) if answer == name || answer == escape_unseen(name) => Ok(()),
-        Some(_) => Err(Error::new(Code::StorageDeclined, "that is not its name").unchanged()),
+        Some(_) => Err(Error::new(Code::StorageDeclined, "the name does not match").unchanged()),
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
-                .hint("where nobody can be asked, --force needs --yes")
+                .hint("without a terminal, --force needs --yes")
                 .unchanged())
         }
     }
@@ -93,7 +93,7 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     let context = connect_host(global, ui)?;
     let found = image::find_unused(&context, &args.pool.pool_name(global), args.all)?;
     if found.is_empty() {
-        ui.show_note("No image is dispensable");
+        ui.show_note("No unused images");
         return Ok(());
     }
     if args.dry_run {
@@ -110,20 +110,23 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     ui.write_line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
 }
 
-/// Nobody named these images, so that silence is no consent.
+/// Without a terminal this needs `--yes`, because the user did not name the images.
 fn confirm_prune(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
-        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether these images may go")
-            .hint("--yes deletes them without a question, --dry-run shows them")
-            .outcome("nothing was deleted"));
+        return Err(Error::new(
+            Code::NobodyToAsk,
+            "deleting images needs confirmation, and stdin is not a terminal",
+        )
+        .hint("--yes deletes them without asking, --dry-run lists them")
+        .outcome("nothing was deleted"));
     }
-    match ui.ask_yes_no(&format!("Delete these images for good:\n{}Go ahead?", image_lines(found)))? {
+    match ui.ask_yes_no(&format!("Delete these images:\n{}Continue?", image_lines(found)))? {
         true => Ok(()),
         false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
     }
 }
 
-/// One line for each, whatever their names and notes hold.
+/// One line for each image, with names and notes escaped.
 fn image_lines(found: &[UnusedImage]) -> String {
     let line = |d: &UnusedImage| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());

@@ -47,7 +47,7 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
     let name = resolve_name(&context, &pool, &args.name)?;
     if let Some(mut out) = pipe {
         let written = export_image(&context, &pool, &name, &mut out);
-        // As with all results: a reader who has gone has read what it wanted. It is the caller's own.
+        // As with all output, a reader that closes the pipe early is not an error.
         if out.unread {
             return Ok(());
         }
@@ -68,7 +68,7 @@ fn success_text(name: &str, file: &str, written: Bytes) -> String {
     format!("Successfully exported image '{name}' to {file} ({written})")
 }
 
-/// What is written into as it is: standard output, or a FIFO or a character device that is there.
+/// Opens standard output, or an existing FIFO or character device; these are written to directly.
 fn open_output_pipe(file: &str) -> Result<Option<ExportWriter>, Error> {
     let opened = if file == "-" {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
@@ -79,14 +79,14 @@ fn open_output_pipe(file: &str) -> Result<Option<ExportWriter>, Error> {
     };
     let opened = opened.map_err(|e| cannot_write(file, &e))?;
     if opened.is_terminal() {
-        return Err(Error::new(Code::OutputUnwritable, "an image is nothing for a terminal to show")
-            .hint("name a file, or send it into a pipe")
+        return Err(Error::new(Code::OutputUnwritable, "cannot write an image to a terminal")
+            .hint("name a file, or pipe it to a program")
             .outcome("nothing was written"));
     }
     ExportWriter::new(opened).map(Some).map_err(|e| cannot_write(file, &e))
 }
 
-/// Where a FIFO or a character device is. Of a link it is where that leads only if nobody else could have made it:
+/// The path, if it is a FIFO or a character device. A link is followed only if nobody else could have made it:
 /// `/dev/stdout`, `/dev/fd/63`.
 fn find_pipe(file: &Path) -> Option<PathBuf> {
     let is_pipe = |m: &fs::Metadata| m.file_type().is_fifo() || m.file_type().is_char_device();
@@ -99,22 +99,23 @@ fn find_pipe(file: &Path) -> Option<PathBuf> {
     (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
 }
 
-/// The longest wait for somebody who reads from a FIFO.
+/// How long to wait for a reader of a FIFO.
 const READER: Duration = Duration::from_secs(10);
 
-/// Only the caller's own: whoever else made a FIFO reads from it, and an image may hold keys. Devices are root's.
+/// Opens a FIFO of the caller or a device of root. The owner of another FIFO could read the image, which may contain
+/// keys.
 fn open_pipe(path: &Path) -> io::Result<File> {
     let is_link = path.symlink_metadata()?.is_symlink();
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | if is_link { 0 } else { libc::O_NOFOLLOW };
     let until = Instant::now() + READER;
     let file = loop {
         match OpenOptions::new().write(true).custom_flags(flags).open(path) {
-            // Nobody reads from it yet.
+            // ENXIO: the FIFO has no reader yet (fifo(7)).
             Err(e) if e.raw_os_error() == Some(libc::ENXIO) && Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(e) if e.raw_os_error() == Some(libc::ENXIO) => {
-                return Err(io::Error::other("nobody reads from it; start the reader first"));
+                return Err(io::Error::other("it has no reader; start the reader first"));
             }
             opened => break opened?,
         }
@@ -123,7 +124,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
     let is_own = found.uid() == rustix::process::geteuid().as_raw();
     let is_roots_device = found.file_type().is_char_device() && found.uid() == 0;
     if !(is_own || is_roots_device) {
-        let why = format!("it belongs to user {}, who may read what is written into it", found.uid());
+        let why = format!("it belongs to user {}, who could read the image", found.uid());
         return Err(io::Error::other(why));
     }
     let status = rustix::fs::fcntl_getfl(&file)?;
@@ -135,7 +136,7 @@ fn cannot_write(file: &str, error: &io::Error) -> Error {
     Error::new(Code::LocalFile, format!("cannot write {file}")).because(describe_io_error(error))
 }
 
-/// A file that appears under its name only when it is whole.
+/// An output file that gets its name only when it is complete.
 struct ExportFile<'a> {
     file: &'a str,
     part: PathBuf,
@@ -147,11 +148,11 @@ impl<'a> ExportFile<'a> {
         let there = Path::new(file).symlink_metadata();
         let refused = |message: String| Error::new(Code::FileTaken, message).unchanged();
         match there {
-            // Neither what a link leads to nor the link itself is surely what was meant.
+            // A link is refused: the user may have meant it or its target.
             Ok(there) if !there.is_file() => {
-                return Err(refused(format!("{file} exists and is no regular file")));
+                return Err(refused(format!("{file} exists and is not a regular file")));
             }
-            Ok(_) if !force => return Err(refused(format!("{file} exists")).hint("--force replaces it")),
+            Ok(_) if !force => return Err(refused(format!("{file} exists")).hint("--force overwrites it")),
             _ => {}
         }
         let part = PathBuf::from(format!("{file}.part.{}", std::process::id()));
@@ -159,7 +160,7 @@ impl<'a> ExportFile<'a> {
     }
 
     fn write_image(&self, write: impl FnOnce(&mut dyn Sink) -> Result<u64, Error>) -> Result<u64, Error> {
-        // As libvirt's volumes: an image may hold keys.
+        // Like libvirt's volumes, because an image may contain keys.
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.part);
         let mut out = opened.and_then(ExportWriter::new).map_err(|e| cannot_write(self.file, &e))?;
         let written = write(&mut out).and_then(|written| {
@@ -167,12 +168,12 @@ impl<'a> ExportFile<'a> {
             placed.map(|()| written).map_err(|e| cannot_write(self.file, &e))
         });
         written.inspect_err(|_| {
-            // What cannot be removed has a name that says what it is.
+            // If it cannot be deleted, its name ends in `.part`.
             let _ = fs::remove_file(&self.part);
         })
     }
 
-    /// A link fails where somebody has made a file of that name meanwhile; a rename would replace it.
+    /// link(2) fails if the name was taken meanwhile; rename(2) would replace that file.
     fn put_in_place(&self) -> io::Result<()> {
         if self.force {
             return fs::rename(&self.part, self.file);
@@ -182,10 +183,10 @@ impl<'a> ExportFile<'a> {
     }
 }
 
-/// A file that gets an image.
+/// Writes an image to a file or pipe.
 struct ExportWriter {
     file: SparseWriter,
-    /// Whether it is a pipe whose reader has gone.
+    /// Whether the reader of the pipe has closed it.
     unread: bool,
 }
 

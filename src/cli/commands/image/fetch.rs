@@ -1,4 +1,4 @@
-//! What `image import` and `image pull` have in common.
+//! Options and names that `image import` and `image pull` share.
 
 use clap::{Args, ValueEnum};
 
@@ -38,13 +38,13 @@ fn parse_checksum(text: &str) -> Result<Expected, String> {
     text.parse().map_err(|e: foundry_fetch::transfer::TransferError| e.to_string())
 }
 
-/// Makes requests as the environment says.
+/// An HTTP client with the proxies of the environment.
 pub(super) fn http_client() -> Client {
     Client::new(HttpSettings { proxies: Proxies::from_env(), ..HttpSettings::default() })
 }
 
-/// The name of an image: the one that was asked for, else that of its file without what the content decides.
-/// Distributions call qcow2 images .img and compress them.
+/// The name of an image: the requested one, otherwise the file's name without the parts that the content decides.
+/// Distributions name qcow2 images `.img` and compress them.
 pub(super) fn image_name(
     asked: Option<&str>,
     file: Option<String>,
@@ -57,12 +57,12 @@ pub(super) fn image_name(
     let name = match (asked, file) {
         (Some(name), _) => name.to_owned(),
         (None, Some(file)) => name_stem(&file, converted),
-        (None, None) => return Err(bad("it has no name; give one for the image".into())),
+        (None, None) => return Err(bad("standard input has no file name; give a name for the image".into())),
     };
     name.parse().map_err(|e| bad(format!("the image's name {e}")))
 }
 
-/// What a name will be at least: the content decides which extension one without gets.
+/// The shortest name that an image can get: the content decides its extension if it has none.
 pub(super) fn with_shortest_extension(name: &str) -> String {
     if image_extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
 }

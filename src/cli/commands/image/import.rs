@@ -56,7 +56,7 @@ pub(super) fn run_import(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<
     ))
 }
 
-/// A file that is not there is the command line's fault, not the storage's.
+/// A missing file is an error of the command line (exit code 1), not of the storage.
 fn import_location(file: &str) -> Result<Location, Error> {
     let bad = |cause: String| {
         Error::new(Code::FileUnreadable, format!("cannot import {file}")).because(cause).unchanged()

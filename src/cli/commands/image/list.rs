@@ -101,7 +101,7 @@ fn image_view<'a>(
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
-        // "raw" is what libvirt calls anything that it does not recognize.
+        // libvirt calls everything that it does not recognize "raw".
         format: if wholeness == ImageState::Unknown { "unknown" } else { &image.format },
         virtual_size: image.capacity.0,
         allocation: image.allocation.0,
@@ -120,7 +120,7 @@ pub(super) fn run_list(args: &ImageListArgs, global: &Global, ui: &Ui) -> Result
     if form == OutputFormat::Name {
         return ui.write_names(images.iter().map(|i| i.name.as_str()));
     }
-    // The table does without the origins, which are in a volume each.
+    // The table does not need the origins, and each is in a volume of its own.
     let origin = |image: &Volume| match form {
         OutputFormat::Table => Ok(None),
         _ => image::image_origin(&context, &image.pool, &image.name),
@@ -177,7 +177,7 @@ fn describe_image(image: &ImageView<'_>, columns: Option<u16>) -> String {
     render_details(12, &lines, columns)
 }
 
-/// The VMs and the overlays, used or not.
+/// VMs and overlays as text.
 fn join_users(vms: &[String], overlays: &[String]) -> String {
     let overlays = overlays.iter().map(|overlay| format!("volume {overlay}"));
     let users: Vec<String> = vms.iter().cloned().chain(overlays).collect();

@@ -1,4 +1,4 @@
-//! The login of a pull: from a private file, or from a variable.
+//! The login of a pull, from a private file or from the environment.
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,13 @@ use foundry_fetch::transfer::Login;
 
 const VARIABLE: &str = "FOUNDRY_PULL_AUTH";
 
-/// A file of logins is short.
+/// The largest login file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What the flag names, or else the variable holds.
+/// The login in the named file, otherwise in the variable.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Configuration`] where there is one and it cannot be used.
+/// [`foundry_core::error::Kind::Configuration`] if it cannot be used.
 pub(super) fn read_login(file: Option<&Path>) -> Result<Option<Login>, Error> {
     match (file, std::env::var_os(VARIABLE)) {
         (Some(file), _) => from_file(file).map(Some),
@@ -31,7 +31,7 @@ pub(super) fn read_login(file: Option<&Path>) -> Result<Option<Login>, Error> {
     }
 }
 
-/// Opened once: whose it is and who may read it is asked of what is read.
+/// The file is opened once, so that owner and mode are those of the file that is read.
 fn from_file(path: &Path) -> Result<Login, Error> {
     let shown = path.display().to_string();
     let what = format!("the login in file '{shown}'");
@@ -41,7 +41,7 @@ fn from_file(path: &Path) -> Result<Login, Error> {
     let file = ownership::open_trusted(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(unfit_login(&what, &format!("may be read by others (mode {mode:o})"))
+        return Err(unfit_login(&what, &format!("can be read by others (mode {mode:o})"))
             .hint(format!("chmod 600 {}", quote_for_shell(&shown))));
     }
     let mut bytes = Vec::new();

@@ -58,14 +58,14 @@ impl InPool {
     }
 }
 
-/// One of the XDG Base Directory Specification's directories: its variable's, else that one in the home directory.
+/// A directory of the XDG Base Directory Specification: from its variable, otherwise below the home directory.
 fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = set(variable).filter(|path| path.is_absolute());
     named.or_else(|| set("HOME").map(|home| home.join(in_home)))
 }
 
-/// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
+/// The images in the catalogue for this machine; `None` if the catalogue cannot be read.
 pub(crate) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
     catalog::load_catalog(global).ok()?.list_images(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }

@@ -47,7 +47,7 @@ pub(crate) struct PullArgs {
 }
 
 pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    // What is wrong in a catalogue is found before anybody is asked.
+    // Errors in the catalogue are found before connecting.
     let login = login::read_login(args.login_file.as_deref())?;
     let catalog = if is_alias(&args.image) { Some(catalog::load_catalog(global)?) } else { None };
     let context = connect_host(global, ui)?;
@@ -87,27 +87,27 @@ pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), 
     ui.write_line(&success_text(&pull_image(&context, &request)?))
 }
 
-/// What has no scheme is a file, which needs no pull.
+/// Parses a URL. Without a scheme it is a file, which `import` takes.
 fn parse_address(image: &str) -> Result<Location, Error> {
     if image.contains("://") {
         return Ok(image.parse()?);
     }
     let import = Verb::ImageImport { file: Some(image.into()), name: None, convert: false };
-    Err(Error::new(Code::DownloadUnfit, format!("{image} is neither an address nor a name in the catalogue"))
+    Err(Error::new(Code::DownloadUnfit, format!("{image} is neither a URL nor a name in the catalogue"))
         .hint(Advice::from(import).text(" takes a file")))
 }
 
-/// What is no address and no path is a short name.
+/// Whether the argument is a name in the catalogue: neither a URL nor a path.
 fn is_alias(image: &str) -> bool {
     !image.contains("://") && !image.contains('/') && image != "-"
 }
 
-/// What is to be pulled.
+/// The image to pull.
 struct PullTarget {
     location: Location,
     checksum: Option<Expected>,
     alias: Option<String>,
-    /// Whether the user named its server, on the command line or in a catalogue.
+    /// Whether the user chose the server, on the command line or in a catalogue.
     is_users: bool,
 }
 
@@ -125,13 +125,13 @@ impl PullTarget {
         }
     }
 
-    /// Gives it a login. One that says not for whom it is goes to no server of the built-in catalogue, which the user
-    /// did not name.
+    /// Adds the login. A login without a host is not sent to servers of the built-in catalogue, which the user did not
+    /// choose.
     fn with_login(self, login: Option<&Login>, is_named: bool, ui: &Ui) -> Self {
         let Some(login) = login else { return self };
         if !self.is_users && !login.names_hosts() {
             if is_named {
-                ui.show_warning("the login is not sent: the servers of the built-in catalogue want none");
+                ui.show_warning("the login is not sent: the servers of the built-in catalogue need none");
             }
             return self;
         }
@@ -140,12 +140,14 @@ impl PullTarget {
             && url.has_login()
             && url.is_readable_in_transit()
         {
-            ui.show_warning(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
+            ui.show_warning(&format!(
+                "the login is sent to {url} unencrypted: others on the network can read it"
+            ));
         }
         Self { location, ..self }
     }
 
-    /// A list of checksums lies beside the image mostly, and wants the same login.
+    /// Adds the login to a checksum list, which is mostly next to the image.
     fn with_list_login(&self, expected: Expected, login: Option<&Login>) -> Expected {
         match (expected, login) {
             (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
@@ -155,7 +157,7 @@ impl PullTarget {
         }
     }
 
-    /// An image of the catalogue is called as it is there.
+    /// The default name of the image: its name in the catalogue, otherwise that of the file.
     fn default_name(&self) -> Option<String> {
         self.alias.clone().or_else(|| self.location.file_name())
     }
@@ -166,18 +168,18 @@ fn success_text(pulled: &Pulled) -> String {
     match pulled {
         Pulled::New(image) => format!("Successfully pulled {}", what(image)),
         Pulled::There(image) => {
-            format!("There is {} from there already; --refresh looks for a newer one", what(image))
+            format!("Already pulled: {}; --refresh checks for a newer one", what(image))
         }
-        Pulled::Current(image) => format!("There is no newer one than {}", what(image)),
+        Pulled::Current(image) => format!("Already up to date: {}", what(image)),
         Pulled::Replaced(image) => format!("Successfully replaced {}", what(image)),
     }
 }
 
-/// The XDG Base Directory Specification's directory for what can be had again.
+/// The download cache, in the XDG directory for data that can be recreated.
 fn download_cache() -> Result<Cache, Error> {
     match user_directory("XDG_CACHE_HOME", ".cache") {
         Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
-        None => Err(Error::new(Code::NoDirectory, "there is no directory to keep downloads in")
+        None => Err(Error::new(Code::NoDirectory, "no directory for downloads is known")
             .hint("set XDG_CACHE_HOME or HOME")),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn add_markdown(page: &mut Roff, text: &str) {
     }
 }
 
-/// Whether a line goes on with the paragraph above it.
+/// Whether a line continues the paragraph above it.
 fn continues_paragraph(line: &str) -> bool {
     !line.is_empty() && !["```", "|", "#", "* "].iter().any(|start| line.starts_with(start))
 }
@@ -62,7 +62,7 @@ fn add_code_block(page: &mut Roff, code: &str) {
 fn add_table(page: &mut Roff, rows: &[&str]) {
     let Some((heading, rows)) = rows.split_first() else { return };
     let headings = split_cells(heading);
-    // The first of the others is the line between the heading and the rows.
+    // Skip the line between the heading and the rows.
     for row in rows.iter().skip(1) {
         page.control("TP", []);
         for (number, (cell, heading)) in split_cells(row).iter().zip(&headings).enumerate() {

@@ -1,6 +1,6 @@
 //! `foundry man`, which packages are built with.
 //!
-//! Section 1 has a page for each command, made from the texts of `--help`; it adds the meaning of each value, the exit
+//! Section 1 has a page for each command, made from the texts of `--help`, with the meaning of each value, the exit
 //! codes and the files. Section 5 describes the manifest, made from its schema. Section 7 is the guide, `guide.md`.
 
 mod guide;
@@ -75,7 +75,7 @@ const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 fn write_page(page: &ManPage, directory: &Path) -> io::Result<()> {
     let ManPage { name, section, body } = page;
     let body = body.replace(PREAMBLE, "");
-    // No date: the same version is to make the same page.
+    // No date, so builds are reproducible.
     let title = name.to_uppercase().replace('-', "\\-");
     let title = format!(".TH {title} {section} \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
     let folder = directory.join(format!("man{section}"));

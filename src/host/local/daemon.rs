@@ -1,21 +1,26 @@
-//! Whether the daemon at the other end of a socket runs on this machine, with the files that foundry sees.
+//! Checks whether the daemon at the other end of a socket runs on this machine and sees the same files as foundry.
 //!
 //! A socket of this machine may lead to another one (`ssh -L`, socat), or into a container: then bridges, locks, logs
-//! and /proc of this machine say nothing of that host.
+//! and /proc of this machine say nothing about that host.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+const PROC: &str = "/proc";
 /// libvirt's daemons, and systemd, which opens their sockets for them.
 const DAEMONS: [&str; 4] = ["libvirtd", "virtqemud", "virtproxyd", "systemd"];
 
-/// By the process that listens at the socket: one of libvirt's, in the same mount namespace. Those of another user are
-/// not shown (namespaces(7)): then the names of the hosts have to be the same.
-pub(super) fn is_here(proc: &Path, peer: i32, has_same_name: impl FnOnce() -> bool) -> bool {
+/// Whether the process `peer` is one of libvirt's daemons, in this mount namespace. The namespace of another user's
+/// process is not shown (namespaces(7)); then `has_same_name` decides.
+pub(crate) fn is_local_daemon(peer: i32, has_same_name: impl FnOnce() -> bool) -> bool {
+    is_daemon_in(Path::new(PROC), peer, has_same_name)
+}
+
+fn is_daemon_in(proc: &Path, peer: i32, has_same_name: impl FnOnce() -> bool) -> bool {
     let process = proc.join(peer.to_string());
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    // A wrapper's name has it in it.
+    // The name of a wrapper contains the daemon's.
     let is_daemon = peer == 1 || DAEMONS.iter().any(|daemon| name.contains(daemon));
     if peer <= 0 || !is_daemon {
         return false;
@@ -28,8 +33,12 @@ pub(super) fn is_here(proc: &Path, peer: i32, has_same_name: impl FnOnce() -> bo
     }
 }
 
-/// Whether libvirt's name of its host is this machine's: with a domain behind it or without.
-pub(super) fn is_own_name(proc: &Path, name: &str) -> bool {
+/// Whether libvirt's name for its host is this machine's; the domains after the first dot are not compared.
+pub(crate) fn is_own_host_name(name: &str) -> bool {
+    is_host_name_in(Path::new(PROC), name)
+}
+
+fn is_host_name_in(proc: &Path, name: &str) -> bool {
     let own = fs::read_to_string(proc.join("sys/kernel/hostname")).unwrap_or_default();
     let first = |name: &str| name.trim().split('.').next().unwrap_or_default().to_lowercase();
     !first(name).is_empty() && first(name) == first(&own)
@@ -53,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_is_here_where_it_sees_the_same_files() {
+    fn a_daemon_that_sees_the_same_files_is_local() {
         let root = proc(&[
             ("self", "foundry", "7"),
             ("1", "init", "7"),
@@ -64,7 +73,7 @@ mod tests {
             ("14", "virtqemud", "7"),
             ("15", ".libvirtd-wrapp", "7"),
         ]);
-        let here = |peer| is_here(root.path(), peer, || panic!("the namespaces can be read"));
+        let here = |peer| is_daemon_in(root.path(), peer, || panic!("the namespaces can be read"));
         let found: Vec<i32> = (0..20).filter(|peer| here(*peer)).collect();
         assert_eq!(found, [1, 10, 14, 15]);
         assert!(!here(-1));
@@ -76,14 +85,14 @@ mod tests {
         fs::create_dir_all(root.path().join("sys/kernel")).unwrap();
         fs::write(root.path().join("sys/kernel/hostname"), "Hv1\n").unwrap();
         for (name, is_own) in [("hv1", true), ("hv1.lan.example", true), ("hv10", false), ("", false)] {
-            assert_eq!(is_own_name(root.path(), name), is_own, "{name}");
+            assert_eq!(is_host_name_in(root.path(), name), is_own, "{name}");
         }
     }
 
-    /// The one real thing: this process, which is no daemon of libvirt's.
+    /// This process is real, and none of libvirt's daemons.
     #[test]
-    fn a_stranger_behind_a_socket_is_another_machine() {
+    fn a_peer_that_is_no_daemon_is_not_local() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(!is_here(Path::new("/proc"), own, || true));
+        assert!(!is_local_daemon(own, || true));
     }
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-use super::{LinkAddress, Neighbour, Neighbourhood};
+use crate::{LinkAddress, Neighbour, Neighbourhood};
 
 const GET_LINK: u16 = 18;
 const GET_ADDRESS: u16 = 22;
@@ -45,7 +45,7 @@ pub(super) fn addresses() -> io::Result<Vec<(u32, IpNet)>> {
 }
 
 /// What this machine is among its neighbours. Those of `wanted` that one of its own networks holds are asked for first.
-pub(super) fn neighbourhood(wanted: &[IpAddr]) -> io::Result<Neighbourhood> {
+pub(crate) fn neighbourhood(wanted: &[IpAddr]) -> io::Result<Neighbourhood> {
     let links = links()?;
     let name = |number: u32| links.get(&number).map_or_else(String::new, |link| link.name.clone());
     let own = addresses()?;

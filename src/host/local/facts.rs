@@ -1,97 +1,98 @@
-//! Facts from this machine's kernel and files. All paths are relative to one root, so that a test can use its own.
+//! What doctor asks about this machine: KVM, sockets, confinement, firmware, links, directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::unix_permissions::{
-    Accounts, UnixPermissions, User, path_below, permissions_along, permissions_of,
-};
-use foundry_host::is_up;
+use super::accounts::{Accounts, UnixPermissions, User, path_below, permissions_along, permissions_of};
+use crate::is_up;
 
-/// This machine, as far as the checks ask.
+/// The state of this machine.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LocalFacts {
-    /// Owner and mode of `/dev/kvm`; `None` if it does not exist.
-    pub(super) kvm_device: Option<UnixPermissions>,
-    /// KVM's kernel modules, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
-    pub(super) kvm_modules: Vec<String>,
+pub struct LocalFacts {
+    /// The permissions of `/dev/kvm`; `None` if there is no such device.
+    pub kvm_device: Option<UnixPermissions>,
+    /// KVM's modules, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
+    pub kvm_modules: Vec<String>,
     /// Whether the processor offers virtualization (`vmx`, `svm`), for x86.
-    pub(super) virtualization: bool,
-    /// Whether guests can use virtualization, too; `None` if the module has no such parameter.
-    pub(super) nested: Option<bool>,
+    pub virtualization: bool,
+    /// Whether guests can use virtualization themselves; `None` if no module says.
+    pub nested: Option<bool>,
     /// The user of this process.
-    pub(super) user: User,
-    pub(super) accounts: Accounts,
-    /// libvirt's existing sockets; the socket of the monolithic daemon comes first.
-    pub(super) sockets: Vec<(String, UnixPermissions)>,
-    pub(super) apparmor: bool,
-    /// Whether SELinux is enforcing; `None` without SELinux.
-    pub(super) selinux_enforces: Option<bool>,
-    pub(super) virtlogd: Virtlogd,
-    /// Whether some firmware on this machine supports Secure Boot; `None` if no firmware is described.
-    pub(super) secure_boot: Option<bool>,
-    /// Network interfaces by name.
-    pub(super) links: BTreeMap<String, LinkFacts>,
-    /// Whether bridged traffic is filtered by iptables.
-    pub(super) bridges_are_filtered: bool,
-    /// The pools' directories, by the path in libvirt's definition.
-    pub(super) directories: BTreeMap<String, PoolDirectory>,
+    pub user: User,
+    /// The users and groups.
+    pub accounts: Accounts,
+    /// The paths and permissions of libvirt's sockets that exist, the single daemon's first.
+    pub sockets: Vec<(String, UnixPermissions)>,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+    /// Whether SELinux enforces; `None` without SELinux.
+    pub selinux_enforces: Option<bool>,
+    /// Whether virtlogd can be used.
+    pub virtlogd: Virtlogd,
+    /// Whether some firmware has Secure Boot; `None` if no firmware is described.
+    pub secure_boot: Option<bool>,
+    /// The network interfaces by name.
+    pub links: BTreeMap<String, LinkFacts>,
+    /// Whether iptables filters frames on bridges.
+    pub bridges_are_filtered: bool,
+    /// The directories that were asked for, by their paths as asked.
+    pub directories: BTreeMap<String, PoolDirectory>,
 }
 
-/// The daemon that logs consoles (virtlogd). Without it, no guest starts.
+/// The daemon that logs guest consoles. No guest starts without it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Virtlogd {
-    /// Its socket accepts connections, or cannot be tested by this user.
+pub enum Virtlogd {
+    /// Its socket accepts connections, or this user may not try.
     #[default]
     Available,
     /// There is no socket, or nothing listens on it.
     Missing,
-    /// QEMU writes the files itself (`stdio_handler` in qemu.conf).
+    /// QEMU writes the logs itself (`stdio_handler` in qemu.conf).
     NotNeeded,
 }
 
-/// A network interface.
+/// The state of a network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LinkFacts {
-    pub(super) is_up: bool,
-    /// Whether it has an address, concluded from a direct route through it.
-    pub(super) has_address: bool,
-    /// The ports of a bridge that are not guests' interfaces.
-    pub(super) uplinks: Vec<String>,
+pub struct LinkFacts {
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Whether it has an address: a network is reached through it without a gateway.
+    pub has_address: bool,
+    /// The ports of a bridge, without those of guests.
+    pub uplinks: Vec<String>,
 }
 
 /// The directory of a pool, which may not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PoolDirectory {
-    /// The longest existing part of the path, without symbolic links.
-    pub(super) real: String,
-    /// Each directory from the root to `real`; `None` if this user may not look.
-    pub(super) steps: Option<Vec<(String, UnixPermissions)>>,
-    /// Total and free inodes of its file system; both 0 if it does not count inodes.
-    pub(super) inodes: (u64, u64),
-    /// Free bytes, as an unprivileged process sees them.
-    pub(super) available: u64,
+pub struct PoolDirectory {
+    /// The part of its path that exists, links followed.
+    pub real: String,
+    /// The path and permissions of each directory from the root to `real`; `None` if this user may not look at one.
+    pub steps: Option<Vec<(String, UnixPermissions)>>,
+    /// All and free inodes of its file system; both 0 if it does not count them.
+    pub inodes: (u64, u64),
+    /// The bytes that any user may still write.
+    pub available: u64,
 }
 
-/// The sockets of libvirt's daemons: libvirtd, and the modular virtqemud.
+/// libvirtd's, and that of the modular daemon for QEMU (libvirt's page "Daemons").
 const SOCKETS: [&str; 2] = ["run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock"];
 
 impl LocalFacts {
-    /// `targets` are the directories of pools.
-    pub(super) fn read(root: &Path, targets: &[String]) -> Self {
+    /// Reads the state; `targets` are the directories of pools.
+    pub fn read(root: &Path, targets: &[String]) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-        let user = User::from_status(&text("proc/self/status"));
         Self {
-            kvm_device: permissions_of(&root.join("dev/kvm")),
+            kvm_device: kvm_device(root),
             kvm_modules: names_in(&root.join("sys/module"))
                 .into_iter()
                 .filter(|m| m.starts_with("kvm_"))
                 .collect(),
             virtualization: has_virtualization(&text("proc/cpuinfo")),
             nested: nested_parameter(&text),
-            accounts: Accounts::read(&text("etc/passwd"), &text("etc/group")),
+            accounts: Accounts::load(root),
             sockets: SOCKETS
                 .iter()
                 .filter_map(|path| Some((format!("/{path}"), permissions_of(&root.join(path))?)))
@@ -103,9 +104,14 @@ impl LocalFacts {
             links: read_links(root),
             bridges_are_filtered: text("proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1",
             directories: targets.iter().map(|path| (path.clone(), PoolDirectory::read(root, path))).collect(),
-            user,
+            user: User::of_this_process(root),
         }
     }
+}
+
+/// The permissions of `/dev/kvm`; `None` if there is no such device.
+pub fn kvm_device(root: &Path) -> Option<UnixPermissions> {
+    permissions_of(&root.join("dev/kvm"))
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
@@ -137,7 +143,7 @@ fn parse_enforce(word: &str) -> Option<bool> {
     }
 }
 
-/// An unprivileged user may neither read qemu.conf nor connect to the socket; virtlogd is then assumed to run.
+/// A plain user may neither read qemu.conf nor use the socket; then the daemon counts as available.
 fn find_virtlogd(root: &Path, qemu_conf: &str) -> Virtlogd {
     let set =
         |line: &str| line.split('=').map(str::trim).collect::<Vec<_>>() == ["stdio_handler", "\"file\""];
@@ -154,7 +160,7 @@ fn find_virtlogd(root: &Path, qemu_conf: &str) -> Virtlogd {
     }
 }
 
-/// Reads the firmware descriptions that QEMU's packages install (QEMU's docs/interop/firmware.json).
+/// Reads the descriptions of firmware in QEMU's packages (QEMU's docs/interop/firmware.json).
 fn has_secure_boot(root: &Path) -> Option<bool> {
     let directory = root.join("usr/share/qemu/firmware");
     let texts = names_in(&directory).into_iter().filter_map(|name| fs::read(directory.join(name)).ok());
@@ -172,15 +178,15 @@ fn read_links(root: &Path) -> BTreeMap<String, LinkFacts> {
     let link = |name: String| {
         let flags = fs::read_to_string(net.join(&name).join("flags")).unwrap_or_default();
         let ports = names_in(&net.join(&name).join("brif"));
-        // A guest's interface is a TUN/TAP device, which has this file.
+        // The port of a guest is a TUN/TAP device, which has this file.
         let uplinks = ports.into_iter().filter(|port| !net.join(port).join("tun_flags").exists()).collect();
         (name.clone(), LinkFacts { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
     };
     names_in(&net).into_iter().map(link).collect()
 }
 
-/// The interfaces with a route that has no gateway. The kernel adds such a route for each address; IPv6 link-local
-/// addresses do not count.
+/// The interfaces through which a network is reached without a gateway. Every address adds such a route; the link-local
+/// ones of IPv6 do not count.
 fn routed_links(root: &Path) -> BTreeSet<String> {
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let v4 = text("proc/net/route");
@@ -200,7 +206,7 @@ fn routed_links(root: &Path) -> BTreeSet<String> {
 impl PoolDirectory {
     fn read(root: &Path, target: &str) -> Self {
         let wanted = root.join(target.trim_start_matches('/'));
-        // For a pool that does not exist yet, the nearest existing parent is what matters.
+        // A pool that is made on first use has no directory yet: its first existing parent counts.
         let Some(there) = wanted.ancestors().find_map(|path| path.canonicalize().ok()) else {
             return Self::default();
         };
@@ -220,7 +226,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
-    /// A machine made of files.
+    /// The root directory of a machine.
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_machine_has_nothing_and_stops_nobody() {
+    fn an_empty_machine_has_nothing() {
         let local = Tree::new(&[]).read(&[]);
         assert_eq!((local.kvm_device, local.kvm_modules.len(), local.virtualization), (None, 0, false));
         assert_eq!((local.nested, local.selinux_enforces, local.secure_boot), (None, None, None));
@@ -267,34 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_effective_ids_and_all_groups() {
-        let tree = Tree::new(&[(
-            "proc/self/status",
-            "Name:\tx\nUid:\t1000\t1001\t0\t0\nGid:\t5\t6\t5\t5\nGroups:\t106 993 \n",
-        )]);
-        assert_eq!(tree.read(&[]).user, User { uid: 1001, groups: [6, 106, 993].into() });
-    }
-
-    #[test]
-    fn libvirts_user_has_its_own_group_those_that_list_it_and_the_one_that_libvirt_says() {
-        let tree = Tree::new(&[
-            ("etc/passwd", "root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:64055:993::/:/sbin/nologin\n"),
-            ("etc/group", "kvm:x:993:\nimages:x:77:alice,libvirt-qemu\nlibvirt:x:106:alice\n"),
-        ]);
-        let accounts = tree.read(&[]).accounts;
-        assert_eq!(accounts.user_with_groups(64055, 64055).groups, [77, 993, 64055].into());
-        assert_eq!((accounts.name_of(64055).as_str(), accounts.name_of(7).as_str()), ("libvirt-qemu", "7"));
-        assert!(accounts.is_member(106, "alice") && !accounts.is_member(106, "lice"));
-    }
-
-    #[test]
-    fn virtlogd_is_there_when_somebody_listens_or_nobody_needs_it() {
+    fn virtlogd_is_available_if_it_listens_or_is_not_needed() {
         let tree = Tree::new(&[("run/libvirt/x", "")]);
         let socket = tree.0.path().join("run/libvirt/virtlogd-sock");
         let listens = UnixListener::bind(&socket).unwrap();
         assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Available);
         drop(listens);
-        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Missing, "the socket of one that has ended stays");
+        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Missing, "its socket is left behind");
         fs::create_dir_all(tree.0.path().join("etc/libvirt")).unwrap();
         let conf = |text: &str| fs::write(tree.0.path().join("etc/libvirt/qemu.conf"), text).unwrap();
         conf("#stdio_handler = \"file\"\n");
@@ -304,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn secure_boot_is_said_by_the_descriptions_of_firmware() {
+    fn secure_boot_is_read_from_firmware_descriptions() {
         let plain = ("usr/share/qemu/firmware/60-plain.json", "{\"features\": [\"acpi-s3\"]}");
         assert_eq!(Tree::new(&[plain]).read(&[]).secure_boot, Some(false));
         let secure = (
@@ -318,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_up_addressed_and_has_uplinks_that_are_no_guests() {
+    fn a_link_has_a_state_an_address_and_uplinks() {
         let tree = Tree::new(&[
             ("sys/class/net/br0/flags", "0x1003\n"),
             ("sys/class/net/br0/brif/eth0/x", ""),
@@ -348,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_a_directory_is_the_one_behind_its_links() {
+    fn links_on_the_way_to_a_directory_are_followed() {
         let tree = Tree::new(&[]);
         tree.make_directory("srv/vms", 0o711);
         tree.make_directory("srv", 0o700);
@@ -359,7 +344,7 @@ mod tests {
             way.into_iter().map(|(step, rights)| (step, rights.mode & 0o777)).skip(1).collect()
         };
         assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);
-        assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "what is not there yet is made below it");
+        assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "a new directory is made below it");
         assert!(found["/link"].inodes.1 <= found["/link"].inodes.0 && found["/link"].available > 0);
     }
 }
