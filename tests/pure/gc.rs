@@ -483,7 +483,7 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     let bench = Bench::on(host_with_neighbours().local());
     let found = find_leftovers(&bench.context(), Some(&places)).unwrap();
     assert!(found.found.iter().all(|r| r.kind != LeftoverKind::Nvram));
-    assert!(found.unseen[0].contains("broken.xml is no definition of a domain"), "{:?}", found.unseen);
+    assert!(found.unseen[0].contains("broken.xml is not a domain definition"), "{:?}", found.unseen);
 }
 
 /// Another file under the same name is another's.
