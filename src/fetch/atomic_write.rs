@@ -1,38 +1,37 @@
 //! Writes files atomically.
 //!
-//! None is opened by a name that somebody could know before: it is recreated, under a name by chance that nobody has
-//! yet (open(2), `O_EXCL`), and takes its place when it is whole. A link that somebody put there is replaced, and
-//! nothing that it leads to is touched.
+//! The content is written to a new file with a random name (open(2), `O_EXCL`), which then replaces the old one. So no
+//! predictable name is opened. A link that someone planted is replaced, and its target is not touched.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Gives a user's file another text. Whoever reads it meanwhile sees it as it was or as it is. A link of the user's stays
-/// one; a new file and its directories are made, the file for its owner alone (mode 0600).
+/// Replaces the text of a user's file. Other processes see the old text or the new one. A link of the user's own is
+/// followed. A new file and its directories are created, the file with mode 0600.
 pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     let target = resolve_link(path)?;
     if let Some(folder) = folder_of(&target) {
         fs::create_dir_all(folder)?;
     }
-    // An address may hold a token.
+    // A URL in it may contain a token.
     let mode = fs::metadata(&target).map_or(0o600, |meta| meta.mode() & 0o777);
     write_atomically(&target, text.as_bytes(), mode)
 }
 
-/// Puts a file in place, of that mode.
+/// Writes a file with this mode and puts it in place.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = folder_of(path).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".foundry-").suffix(".new").tempfile_in(folder)?;
-    // Not by the umask.
+    // The mode must not depend on the umask.
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// The file that is meant: where a link leads, if it is the user's own or root's.
+/// Returns the file to replace: the target of a link, if the link belongs to the user or root.
 fn resolve_link(path: &Path) -> io::Result<PathBuf> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => found,
@@ -56,12 +55,12 @@ mod tests {
     use std::os::unix::fs::{lchown, symlink};
 
     #[test]
-    fn nothing_that_was_planted_is_written_to() {
+    fn planted_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("secret"), "secret").unwrap();
         fs::set_permissions(at("secret"), Permissions::from_mode(0o600)).unwrap();
-        // As it was once named: the file, its process, "new".
+        // The former naming scheme: the file, its process, "new".
         symlink(at("secret"), at(&format!("own.yaml.{}.new", std::process::id()))).unwrap();
         fs::write(at("own.yaml"), "old").unwrap();
         fs::set_permissions(at("own.yaml"), Permissions::from_mode(0o640)).unwrap();
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_ones_own_stays_one() {
+    fn own_link_is_followed_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "old").unwrap();

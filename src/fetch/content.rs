@@ -1,15 +1,15 @@
-//! Image data in transit, with its holes as far as they are known.
+//! Image data in transit, with its known holes.
 
 use std::io::{Empty, Read, Result, Write};
 
-/// Something that is read from its beginning to its end and may know where it has holes: ranges that read as
-/// zeros and that nobody needs to read, send or store (lseek(2), `SEEK_HOLE`).
+/// A sequential reader that may know where the data has holes: ranges of zeros that need not be read, sent or stored
+/// (lseek(2), `SEEK_HOLE`).
 pub trait Content: Read {
-    /// Skips a hole that begins at the present position, at most `limit` bytes of it, and returns how many
-    /// bytes were skipped. 0 says that data come next, or the end, or that it is not known.
+    /// Skips a hole at the present position, at most `limit` bytes of it, and returns the number of skipped bytes. 0
+    /// means data, the end, or that holes are not known.
     ///
     /// # Errors
-    /// The source's.
+    /// Errors of the source.
     fn skip_hole(&mut self, limit: u64) -> Result<u64> {
         let _ = limit;
         Ok(0)
@@ -34,18 +34,18 @@ impl<C: Content + ?Sized> Content for Box<C> {
     }
 }
 
-/// Something that is written from its beginning to its end and may have a cheap way to leave a hole.
+/// A sequential writer that may have a cheap way to write zeros.
 pub trait Sink: Write {
-    /// Goes on `length` bytes further, as if that many zeros had been written.
+    /// Writes a hole of `length` bytes, with the same result as writing zeros.
     ///
     /// # Errors
-    /// The sink's.
+    /// Errors of the sink.
     fn write_hole(&mut self, length: u64) -> Result<()> {
         std::io::copy(&mut std::io::repeat(0).take(length), &mut SizedWriter(self)).map(drop)
     }
 }
 
-/// A [`Write`] of its own size for one that may have none.
+/// A sized [`Write`] for one that may be unsized.
 struct SizedWriter<'a, S: ?Sized>(&'a mut S);
 
 impl<S: Write + ?Sized> Write for SizedWriter<'_, S> {
@@ -60,7 +60,7 @@ impl<S: Write + ?Sized> Write for SizedWriter<'_, S> {
 
 impl Sink for Vec<u8> {}
 
-/// Whether all of it is zero; it compares with itself shifted by one, which is as fast as memcmp(3) is.
+/// Whether all bytes are zero. Comparing them with themselves, shifted by one, is as fast as memcmp(3).
 pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| *first == 0)
         && bytes.get(1..).is_none_or(|rest| rest == &bytes[..rest.len()])

@@ -1,7 +1,7 @@
 //! Content from files and servers: verified, decompressed and converted. Independent of libvirt.
 //!
 //! ```text
-//!   catalog ─▶ transfer ─▶ disk_image (is it one?) ─▶ convert (qemu-img) ─▶ content (what a volume is filled with)
+//!   catalog ─▶ transfer ─▶ disk_image (format?) ─▶ convert (qemu-img) ─▶ content (data for a volume)
 //! ```
 
 pub mod atomic_write;

@@ -1,9 +1,9 @@
-//! Decides who could replace a file.
+//! Determines who could replace a file.
 //!
-//! A file that somebody else can change or replace is not what was looked at when it is used. So what is believed, obeyed
-//! or handed to a guest belongs to root or to the caller, and so does each directory on its way (as sshd(8) and
-//! sudoers(5) want it of theirs). A directory that everybody may write to is fine where it is sticky (`/tmp`): there
-//! nobody replaces what is another's.
+//! If another user can change or replace a file, it may not be the file that was checked. So every file that foundry
+//! trusts or gives to a guest must belong to root or the caller, and so must each directory above it (as sshd(8) and
+//! sudoers(5) require of their files). A directory that everyone can write to is allowed if it is sticky (`/tmp`):
+//! users cannot replace each other's files there.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -14,22 +14,22 @@ const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Whom files may belong to.
+/// The users that a file may belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Trusted {
-    /// The caller.
+    /// User id of the caller.
     user: u32,
-    /// Whoever else may own the file itself.
+    /// Another allowed owner of the file itself.
     also: Option<u32>,
 }
 
 impl Trusted {
-    /// Root and the caller.
+    /// Trusts root and the caller.
     pub fn root_and_caller() -> Self {
         Self { user: rustix::process::geteuid().as_raw(), also: None }
     }
 
-    /// And, of the file itself, one more: libvirt gives a disk's files to the user that runs QEMU.
+    /// Also trusts one more owner of the file itself: libvirt gives disks to the user that runs QEMU.
     pub fn with_file_owner(self, also: Option<u32>) -> Self {
         Self { also, ..self }
     }
@@ -38,18 +38,15 @@ impl Trusted {
         found.uid() == 0 || found.uid() == self.user
     }
 
-    /// Who else may change an open file, or what is on its way: half a sentence about it. The path has no links in it.
+    /// Finds out who else can change an open file or the directories above it: half a sentence, or `None`. The path
+    /// must not contain links.
     pub fn find_untrusted(self, path: &Path, file: &Metadata) -> io::Result<Option<String>> {
         let shown = |path: &Path| format!("{:?}", path.display().to_string());
         if !self.is_trusted_owner(file) && Some(file.uid()) != self.also {
             return Ok(Some(format!("{} belongs to user {}", shown(path), file.uid())));
         }
         if is_open_to_others(file) {
-            return Ok(Some(format!(
-                "{} may be written to by others (mode {})",
-                shown(path),
-                mode_text(file)
-            )));
+            return Ok(Some(format!("other users can write to {} (mode {})", shown(path), mode_text(file))));
         }
         for directory in path.ancestors().skip(1).filter(|directory| directory.is_absolute()) {
             if let Some(who) = self.find_untrusted_directory_owner(&fs::symlink_metadata(directory)?) {
@@ -59,16 +56,17 @@ impl Trusted {
         Ok(None)
     }
 
-    /// Who else may put something in the place of what lies in a directory.
+    /// Finds out who else can replace the files in a directory.
     fn find_untrusted_directory_owner(self, found: &Metadata) -> Option<String> {
         if !self.is_trusted_owner(found) {
             return Some(format!("belongs to user {}", found.uid()));
         }
         (is_open_to_others(found) && found.mode() & STICKY == 0)
-            .then(|| format!("may be written to by others (mode {})", mode_text(found)))
+            .then(|| format!("is writable by other users (mode {})", mode_text(found)))
     }
 
-    /// Who else may replace what lies in a directory, or the directory itself; `None` also where it cannot be seen.
+    /// Finds out who else can replace the files in a directory, or the directory itself. Returns `None` also if it
+    /// cannot be examined.
     pub fn find_untrusted_above(self, directory: &Path) -> Option<String> {
         let whole = fs::canonicalize(directory).ok()?;
         whole.ancestors().find_map(|directory| {
@@ -78,7 +76,8 @@ impl Trusted {
     }
 }
 
-/// A group of one's own has the number of its user on most systems; root's is root's.
+/// Whether other users can write to it. On most systems a user's own group has the user's number; root's group is
+/// trusted.
 fn is_open_to_others(found: &Metadata) -> bool {
     let group_is_owners = found.gid() == 0 || found.gid() == found.uid();
     found.mode() & OTHERS_WRITE != 0 || (found.mode() & GROUP_WRITES != 0 && !group_is_owners)
@@ -88,59 +87,61 @@ fn mode_text(found: &Metadata) -> String {
     format!("{:o}", found.mode() & 0o7777)
 }
 
-/// A file of settings or of names, open to be read: whatever it is, but nobody else's. It never waits for a writer before
-/// that is known.
+/// Opens a file of settings or names for reading, of any type, if only root and the caller can change it. It does not
+/// block on a FIFO before that is known.
 ///
 /// # Errors
-/// The system's; one that [`is_disobeyed`] tells where somebody else than root and the caller decides what it says.
+/// Errors of the operating system; an error that [`is_untrusted`] recognizes, if another user can change the file.
 pub fn open_trusted(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, UntrustedFile(why));
     if !Trusted::root_and_caller().is_trusted_owner(&found) {
-        return Err(disobeyed(format!("it belongs to user {}, neither to you nor to root", found.uid())));
+        return Err(disobeyed(format!("it belongs to user {} instead of you or root", found.uid())));
     }
     if found.is_file() && is_open_to_others(&found) {
-        return Err(disobeyed(format!("others may write to it (mode {})", mode_text(&found))));
+        return Err(disobeyed(format!("other users can write to it (mode {})", mode_text(&found))));
     }
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
 }
 
-/// Why what a file says is not done.
+/// Why a file is not trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UntrustedFile(String);
 
-/// Whether a file is there, and another user's.
+/// Whether a file exists but is not trusted.
 pub fn is_untrusted(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<UntrustedFile>)
 }
 
-/// A regular file, open, with its place: links on the way are followed before, and none when it is opened, which never
-/// waits.
+/// Opens a regular file and returns it with its real path. Links are resolved before; opening neither follows a link
+/// nor blocks.
 ///
 /// # Errors
-/// The system's; [`io::ErrorKind::InvalidInput`] where it is no regular file.
+/// Errors of the operating system; [`io::ErrorKind::InvalidInput`] if it is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<(File, PathBuf, Metadata)> {
     let whole = fs::canonicalize(path)?;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    // A device may do something when it is opened.
+    // Opening a device could already have an effect.
     let what = non_file_kind(&fs::symlink_metadata(&whole)?);
     if let Some(what) = what {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what} and no file")));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a regular file")));
     }
     let file = OpenOptions::new().read(true).custom_flags(flags).open(&whole)?;
     let found = file.metadata()?;
     match non_file_kind(&found) {
-        Some(what) => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what} and no file"))),
+        Some(what) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a regular file")))
+        }
         None => Ok((file, whole, found)),
     }
 }
 
-/// What something is that is no regular file.
+/// Names the type of a file that is not regular.
 pub fn non_file_kind(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
     let kind = found.file_type();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_change_is_told() {
+    fn files_that_others_can_change_are_untrusted() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("below");
         fs::create_dir(&below).unwrap();
@@ -180,7 +181,7 @@ mod tests {
         set(&file, 0o644);
         assert_eq!(untrusted_part(&file), None);
         set(&file, 0o666);
-        assert!(untrusted_part(&file).unwrap().contains("may be written to by others (mode 666)"));
+        assert!(untrusted_part(&file).unwrap().contains("other users can write to"));
         set(&file, 0o644);
         set(&below, 0o777);
         assert!(untrusted_part(&file).unwrap().starts_with("directory"));
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(untrusted_part(&file), None, "sticky");
         set(&below, 0o755);
         set(dir.path(), 0o777);
-        assert!(untrusted_part(&file).unwrap().contains("may be written to"), "a directory above");
+        assert!(untrusted_part(&file).unwrap().contains("is writable by other users"), "a directory above");
         set(dir.path(), 0o755);
         if !rustix::process::geteuid().is_root() {
             return;
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ones_own_and_roots_files_are_obeyed() {
+    fn only_own_and_root_files_are_trusted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yaml");
         fs::write(&file, "x").unwrap();
@@ -228,12 +229,12 @@ mod tests {
             chown(&file, Some(12345), None).unwrap();
             let refused = read(&file).unwrap_err();
             assert!(is_untrusted(&refused));
-            assert_eq!(refused.to_string(), "it belongs to user 12345, neither to you nor to root");
+            assert_eq!(refused.to_string(), "it belongs to user 12345 instead of you or root");
         }
     }
 
     #[test]
-    fn only_files_are_opened() {
+    fn only_regular_files_are_opened() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -247,7 +248,7 @@ mod tests {
         ] {
             let refused = open_regular(path).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
-            assert_eq!(refused.to_string(), format!("it is {what} and no file"));
+            assert_eq!(refused.to_string(), format!("it is {what}, not a regular file"));
         }
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();

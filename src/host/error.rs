@@ -6,12 +6,12 @@ use super::diagnosis::advice::{KVM_IS_CLOSED, OPEN_KVM};
 use super::diagnosis::{self, Diagnosis};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 
-/// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
+/// The content of a transfer ends with this inside an [`std::io::Error`] if the user stops it.
 #[derive(Debug, thiserror::Error)]
 #[error("it was interrupted")]
 pub struct Stopped;
 
-/// What a host refused or could not say.
+/// A refused or failed call to a host.
 ///
 /// `operation` is a verb with its object (`create volume 'web_boot' in pool 'foundry-vms'`), so that
 /// "cannot {operation}" reads as a sentence; `libvirt` is libvirt's own message.
@@ -25,62 +25,61 @@ pub enum HostError {
         /// libvirt's message.
         libvirt: String,
     },
-    /// The host answered, and refused.
+    /// The host refused the call.
     #[error("cannot {operation}")]
     Refused {
-        /// What was asked, with its object.
+        /// The operation, with its object.
         operation: String,
-        /// Which exit code it has: [`Kind::Storage`] for pools and volumes, else [`Kind::Vm`].
+        /// The kind, for the exit code: [`Kind::Storage`] for pools and volumes, otherwise [`Kind::Vm`].
         kind: Kind,
         /// libvirt's message.
         libvirt: String,
     },
-    /// Something else works on the domain, and kept libvirt from it for as long as libvirt waits (`VIR_ERR_OPERATION_TIMEOUT`):
-    /// a save, a dump, a migration, or a call to a QEMU that hangs.
+    /// Another job holds the domain longer than libvirt waits (`VIR_ERR_OPERATION_TIMEOUT`): a save, a dump, a
+    /// migration, or a call to a hung QEMU.
     #[error("cannot {operation}")]
     Busy {
-        /// What was asked, with its object.
+        /// The operation, with its object.
         operation: String,
         /// libvirt's message.
         libvirt: String,
     },
-    /// The connection broke inside the call: it may have taken effect or not.
+    /// The connection broke during the call. The call may have taken effect or not.
     #[error("lost the connection to {uri} while trying to {operation}")]
     Lost {
         /// The URI.
         uri: String,
-        /// What was asked.
+        /// The operation.
         operation: String,
         /// libvirt's message.
         libvirt: String,
     },
-    /// The host did not answer in time and was given up, the connection with it: the call may have taken effect
-    /// or not.
+    /// The host did not answer in time, and the connection was closed. The call may have taken effect or not.
     #[error("{uri} did not answer within {} s when it was to {operation}", within.as_secs_f32())]
     Silent {
         /// The URI.
         uri: String,
-        /// What was asked.
+        /// The operation.
         operation: String,
-        /// How long an answer was waited for.
+        /// The timeout.
         within: Duration,
-        /// Whether `/dev/kvm` of that host is closed to all but root, which makes libvirt slow.
+        /// Whether only root may open the host's `/dev/kvm`, which makes libvirt slow.
         kvm_is_closed: bool,
     },
     /// A local source or sink of a transfer failed, or was stopped by the user.
     #[error("cannot {operation}")]
     Transfer {
-        /// What was asked.
+        /// The operation.
         operation: String,
         /// Why the local side failed.
         cause: String,
         /// Whether the user stopped it.
         interrupted: bool,
     },
-    /// The host answered something that foundry cannot read.
+    /// The host's answer cannot be parsed.
     #[error("cannot read {what} that libvirt gave")]
     Unreadable {
-        /// What was read, "the description of domain 'web'" for one.
+        /// What was parsed, such as "the description of domain 'web'".
         what: String,
         /// What is wrong with it.
         cause: String,
@@ -99,22 +98,22 @@ impl HostError {
         }
     }
 
-    /// The cause by its code; the general one where libvirt's words say nothing that foundry knows.
+    /// The code of the cause, or a general one if the cause is unknown.
     pub fn code(&self) -> Code {
         match self {
             Self::Lost { .. } => Code::ConnectionLost,
             Self::Silent { .. } => Code::NoAnswer,
             Self::Busy { .. } => Code::VmHeld,
-            _ => self.diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
+            _ => self.find_diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
         }
     }
 
-    /// What libvirt's words alone tell of the cause.
-    fn diagnosis(&self) -> Option<Diagnosis> {
+    /// The cause, from libvirt's message alone.
+    fn find_diagnosis(&self) -> Option<Diagnosis> {
         match self {
             Self::Connect { uri, libvirt } => diagnosis::cannot_connect(uri, libvirt),
             Self::Refused { libvirt, .. } => diagnosis::of_words(libvirt),
-            // A disk of this machine is full as that of another is.
+            // A local full disk has the same message as a remote one.
             Self::Transfer { cause, interrupted: false, .. } => diagnosis::of_words(cause),
             _ => None,
         }
@@ -125,27 +124,27 @@ impl HostError {
         matches!(self, Self::Lost { .. } | Self::Silent { .. })
     }
 
-    /// Why, in words for everybody.
+    /// The cause, for users.
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Silent { kvm_is_closed, .. } => kvm_is_closed.then(|| KVM_IS_CLOSED.to_owned()),
             Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
             Self::Lost { libvirt, .. } => {
-                Some(diagnosis::lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
+                Some(diagnosis::connection_lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
             }
             _ => self
-                .diagnosis()
+                .find_diagnosis()
                 .map(|found| found.cause)
                 .or_else(|| self.libvirt_words().map(|text| diagnosis::first_line(text).to_owned())),
         }
     }
 
-    /// libvirt's own words, where [`Self::cause`] says less or something better.
+    /// libvirt's message, unless [`Self::cause`] is the same text.
     pub fn detail(&self) -> Option<String> {
         self.libvirt_words().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
     }
 
-    /// libvirt's own words, where it said any.
+    /// libvirt's message, if there is one.
     pub fn libvirt_words(&self) -> Option<&str> {
         match self {
             Self::Connect { libvirt, .. }
@@ -156,15 +155,17 @@ impl HostError {
         }
     }
 
-    /// What to do about it.
+    /// The advice for the user.
     pub fn advice(&self) -> Option<Advice> {
         match self {
             Self::Connect { uri, .. } => Some(
-                self.diagnosis()
+                self.find_diagnosis()
                     .and_then(|found| found.advice)
-                    .unwrap_or_else(|| diagnosis::check(uri).into()),
+                    .unwrap_or_else(|| diagnosis::check_uri_hint(uri).into()),
             ),
-            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.advice),
+            Self::Refused { .. } | Self::Transfer { .. } => {
+                self.find_diagnosis().and_then(|found| found.advice)
+            }
             Self::Lost { .. } => {
                 Some(Advice::from(Verb::ListAll).text(" shows what is there once libvirt answers again"))
             }
@@ -174,7 +175,7 @@ impl HostError {
                     .text(" shows what is there"),
             ),
             Self::Silent { uri, .. } => Some(
-                Advice::from(diagnosis::wake(uri))
+                Advice::from(diagnosis::restart_daemon_hint(uri))
                     .text("; then ")
                     .run(Verb::ListAll)
                     .text(" shows what is there"),
@@ -205,7 +206,7 @@ impl From<HostError> for Error {
 mod tests {
     use super::*;
 
-    fn refused(libvirt: &str) -> HostError {
+    fn refused_error(libvirt: &str) -> HostError {
         let operation = "start domain 'web'".into();
         HostError::Refused { operation, kind: Kind::Vm, libvirt: libvirt.into() }
     }
@@ -213,11 +214,11 @@ mod tests {
     #[test]
     fn libvirts_words_are_the_detail_where_the_cause_is_ours() {
         let text = "Cannot get interface MTU on 'br9': No such device";
-        assert_eq!(refused(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
-        assert_eq!(refused(text).detail().as_deref(), Some(text));
+        assert_eq!(refused_error(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
+        assert_eq!(refused_error(text).detail().as_deref(), Some(text));
     }
 
-    /// libvirt is slow then, and not hung: to restart it helps nothing.
+    /// libvirt is slow in that case and not hung, so restarting it does not help.
     #[test]
     fn a_silence_beside_a_closed_kvm_says_so() {
         let silent = |kvm_is_closed| HostError::Silent {
@@ -227,7 +228,7 @@ mod tests {
             kvm_is_closed,
         };
         let closed = silent(true);
-        assert!(closed.cause().unwrap().contains("nobody but root may open /dev/kvm"));
+        assert!(closed.cause().unwrap().contains("only root may open /dev/kvm"));
         let hint = format!("{:?}", closed.advice().unwrap());
         assert!(
             hint.contains("sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm;")
@@ -242,9 +243,9 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_to_its_first_line() {
-        let error = refused("it is odd\nvery odd\n");
+        let error = refused_error("it is odd\nvery odd\n");
         assert_eq!(error.cause().as_deref(), Some("it is odd"));
         assert_eq!(error.detail().as_deref(), Some("it is odd\nvery odd\n"));
-        assert_eq!(refused("it is odd").detail(), None, "it would be said twice");
+        assert_eq!(refused_error("it is odd").detail(), None, "it would be said twice");
     }
 }

@@ -1,10 +1,9 @@
 //! One virtualization host, in foundry's terms.
 //!
-//! [`Host`] is all that foundry asks of libvirt. Absence is `Ok(None)` and never an error, domains
-//! are named by UUID once they are found (a name can be redefined under our hands, a UUID cannot),
-//! and each refusal says what was asked of which object. Two things implement it: `Libvirt`, the
-//! only code that knows the bindings, and `memory::MemoryHost`, a host with state and refusals for
-//! tests of order and faults.
+//! [`Host`] is everything that foundry needs from libvirt. Absence is `Ok(None)` and never an error. Domains are
+//! identified by UUID once they are found, because a name can be redefined meanwhile. Each refusal names the operation
+//! and its object. There are two implementations: `Libvirt`, the only code that uses the bindings, and
+//! `memory::MemoryHost`, a host with state and injected faults for tests.
 
 pub mod diagnosis;
 mod error;
@@ -17,10 +16,10 @@ mod machine;
 pub mod memory;
 mod objects;
 mod state;
+mod state_reason;
 mod storage;
 mod traits;
 mod uri;
-mod why;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
@@ -31,13 +30,13 @@ pub use objects::{
     Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
 };
 pub use state::DomainState;
+pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{
     Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo, Networks, Pools,
     Transfers, Volumes, Zeros,
 };
 pub use uri::is_local_uri;
-pub use why::Why;
 
-/// The result of asking the host for something.
+/// The result of a call to a host.
 pub type Result<T> = std::result::Result<T, HostError>;

@@ -1,4 +1,4 @@
-//! The objects of a host besides its storage: domains, guests' addresses, bridges, networks.
+//! The objects of a host except storage: domains, guests' addresses, bridges, networks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,31 +8,30 @@ use std::time::Duration;
 use ipnet::IpNet;
 use uuid::Uuid;
 
-use super::{DomainState, SecurityModel, Why};
+use super::{DomainState, SecurityModel, StateReason};
 use foundry_core::record::{Owner, Record};
 use foundry_core::text::{is_unseen, quote_for_shell};
 use foundry_core::units::Bytes;
 
-/// What a host can run, from its capabilities.
+/// The capabilities of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The host's own name, as libvirt gives it.
+    /// The host name, as libvirt reports it.
     pub hostname: String,
     /// libvirt's version on the host: major × 1,000,000 + minor × 1,000 + release.
     pub libvirt_version: u32,
-    /// The host's architecture, `x86_64` for one.
+    /// The host's architecture, such as `x86_64`.
     pub arch: String,
-    /// For each guest architecture of full virtualization, the domain types that it can be run with
-    /// (`kvm`, `qemu`).
+    /// The domain types (`kvm`, `qemu`) for each guest architecture of full virtualization.
     pub guests: BTreeMap<String, Vec<String>>,
     /// libvirt's security drivers, in their order (libvirt's `<secmodel>`).
     pub security: Vec<SecurityModel>,
-    /// How long libvirt took to say so.
+    /// How long libvirt took to answer.
     pub took: Duration,
 }
 
 impl Capabilities {
-    /// User and group that guests run as, where libvirt says so.
+    /// The user and group of guests, if libvirt says so.
     pub fn guest_ids(&self) -> Option<(u32, u32)> {
         let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
         let (uid, gid) = label.split_once(':')?;
@@ -46,48 +45,48 @@ impl Capabilities {
     }
 }
 
-/// A domain, foundry's or not.
+/// A domain, made by foundry or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
-    /// Its identity: stays while its name may come to mean another.
+    /// Its identity. Unlike the name, it never refers to another domain.
     pub uuid: Uuid,
-    /// Its name at the time of the look.
+    /// Its name when it was read.
     pub name: String,
-    /// What it is doing.
+    /// Its state.
     pub state: DomainState,
-    /// Why it is doing that.
-    pub why: Why,
-    /// Virtual CPUs.
+    /// The reason of the state.
+    pub why: StateReason,
+    /// Number of virtual CPUs.
     pub vcpus: u32,
-    /// Memory.
+    /// Assigned memory.
     pub memory: Bytes,
-    /// Whether a definition stays when it stops.
+    /// Whether its definition remains when it stops.
     pub persistent: bool,
     /// Whether it starts with the host.
     pub autostart: bool,
-    /// Whether it is off with its memory saved (libvirt's managed save): its next start goes on from there, with the
+    /// Whether it is off with its memory saved (libvirt's managed save). Its next start continues from there, with the
     /// disks that it had then.
     pub saved: bool,
     /// The inner text of foundry's metadata element, if there is one; see [`foundry_core::record`].
     pub record: Option<String>,
 }
 
-/// What stays when a definition goes.
+/// What is kept when a definition is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeptOnUndefine {
     /// The file with its EFI variables.
     pub nvram: bool,
-    /// Its saved memory: where there is any, libvirt refuses to remove the definition then.
+    /// Its saved memory. If there is any, libvirt then refuses to delete the definition.
     pub saved: bool,
 }
 
-/// A domain in a command to be copied: its name, or, where that holds what nobody sees, its UUID. Whoever copies a name
-/// that looks like another's means the other.
+/// The name of a domain, quoted for a shell, or its UUID if the name has invisible characters: such a name can look
+/// like another's.
 pub fn shell_name(name: &str, uuid: Uuid) -> Cow<'_, str> {
     if name.chars().any(is_unseen) { uuid.to_string().into() } else { quote_for_shell(name) }
 }
 
-/// What a command calls a domain: its name, or its UUID if the name holds something unseen.
+/// The name of a domain in a command, or its UUID if the name has invisible characters.
 pub fn command_name(name: &str, uuid: Uuid) -> String {
     if name.chars().any(is_unseen) { uuid.to_string() } else { name.to_owned() }
 }
@@ -108,7 +107,7 @@ impl Domain {
         Owner::of_domain(self.uuid, self.record.as_deref())
     }
 
-    /// Foundry's record of it, if it is foundry's and the record can be read.
+    /// Foundry's record of the domain, if foundry made it and the record can be read.
     pub fn own_record(&self) -> Option<Record> {
         match self.owner() {
             Owner::Foundry(record) => Some(*record),
@@ -117,28 +116,28 @@ impl Domain {
     }
 }
 
-/// Which description of a domain.
+/// The description of a domain to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// As it is now.
+    /// The running domain, or the definition if it is off.
     Current,
-    /// As it is at its next start.
+    /// The definition, in effect from the next start.
     Config,
 }
 
-/// Where a change of a domain's devices takes place (libvirt's `virDomainModificationImpact`).
+/// The descriptions that a device change applies to (libvirt's `virDomainModificationImpact`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Affect {
-    /// In the running domain only: gone at its next start.
+    /// The running domain only; undone at its next start.
     Live,
-    /// In the definition only: from its next start on.
+    /// The definition only, from its next start on.
     Config,
-    /// In both, or in neither where one of them refuses.
+    /// Both, or neither if one of them refuses.
     Both,
 }
 
 impl Affect {
-    /// The places where a change is needed; `None` where it is needed in neither.
+    /// The descriptions to change; `None` if there is none.
     pub fn of(live: bool, persistent: bool) -> Option<Self> {
         match (live, persistent) {
             (true, true) => Some(Self::Both),
@@ -149,7 +148,7 @@ impl Affect {
     }
 }
 
-/// Where the host can learn a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
+/// The source of a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressSource {
     /// DHCP leases of libvirt's networks.
@@ -171,17 +170,17 @@ pub struct GuestAddress {
     pub prefix: u8,
 }
 
-/// What a domain is doing, for a look that is repeated.
+/// The state of a domain, for polling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateNow {
-    /// What it is doing.
+    /// Its state.
     pub state: DomainState,
-    /// Why it is doing that.
-    pub why: Why,
+    /// The reason of the state.
+    pub why: StateReason,
 }
 
 impl Domain {
-    /// Whether an error stopped it: the guest will not go on by itself.
+    /// Whether an error stopped the domain, so the guest will not continue by itself.
     pub fn stopped_by_error(&self) -> bool {
         self.why.is_error(self.state)
     }
@@ -194,24 +193,24 @@ impl StateNow {
     }
 }
 
-/// A bridge of the host: the kernel's own, or one of Open vSwitch's.
+/// A bridge of the host, of the kernel or of Open vSwitch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
     /// Its name.
     pub name: String,
-    /// Whether it tells VLANs apart (`vlan_filtering` of ip-link(8), type bridge).
+    /// Whether it filters VLANs (`vlan_filtering` of ip-link(8), type bridge).
     pub filters_vlans: bool,
-    /// Whether it carries anything at all (`ip link set NAME up`).
+    /// Whether it is up (`ip link set NAME up`).
     pub is_up: bool,
     /// Whether it is an Open vSwitch bridge, which the domain's XML must say.
     pub is_open_vswitch: bool,
-    /// The largest packet that passes it, in bytes.
+    /// The MTU, in bytes.
     pub mtu: u32,
     /// The host's own addresses on it.
     pub addresses: Vec<IpNet>,
 }
 
-/// One that passes Ethernet's usual packets.
+/// A bridge with Ethernet's usual MTU.
 impl Default for Bridge {
     fn default() -> Self {
         let name = String::new();
@@ -226,14 +225,14 @@ impl Default for Bridge {
     }
 }
 
-/// What a machine is among its neighbours.
+/// The addresses, routes and neighbours of a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Neighbourhood {
     /// Its own addresses.
     pub addresses: Vec<LinkAddress>,
-    /// Where it has routes to, the default routes left out.
+    /// Destinations of its routes, without the default routes.
     pub routes: Vec<IpNet>,
-    /// Who was heard of lately at which address.
+    /// Machines that were seen lately, by address.
     pub neighbours: Vec<Neighbour>,
 }
 
@@ -246,10 +245,10 @@ pub struct LinkAddress {
     pub net: IpNet,
 }
 
-/// A machine on the same wire.
+/// A machine on the same link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbour {
-    /// The interface behind which it is.
+    /// The interface that it was seen on.
     pub link: String,
     /// Its address.
     pub ip: IpAddr,
@@ -257,7 +256,7 @@ pub struct Neighbour {
     pub mac: String,
 }
 
-/// Whether a network interface is up, by its flags as sysfs has them: the first one is IFF_UP (netdevice(7)).
+/// Whether a network interface is up, by its flags in sysfs: the first bit is IFF_UP (netdevice(7)).
 pub fn is_up(flags: &str) -> bool {
     u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
 }
@@ -269,19 +268,19 @@ pub struct Network {
     pub name: String,
     /// Whether it is started.
     pub active: bool,
-    /// What libvirt does with its packets (`nat`, `route`, `bridge`, …); `None` keeps them inside.
+    /// How libvirt forwards its packets (`nat`, `route`, `bridge`, …); `None` isolates it.
     pub forward: Option<String>,
-    /// Its own addresses. Without any, libvirt has no say in who has which.
+    /// Its subnets. Without any, libvirt does not manage addresses.
     pub subnets: Vec<Subnet>,
 }
 
-/// One of the networks of a libvirt network.
+/// A subnet of a libvirt network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
     /// The host's address in it.
     pub host: IpNet,
-    /// Whether libvirt gives addresses by DHCP.
+    /// Whether libvirt serves DHCP.
     pub has_dhcp: bool,
-    /// From where to where, first and last included.
+    /// The DHCP ranges, inclusive.
     pub ranges: Vec<(IpAddr, IpAddr)>,
 }

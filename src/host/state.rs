@@ -1,4 +1,4 @@
-//! What a domain is doing.
+//! The state of a domain.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +20,13 @@ pub enum DomainState {
     Crashed,
     /// Suspended by the guest's power management.
     Suspended,
-    /// A state that this foundry does not know, by libvirt's number: a newer daemon's, or none at all (0). What it
-    /// means is not guessed; as far as it matters, the domain is active.
+    /// A state that this foundry does not know, with libvirt's number: from a newer daemon, or none (0). Its meaning is
+    /// not guessed; the domain is treated as active.
     Unknown(u32),
 }
 
 impl DomainState {
-    /// Whether a hypervisor process may exist for it, so that its disks may be in use.
+    /// Whether a hypervisor process may exist, so that the disks may be in use.
     pub fn is_active(self) -> bool {
         !matches!(self, Self::ShutOff)
     }

@@ -8,17 +8,17 @@ use foundry_core::units::Bytes;
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// Its type, `dir` for one (libvirt's storage page).
+    /// Its type, such as `dir` (libvirt's storage page).
     pub kind: String,
-    /// Whether it is started.
+    /// Whether it is active.
     pub active: bool,
     /// Whether it starts with the host.
     pub autostart: bool,
-    /// Target path on the host; for a directory pool the directory.
+    /// Target path on the host; for a directory pool, the directory.
     pub target: Option<String>,
-    /// What it is made of.
+    /// Its source.
     pub source: PoolSource,
-    /// Total size; 0 when inactive.
+    /// Total size; 0 if inactive.
     pub capacity: Bytes,
     /// Space taken.
     pub allocation: Bytes,
@@ -26,25 +26,25 @@ pub struct Pool {
     pub available: Bytes,
 }
 
-/// What a pool is made of; which of it there is depends on its type (libvirt's `<source>`).
+/// The source of a pool; which fields are set depends on its type (libvirt's `<source>`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolSource {
     /// The machines that serve it.
     pub servers: Vec<Server>,
     /// Block devices, or the name of an iSCSI target.
     pub devices: Vec<String>,
-    /// The directory that another machine serves.
+    /// The directory that the server exports.
     pub directory: Option<String>,
     /// A volume group, a ZFS dataset, a Ceph pool.
     pub name: Option<String>,
-    /// Of its file system.
+    /// The file system type.
     pub format: Option<String>,
-    /// As whom it is asked for.
+    /// The credentials.
     pub auth: Option<PoolAuth>,
 }
 
 impl std::fmt::Display for PoolSource {
-    /// In the words in which such a pool is added.
+    /// The source as in `pool add`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
         let servers = servers.join(", ");
@@ -71,10 +71,10 @@ pub struct Volume {
     pub format: String,
     /// The size that a guest sees.
     pub capacity: Bytes,
-    /// What it takes on the host.
+    /// The size it uses on the host.
     pub allocation: Bytes,
     /// Path of its backing file, if it has one.
     pub backing: Option<String>,
-    /// Permission bits, where the pool has them.
+    /// Permission bits, if the pool has them.
     pub mode: Option<u32>,
 }

@@ -1,10 +1,10 @@
-//! What the URI of a connection says by itself (libvirt's page "Connection URIs").
+//! Properties of a connection URI (libvirt's page "Connection URIs").
 
 #[cfg(doc)]
 use crate::HostInfo;
 
-/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host. A socket that leads
-/// elsewhere shows only when it is connected: [`HostInfo::is_local`] tells.
+/// Whether a URI means this machine: no remote transport and no host. A socket that is forwarded to another machine
+/// shows only after connecting; see [`HostInfo::is_local`].
 pub fn is_local_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -12,7 +12,7 @@ pub fn is_local_uri(uri: &str) -> bool {
     driver == "qemu" && authority.is_empty() && matches!(transport, "" | "unix")
 }
 
-/// What a URI names on its host: `/system`, `/session`.
+/// The path of a URI: `/system`, `/session`.
 pub(crate) fn driver_of(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
     let path = rest.find('/').map_or("", |at| &rest[at..]);

@@ -113,8 +113,7 @@ fn what_keeps_a_vm_from_its_network_is_named_and_mended() {
     succeeds(&host, &[BIOS]);
 
     shell(&host, "ip link add vm0a4d0032 type bridge");
-    let sentence =
-        "the host has a network interface vm0a4d0032 already, and the VM's tap is to be called so\n";
+    let sentence = "the host has a network interface vm0a4d0032, which is the name of the VM's tap\n";
     let ran = fails(&host, &[BIOS], 4, "FND-4211", sentence);
     does(&host, ran, "ip link delete vm0a4d0032");
     succeeds(&host, &[BIOS]);
@@ -157,7 +156,7 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     .exits(0);
     let pid = std::fs::read_to_string(&pidfile).unwrap().trim().to_owned();
     let sentence = &format!(
-        "qemu-system-x86 of user root (process {pid}) has '{IMAGE}' open, which is one of its disks or what one lies on\n"
+        "qemu-system-x86 of user root (process {pid}) has '{IMAGE}' open, which is one of its disks or below one\n"
     );
     let ran = fails(&host, &[BIOS], 5, "FND-5203", sentence);
     // It may be a guest of another libvirt's: nobody is told to kill it.
@@ -171,13 +170,8 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     let conf = "/etc/libvirt/qemu.conf";
     shell(&host, &format!("cp {conf} {conf}.old && echo 'dynamic_ownership = 0' >>{conf}"));
     host.restart("KILL");
-    let ran = fails(
-        &host,
-        &[BIOS],
-        5,
-        "FND-5204",
-        "(mode 600), and libvirt leaves the owners of disks as they are\n",
-    );
+    let ran =
+        fails(&host, &[BIOS], 5, "FND-5204", "(mode 600), and libvirt does not change the owners of disks\n");
     ran.mentions("dynamic_ownership = 1 in /etc/libvirt/qemu.conf");
     shell(&host, &format!("mv {conf}.old {conf}"));
     host.restart("KILL");
@@ -191,13 +185,13 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     inside(&host, &["pool", "add", "small", "dir", "/var/lib/libvirt/images/small"]).run().exits(0);
     let full = &[BIOS, "storagePool: small"];
     let ran =
-        fails(&host, full, 5, "FND-5201", "no space is left on the host's file system\n").mentions("df -i");
+        fails(&host, full, 5, "FND-5201", "no space left on the host's file system\n").mentions("df -i");
     assert!(ran.stderr.contains("cannot create volume 'web_boot' in pool 'small'"), "{ran:#?}");
     shell(&host, "mount -o remount,nr_inodes=100 /var/lib/libvirt/images/small");
     succeeds(&host, full);
 
     shell(&host, "mount -o remount,ro /var/lib/libvirt/images/small");
-    let sentence = "no file can be made in the pool's directory /var/lib/libvirt/images/small: its file system is read-only\n";
+    let sentence = "cannot create a file in the pool's directory /var/lib/libvirt/images/small: its file system is read-only\n";
     let ran = fails(&host, full, 5, "FND-5011", sentence);
     does(&host, ran, "findmnt -T /var/lib/libvirt/images/small");
     shell(&host, "virsh -q -c qemu:///system pool-destroy small && umount /var/lib/libvirt/images/small");
@@ -209,7 +203,7 @@ fn what_the_machine_lacks_is_named_and_done_without() {
     // libvirt may offer KVM, and QEMU then says that it is none; or it offers none.
     shell(&host, "[ ! -e /dev/kvm ] || mount --bind /dev/null /dev/kvm");
     let ran = create(&host, &[BIOS]).env("FOUNDRY_VIRT_TYPE", "kvm").run();
-    told(ran, 4, "FND-4101", "--virt-type qemu ");
+    told(ran, 4, "FND-4101", "--virt-type qemu works without it");
     // More than a process can address (128 TiB); found before anything is made.
     let sentence = "spec.memoryGiB: the VM needs 195.3 TiB of memory, but the host has only ";
     fails(&host, &[BIOS, "memoryGiB: 200000"], 4, "FND-4107", sentence).mentions("assign less memory");
@@ -335,11 +329,11 @@ fn what_keeps_a_user_from_libvirt_is_named_and_mended() {
     nobody(&["--groups", "users"]).exits(0);
 
     host.signal("KILL");
-    let sentence = "no daemon of libvirt's listens at the socket '/var/run/libvirt/libvirt-sock'\n";
+    let sentence = "no libvirt daemon listens at the socket '/var/run/libvirt/libvirt-sock'\n";
     eventually("the daemon is gone", || inside(&host, &["list"]).run().stderr.contains(sentence));
     told(inside(&host, &["list"]).run(), 3, "FND-3002", sentence).mentions("systemctl start libvirtd");
     shell(&host, "rm /run/libvirt/libvirt-sock");
-    let sentence = "no daemon of libvirt's listens there: '/var/run/libvirt/libvirt-sock' does not exist\n";
+    let sentence = "no libvirt daemon listens there: '/var/run/libvirt/libvirt-sock' does not exist\n";
     told(inside(&host, &["list"]).run(), 3, "FND-3002", sentence);
     shell(&host, "libvirtd -d -p /run/libvirt/libvirtd.pid");
     eventually("the daemon is there", || inside(&host, &["list"]).run().code == 0);

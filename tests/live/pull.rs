@@ -93,7 +93,7 @@ fn what_is_wrong_or_cut_off_never_becomes_an_image() {
         ("/loop", &[], "redirect"),
         ("/gone", &[], "404"),
         ("/short", &[], "/short"),
-        ("/long", &[], "cut off"),
+        ("/long", &[], "truncated"),
     ];
     for (path, more, said) in cases {
         let url = server.url(path);

@@ -123,7 +123,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
     {bridges}
   spec.networkInterfaces[1].vlan: bridge '{bridge}' does not filter VLANs
-    attach it to a bridge that is on the VLAN already (then without vlan), or to a new one that is made so: ip link add NAME type bridge vlan_filtering 1; switched on where guests are, it drops frames of theirs
+    attach it to a bridge that is already on the VLAN (then without vlan), or to a new bridge: ip link add NAME type bridge vlan_filtering 1; enabling this on a bridge with guests drops their frames
   spec.networkInterfaces[2].network: there is no network 'foundry-test-none'
     {networks}
   image 'tinny.qcow2' not found in pool '{images}'

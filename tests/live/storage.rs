@@ -53,12 +53,12 @@ fn an_image_is_taken_for_what_it_is_and_called_so() {
     no_image(&file("zeros.raw"), "it has neither a qcow2 header nor a boot sector");
     no_image(
         &file("disk.vmdk"),
-        "it is a VMDK image, which has to be converted\n  hint: foundry image import --convert qcow2 FILE converts it",
+        "it is a VMDK image, which must be converted\n  hint: foundry image import --convert qcow2 FILE converts it",
     );
     no_image(
         &file("overlay.qcow2"),
         &format!(
-            "it is an overlay on {tiny:?}; whoever made it can make it whole, where that is (opened here, it shows what it names of this host)"
+            "it is an overlay on {tiny:?}; only its author can combine the files (do not open it here: it may read any file of this host)"
         ),
     );
     bed.foundry(&["image", "import", &file("none.raw")]).run().exits(1).prints("").mentions("no such file");

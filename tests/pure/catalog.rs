@@ -57,7 +57,7 @@ fn the_architecture_is_put_in_as_each_distribution_spells_it() {
     assert_eq!(name("debian-13", Arch::Aarch64), "debian-13-generic-arm64.qcow2");
     assert_eq!(name("fedora-43", Arch::Aarch64), "Fedora-Cloud-Base-Generic-43-1.6.aarch64.qcow2");
     let error = catalog.find_image("archlinux", Arch::Aarch64).unwrap_err();
-    assert_eq!(error.message(), "the catalogue has archlinux not for aarch64");
+    assert_eq!(error.message(), "the catalogue does not have archlinux for aarch64");
     assert!(
         catalog.list_images(Arch::Aarch64).unwrap().iter().all(|image| image.alias.as_str() != "archlinux")
     );
@@ -101,16 +101,16 @@ fn what_no_catalogue_says_is_an_error_with_its_place() {
         ),
         ("images:\n  x: {description: y}\n", ":2:6: images.x: missing field `url`"),
         ("image: {}\n", ":1:1: image: unknown field; did you mean 'images'?"),
-        ("images:\n  X: {url: /x}\n", ":2:6: images.X: may hold only"),
+        ("images:\n  X: {url: /x}\n", ":2:6: images.X: may contain only"),
         ("images:\n  x: {url: 'ftp://x/y'}\n", ":2:6: images.x.url: \"ftp://x/y\" is not an address"),
         ("images:\n  x: {url: '-'}\n", ":2:6: images.x.url: standard input"),
         (
             "images:\n  x: {url: /x, checksum: 'md5:00'}\n",
             ":2:6: images.x.checksum: \"md5\" is not a hash function",
         ),
-        ("images:\n  x: {url: /x, arch: [riscv64]}\n", ":2:6: images.x.arch: \"riscv64\" is none of"),
+        ("images:\n  x: {url: /x, arch: [riscv64]}\n", ":2:6: images.x.arch: \"riscv64\" is neither"),
         ("images:\n  x: {url: /x}\n  x: {url: /y}\n", ":3:3: duplicate key `x`"),
-        ("images: {}\n---\nimages: {}\n", ":3:1: a catalogue is one document"),
+        ("images: {}\n---\nimages: {}\n", ":3:1: a catalogue has only one document"),
         ("- x\n", ":1:1: expected a mapping, got a list"),
     ] {
         let error = refused(text);

@@ -162,7 +162,7 @@ fn a_vhd_keeps_its_end_whoever_made_it() {
         let cut = [&fixed[..fixed.len() - 512 - 4096], &fixed[fixed.len() - 512..]].concat();
         std::fs::write(dir.path().join("cut"), cut).unwrap();
         let error = converted(dir.path(), "cut", ImageFormat::Raw).unwrap_err();
-        assert!(error.to_string().contains("it is cut off"), "{error}");
+        assert!(error.to_string().contains("it is truncated"), "{error}");
     }
 }
 
@@ -253,11 +253,11 @@ fn no_file_but_the_image_is_opened() {
         refuses(
             dir.path(),
             format,
-            if format == "qcow2" { "it is an overlay on" } else { "lies on another image" },
+            if format == "qcow2" { "it is an overlay on" } else { "has a parent image" },
         );
     }
     qemu_img(dir.path(), &["create", "-q", "-f", "qcow2", "-o", "data_file=data", "split", "1M"]);
-    refuses(dir.path(), "split", "its data lies in another file (\"data\")");
+    refuses(dir.path(), "split", "its data is in another file (\"data\")");
 }
 
 /// What the head does not show, QEMU's driver refuses: VHDX keeps its parent far behind.
@@ -282,7 +282,7 @@ fn what_is_no_image_is_refused_before_qemu_img_sees_it() {
         (b"".as_slice(), "it is empty"),
         (b"<html>404", "it is a web page"),
         (&[0; 4096], "it has neither a qcow2 header nor a boot sector"),
-        (b"QFI\xfb\0\0\0\x09", "qcow2 version 9 is not known"),
+        (b"QFI\xfb\0\0\0\x09", "qcow2 version 9 is unknown"),
     ] {
         std::fs::write(dir.path().join("image"), content).unwrap();
         refuses(dir.path(), "image", why);
@@ -305,10 +305,13 @@ fn what_comes_out_must_be_a_disk() {
     let inner = made(&disk(), &["qcow2"]);
     let dir = made(&std::fs::read(inner.path().join("image")).unwrap(), &["vmdk"]);
     let error = converted(dir.path(), "image", ImageFormat::Raw).unwrap_err();
-    assert_eq!(error.cause(), Some("of the disk inside: it is qcow2 itself"));
+    assert_eq!(error.cause(), Some("the data in the image is not a disk: it is itself an image (qcow2)"));
     let dir = made(&vec![0; MIB], &["vdi"]);
     let error = converted(dir.path(), "image", ImageFormat::Raw).unwrap_err();
-    assert!(error.cause().unwrap().starts_with("of the disk inside: it has neither"), "{error}");
+    assert!(
+        error.cause().unwrap().starts_with("the data in the image is not a disk: it has neither"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -329,10 +332,7 @@ fn a_conversion_can_be_stopped() {
         written: &tell,
     };
     let error = convert_file(conversion).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (Kind::Interrupted, "interrupted while disk.img was converted")
-    );
+    assert_eq!((error.kind(), error.message()), (Kind::Interrupted, "interrupted while converting disk.img"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let stopped = Conversion { stop: &|| true, ..conversion };
     assert_eq!(convert_file(stopped).unwrap_err().kind(), Kind::Interrupted);
@@ -368,11 +368,8 @@ fn a_lack_of_room_is_found_before() {
             Conversion { from: "disk.img", image: &image, to, directory, stop: &|| false, written: &|_| {} };
         let error = convert_file(conversion).unwrap_err();
         let cause = error.cause().unwrap();
-        assert!(
-            cause.starts_with("it needs up to ") && cause.contains(" for the time being, and 1"),
-            "{cause}"
-        );
-        assert_eq!(error.hint_text().as_deref(), Some("TMPDIR names another directory"));
+        assert!(cause.starts_with("it temporarily needs up to ") && cause.contains(", and 1"), "{cause}");
+        assert_eq!(error.hint_text().as_deref(), Some("set TMPDIR to use another directory"));
     }
 }
 

@@ -97,7 +97,7 @@ fn after_a_kill_at_every_call_the_same_create_ends_with_what_was_asked_for() {
         Bench::new,
         |bench| bench.create(&plan(WEB)),
         |bench, outcome, effect, label| {
-            if !effect.breaks() {
+            if !effect.breaks_connection() {
                 return;
             }
             // The look after the start changes nothing any more: all is there.

@@ -49,7 +49,11 @@ fn after_a_failure_at_every_call_a_second_destroy_finishes() {
                 whole(&error)
             );
             assert!(unchanged || !told.contains("nothing was changed"), "{label}: {told}");
-            assert!(!effect.breaks() || error.kind() == Kind::Connection, "{label}: {}", whole(&error));
+            assert!(
+                !effect.breaks_connection() || error.kind() == Kind::Connection,
+                "{label}: {}",
+                whole(&error)
+            );
             let volumes = bench.host.files().iter().any(|f| OURS.contains(&f.as_str()));
             assert!(!volumes || still_there(bench).is_some(), "{label}: nobody knows of the volumes");
             if still_there(bench).is_some() {

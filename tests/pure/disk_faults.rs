@@ -328,7 +328,11 @@ fn a_resize_that_fails_at_any_call_is_finished_by_the_same_again() {
                 let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
                 assert!(unchanged || !told.contains("nothing was changed"), "{label}: {}", whole(error));
                 assert!(unchanged || told.contains("disk 'vdb'"), "{label}: {}", whole(error));
-                assert!(!effect.breaks() || error.kind() == Kind::Connection, "{label}: {}", whole(error));
+                assert!(
+                    !effect.breaks_connection() || error.kind() == Kind::Connection,
+                    "{label}: {}",
+                    whole(error)
+                );
             }
             let recorded = |b: &Bench| b.record("web").volumes[1].capacity;
             assert!(recorded(bench) <= size(bench), "{label}: the record says more than there is");

@@ -95,10 +95,10 @@ fn what_a_qcow2_lies_on_is_named_and_refused() {
         assert_eq!(detect_format(&head).unwrap().driver(), None);
     }
     let head = made(dir.path(), &["-f", "qcow2", "-o", "data_file=d.bin", "a.img", "1G"]);
-    refused(&head, "its data lies in another file (\"d.bin\")");
+    refused(&head, "its data is in another file (\"d.bin\")");
     // The bit counts, whether or not a name comes with it.
     let plain = made(dir.path(), &["-f", "qcow2", "a.img", "1G"]);
-    refused(&patched(&plain, 79, &[4]), "its data lies in another file;");
+    refused(&patched(&plain, 79, &[4]), "its data is in another file;");
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn features_that_are_not_known_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let head = made(dir.path(), &["-f", "qcow2", "a.img", "1G"]);
     refused(&patched(&head, 79, &[1]), "it was not closed");
-    refused(&patched(&head, 79, &[2]), "QEMU marked it corrupt");
-    refused(&patched(&head, 79, &[0x20]), "features that foundry does not know: bit 5");
+    refused(&patched(&head, 79, &[2]), "QEMU marked it as corrupt");
+    refused(&patched(&head, 79, &[0x20]), "unknown qcow2 features: bit 5");
     // QEMU writes the names of the features that it knows; bit 4 is the fifth of them.
     let at = head.windows(16).position(|w| w == b"extended L2 entr").unwrap() - 2;
     assert_eq!(head[at..at + 2], [0, 4]);
@@ -134,7 +134,7 @@ fn snapshots_inside_are_told_and_no_hindrance() {
     run(dir.path(), "qemu-img", &["snapshot", "-c", "one", "a.img"]);
     let image = detect_format(&head(&dir.path().join("a.img"))).unwrap();
     assert_eq!(image.refusal(), None);
-    assert!(image.note().unwrap().contains("a snapshot inside"));
+    assert!(image.note().unwrap().contains("contains a snapshot"));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn hostile_headers_are_errors() {
     for length in 4..112 {
         assert_eq!(detect_format(&head[..length]), Err(HeaderError::Truncated), "{length}");
     }
-    refused(&patched(&head, 24, &[0; 8]), "its disk has no bytes");
+    refused(&patched(&head, 24, &[0; 8]), "its disk is empty (0 bytes)");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn foreign_images_are_named_and_those_on_others_told_apart() {
         let DiskImage::Foreign(foreign) = &image else { panic!("{arguments:?}: {image:?}") };
         assert_eq!((foreign.format, image.driver(), image.format()), (format, driver, None), "{arguments:?}");
         let refusal = image.refusal().unwrap();
-        assert_eq!(refusal.contains("has to be converted"), driver.is_some(), "{refusal}");
+        assert_eq!(refusal.contains("must be converted"), driver.is_some(), "{refusal}");
     }
     let luks =
         ["--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s,iter-time=10", "a.img", "1M"];
@@ -204,15 +204,15 @@ fn foreign_overlays_are_not_taken() {
         made(dir.path(), &["-f", format, "a.img", "64M"]);
         std::fs::rename(dir.path().join("a.img"), dir.path().join("base")).unwrap();
         let head = made(dir.path(), &["-f", format, "-b", "base", "-F", format, "a.img"]);
-        refused(&head, "lies on another image");
+        refused(&head, "has a parent image");
         assert_eq!(detect_format(&head).unwrap().driver(), None, "{format}");
     }
     // Those that qemu-img does not make.
     let vdi = made(dir.path(), &["-f", "vdi", "a.img", "64M"]);
-    refused(&patched(&vdi, 0x4c, &4u32.to_le_bytes()), "lies on another image");
-    refused(&patched(&vdi, 0x1b8, &[1]), "lies on another image");
+    refused(&patched(&vdi, 0x4c, &4u32.to_le_bytes()), "has a parent image");
+    refused(&patched(&vdi, 0x1b8, &[1]), "has a parent image");
     let vhd = made(dir.path(), &["-f", "vpc", "a.img", "64M"]);
-    refused(&patched(&vhd, 60, &4u32.to_be_bytes()), "lies on another image");
+    refused(&patched(&vhd, 60, &4u32.to_be_bytes()), "has a parent image");
     let vmdk = made(dir.path(), &["-f", "vmdk", "a.img", "64M"]);
     refused(&patched(&vmdk, 12, &[0; 8]), "has its data in other files");
     refused(b"\n# comment\r\n\r\nversion=1\ncreateType=\"monolithicFlat\"\n", "*-flat.vmdk is a raw image");
@@ -285,9 +285,9 @@ fn installers_are_no_disks_even_where_they_have_a_boot_sector() {
     );
     run(dir.path(), "genisoimage", &["-quiet", "-b", "boot.bin", "-no-emul-boot", "-o", "a.img", "d"]);
     let installer = head(&dir.path().join("a.img"));
-    refused(&installer, "an installer or a live system and no disk");
+    refused(&installer, "an installer or live system, not a disk");
     let hybrid = patched(&patched(&installer, 0, b"\xeb\x63"), 510, &[0x55, 0xaa]);
-    refused(&hybrid, "an installer or a live system and no disk");
+    refused(&hybrid, "an installer or live system, not a disk");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn what_downloads_turn_out_to_be_is_said() {
         ("zstd -qc file", "it is compressed with zstd"),
         ("printf 'BZh91AY&SY'", "it is compressed with bzip2"),
         ("tar -c file", "it is a tar archive"),
-        ("printf '\\n  <!DOCTYPE html><title>404'", "it is a web page and nothing to boot from"),
+        ("printf '\\n  <!DOCTYPE html><title>404'", "it is a web page, not a disk"),
         ("printf '\\357\\273\\277<?xml version=\"1.0\"?>'", "it is XML"),
         ("printf '{\"message\": \"not f\\303\\266und\"}'", "it is JSON"),
         ("printf 'Not Found\\r\\n'", "it is text"),

@@ -105,7 +105,7 @@ fn a_creation_broken_off_at_any_call_is_removed() {
     let removed = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let state = bench.host.domain("web").unwrap().map(|_| bench.record("web").state);
-        if !effect.breaks() || state == Some(RecordState::Created) {
+        if !effect.breaks_connection() || state == Some(RecordState::Created) {
             return;
         }
         bury_all(bench);
@@ -130,7 +130,7 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
             .domain("web")
             .unwrap()
             .is_some_and(|_| bench.record("web").state == RecordState::Destroying);
-        if !effect.breaks() || !half {
+        if !effect.breaks_connection() || !half {
             return;
         }
         finished.set(finished.get() + 1);
@@ -152,7 +152,7 @@ fn an_attach_broken_off_at_any_call_is_finished_or_taken_back() {
     let after = shape(&whole.host);
     let seen = RefCell::new(BTreeSet::new());
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
-        if !effect.breaks() {
+        if !effect.breaks_connection() {
             return;
         }
         bury_all(bench);
@@ -177,7 +177,7 @@ fn an_import_broken_off_at_any_call_is_removed() {
     let seen = RefCell::new(BTreeSet::new());
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let whole = bench.host.content("/pool/images/new.qcow2").is_some_and(|c| c.starts_with(b"QFI"));
-        if !effect.breaks() || whole {
+        if !effect.breaks_connection() || whole {
             return;
         }
         bury_all(bench);

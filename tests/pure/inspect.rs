@@ -6,7 +6,9 @@ use crate::support::bench::{Bench, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{HASH, KEY, SMALL, WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
+use foundry::host::{
+    AddressSource, DomainState, Domains, GuestAddress, StateReason, Transfers, View, Volumes,
+};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::vm::inspect::{VmView, add_secrets, get_vm, list_vms};
@@ -124,27 +126,37 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
 fn why_a_vm_is_not_up_is_told() {
     let resume = "virsh resume web lets it go on";
     for (state, why, phase, message) in [
-        (DomainState::ShutOff, Why::NotSaid, Phase::Stopped, "VM is off; virsh start web starts it"),
+        (DomainState::ShutOff, StateReason::NotSaid, Phase::Stopped, "VM is off; virsh start web starts it"),
         (
             DomainState::ShutOff,
-            Why::ShutDown,
+            StateReason::ShutDown,
             Phase::Stopped,
             "VM is off: it shut down; virsh start web starts it",
         ),
-        (DomainState::ShutOff, Why::Destroyed, Phase::Stopped, "its plug was pulled"),
-        (DomainState::ShutOff, Why::Crashed, Phase::Failed, "its QEMU ended by itself, or was killed"),
-        (DomainState::ShutOff, Why::NotStarted, Phase::Failed, "it could not be started"),
-        (DomainState::ShutOff, Why::Migrated, Phase::Stopped, "it went to another host"),
-        (DomainState::ShutOff, Why::FromSnapshot, Phase::Stopped, "put back to a snapshot"),
-        (DomainState::ShutOff, Why::GivenUp, Phase::Stopped, "libvirt ended it"),
-        (DomainState::Paused, Why::ByUser, Phase::Stopped, resume),
-        (DomainState::Paused, Why::FromSnapshot, Phase::Stopped, resume),
-        (DomainState::Paused, Why::Migrating, Phase::Stopped, "it is paused while it moves to another host"),
-        (DomainState::Paused, Why::Saving, Phase::Stopped, "it is paused while its memory is saved"),
-        (DomainState::Paused, Why::IoError, Phase::Failed, "an error of its disk stopped it"),
-        (DomainState::Paused, Why::Watchdog, Phase::Failed, "its watchdog stopped it"),
-        (DomainState::Paused, Why::Crashed, Phase::Failed, "its guest crashed"),
-        (DomainState::Paused, Why::NotSaid, Phase::Failed, "the hypervisor stopped it"),
+        (DomainState::ShutOff, StateReason::Destroyed, Phase::Stopped, "its plug was pulled"),
+        (
+            DomainState::ShutOff,
+            StateReason::Crashed,
+            Phase::Failed,
+            "its QEMU ended by itself, or was killed",
+        ),
+        (DomainState::ShutOff, StateReason::NotStarted, Phase::Failed, "it could not be started"),
+        (DomainState::ShutOff, StateReason::Migrated, Phase::Stopped, "it went to another host"),
+        (DomainState::ShutOff, StateReason::FromSnapshot, Phase::Stopped, "put back to a snapshot"),
+        (DomainState::ShutOff, StateReason::GivenUp, Phase::Stopped, "libvirt ended it"),
+        (DomainState::Paused, StateReason::ByUser, Phase::Stopped, resume),
+        (DomainState::Paused, StateReason::FromSnapshot, Phase::Stopped, resume),
+        (
+            DomainState::Paused,
+            StateReason::Migrating,
+            Phase::Stopped,
+            "it is paused while it moves to another host",
+        ),
+        (DomainState::Paused, StateReason::Saving, Phase::Stopped, "it is paused while its memory is saved"),
+        (DomainState::Paused, StateReason::IoError, Phase::Failed, "an error of its disk stopped it"),
+        (DomainState::Paused, StateReason::Watchdog, Phase::Failed, "its watchdog stopped it"),
+        (DomainState::Paused, StateReason::Crashed, Phase::Failed, "its guest crashed"),
+        (DomainState::Paused, StateReason::NotSaid, Phase::Failed, "the hypervisor stopped it"),
     ] {
         let bench = Bench::with_web();
         bench.host.set_state_because("web", state, why);

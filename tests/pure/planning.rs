@@ -247,7 +247,7 @@ fn texts_have_limits() {
         vm.metadata.annotations = halves.into();
     });
     assert!(
-        said.contains("metadata.annotations: hold 409602 bytes together; the maximum is 262144"),
+        said.contains("metadata.annotations: have 409602 bytes together; the maximum is 262144"),
         "{said}"
     );
     let said = refusal(|vm| {

@@ -86,7 +86,7 @@ fn every_pool_is_valid_by_libvirts_schema() {
 fn a_pool_is_read_as_it_was_written() {
     for line in GOOD {
         let source = judge(line).unwrap();
-        let read = libvirt_xml::pool(&source.to_xml("a <b> & c").unwrap(), false, false).unwrap();
+        let read = libvirt_xml::read_pool(&source.to_xml("a <b> & c").unwrap(), false, false).unwrap();
         assert_eq!(
             (read.name.as_str(), read.kind.as_str()),
             ("a <b> & c", source.pool_type().as_str()),

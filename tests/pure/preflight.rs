@@ -133,7 +133,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         &bench,
         &tagged("br0"),
         Kind::Vm,
-        "bridge 'br0' does not filter VLANs\n    attach it to a bridge that is on the VLAN already",
+        "bridge 'br0' does not filter VLANs\n    attach it to a bridge that is already on the VLAN",
     );
     preflight(&bench.context(), &tagged("br1")).unwrap();
     let bench = Bench::on(old_libvirt(10_999_000));
@@ -410,9 +410,9 @@ fn what_is_no_bootable_image_is_refused_with_the_reason() {
     let bench = Bench::on(host);
     for (name, reason) in [
         ("overlay", "it is an overlay on \"/pool/images/debian-12\""),
-        ("text", "boot"),
+        ("text", "it is text, not a disk"),
         ("vmdk", "VMDK"),
-        ("broken", "the qcow2 header is cut off"),
+        ("broken", "the qcow2 header is truncated"),
     ] {
         assert_finds(
             &bench,
@@ -478,7 +478,7 @@ fn an_image_by_path_that_others_can_replace_is_refused() {
     set(&below, 0o777);
     let error = refused();
     assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageOfOthers));
-    assert!(error.text().contains("may be written to by others (mode 777)"), "{}", whole(&error));
+    assert!(error.text().contains("is writable by other users (mode 777)"), "{}", whole(&error));
     set(&below, 0o1777);
     fine();
     set(&path, 0o666);
@@ -501,10 +501,10 @@ fn an_image_by_path_is_a_regular_file() {
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
     let bench = Bench::on(host_with_neighbours().local());
     for (path, what) in [
-        (fifo.to_str().unwrap(), "it is a FIFO and no file"),
-        ("/dev/null", "it is a character device and no file"),
-        (link.to_str().unwrap(), "it is a character device and no file"),
-        (folder.path().to_str().unwrap(), "it is a directory and no file"),
+        (fifo.to_str().unwrap(), "it is a FIFO, not a regular file"),
+        ("/dev/null", "it is a character device, not a regular file"),
+        (link.to_str().unwrap(), "it is a character device, not a regular file"),
+        (folder.path().to_str().unwrap(), "it is a directory, not a regular file"),
     ] {
         let error = found(&bench, &with_image(path));
         assert_eq!(error.code(), Code::NotAnImage, "{}", whole(&error));

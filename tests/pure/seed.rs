@@ -217,7 +217,7 @@ fn broken_off_at_any_call_it_is_finished_by_itself() {
 fn broken_off_at_any_call_the_vm_can_be_destroyed() {
     let clean = Bench::new().host.fingerprint();
     let judge = |bench: &mut Bench, _: Result<bool, Error>, effect: Effect, label: &str| {
-        if effect.breaks() {
+        if effect.breaks_connection() {
             bench.next_run("web");
             bench.destroy("web", GENTLE).unwrap_or_else(|e| panic!("{label}: {e}"));
             assert_eq!(bench.host.changes_since(&clean), NOTHING, "{label}");

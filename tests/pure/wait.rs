@@ -9,7 +9,7 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use crate::support::shown::Shown;
 use base64::Engine;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, Why};
+use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, StateReason};
 use foundry::operations::Clock;
 use foundry::operations::vm::create::CreatedVm;
 use foundry::operations::vm::wait::{Goal, wait_for_vm};
@@ -138,29 +138,29 @@ fn a_guest_that_the_hypervisor_stopped_is_recognised() {
 #[test]
 fn a_guest_that_went_is_not_waited_for() {
     for (state, why, cause, hint) in [
-        (DomainState::ShutOff, Why::NotSaid, "it is off", None),
-        (DomainState::ShutOff, Why::ShutDown, "it shut down", None),
-        (DomainState::ShutOff, Why::Destroyed, "its plug was pulled", None),
+        (DomainState::ShutOff, StateReason::NotSaid, "it is off", None),
+        (DomainState::ShutOff, StateReason::ShutDown, "it shut down", None),
+        (DomainState::ShutOff, StateReason::Destroyed, "its plug was pulled", None),
         (
             DomainState::ShutOff,
-            Why::Crashed,
+            StateReason::Crashed,
             "its QEMU ended by itself, or was killed",
             Some("journalctl -k"),
         ),
         (
             DomainState::ShutOff,
-            Why::Saved,
+            StateReason::Saved,
             "its memory was saved",
             Some("virsh start small goes on from there"),
         ),
-        (DomainState::Crashed, Why::Crashed, "it crashed", None),
+        (DomainState::Crashed, StateReason::Crashed, "it crashed", None),
         (
             DomainState::Paused,
-            Why::IoError,
+            StateReason::IoError,
             "an error of its disk stopped it",
             Some("virsh domblkerror small"),
         ),
-        (DomainState::Paused, Why::Watchdog, "its watchdog stopped it", Some("virsh resume small")),
+        (DomainState::Paused, StateReason::Watchdog, "its watchdog stopped it", Some("virsh resume small")),
     ] {
         let (bench, vm) = small(Guest::new());
         bench.host.forget_calls();
@@ -188,9 +188,9 @@ fn a_vm_that_was_taken_away_does_not_stay() {
 #[test]
 fn a_guest_that_is_paused_is_told_of() {
     for (why, cause, hint) in [
-        (Why::ByUser, "it is paused", Some("virsh resume small lets it go on")),
-        (Why::Saving, "it is paused while its memory is saved", None),
-        (Why::Migrating, "it is paused while it moves to another host", None),
+        (StateReason::ByUser, "it is paused", Some("virsh resume small lets it go on")),
+        (StateReason::Saving, "it is paused while its memory is saved", None),
+        (StateReason::Migrating, "it is paused while it moves to another host", None),
     ] {
         let (bench, vm) = small(Guest::new());
         bench.host.set_state_because("small", DomainState::Paused, why);

@@ -107,7 +107,7 @@ fn state_word(seen: &VmView) -> String {
         Some(Phase::Destroying) => "half destroyed".into(),
         Some(Phase::Saved) => "saved".into(),
         Some(Phase::Failed) if seen.domain.state == DomainState::Crashed => seen.domain.state.to_string(),
-        Some(Phase::Failed) => format!("{} ({})", seen.domain.state, seen.domain.why.word()),
+        Some(Phase::Failed) => format!("{} ({})", seen.domain.state, seen.domain.why.short_word()),
         _ => seen.domain.state.to_string(),
     }
 }

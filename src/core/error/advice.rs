@@ -27,7 +27,7 @@ pub enum AdvicePart {
 }
 
 impl Advice {
-    /// Appends text.
+    /// Appends text to the advice.
     #[must_use]
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
         let text = escape_unseen(text.as_ref());

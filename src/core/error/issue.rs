@@ -20,7 +20,7 @@ impl Issue {
         Self { code, message: escape_unseen(&message.into()), advice: Vec::new() }
     }
 
-    /// Adds advice.
+    /// Adds something that the user can do about it.
     #[must_use]
     pub fn hint(mut self, advice: impl Into<Advice>) -> Self {
         self.advice.push(advice.into());

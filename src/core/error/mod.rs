@@ -125,7 +125,7 @@ impl Error {
         }
     }
 
-    /// Adds the cause.
+    /// Adds why it failed.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
         self.0.cause = Some(escape_unseen(&cause.into()));
@@ -200,7 +200,7 @@ impl Error {
         &self.0.issues
     }
 
-    /// Returns the cause.
+    /// Returns why it failed, if that is known.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }

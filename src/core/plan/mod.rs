@@ -152,7 +152,7 @@ pub struct BootDiskPlan {
     pub size: Bytes,
     /// Format of the volume.
     pub format: DiskFormat,
-    /// Initial content.
+    /// What the disk contains when it is created.
     pub source: BootSource,
 }
 
@@ -181,9 +181,9 @@ impl VmPlan {
 /// Initial content of the boot disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootSource {
-    /// Nothing.
+    /// The disk is empty.
     Empty,
-    /// An image.
+    /// The disk is a copy of, or an overlay on, this image.
     Image(ImageRef),
 }
 
@@ -238,7 +238,7 @@ pub struct InterfacePlan {
     pub ip: Option<Ipv4Net>,
     /// Whether the guest uses DHCP for IPv4; false if only the user's own network-config decides that.
     pub dhcp: bool,
-    /// Additional addresses.
+    /// Further fixed addresses, IPv4 or IPv6.
     pub addresses: Vec<IpNet>,
     /// IPv4 gateway.
     pub gateway: Option<Ipv4Addr>,
@@ -248,7 +248,7 @@ pub struct InterfacePlan {
     pub default_route: bool,
     /// Whether the interface has the IPv6 default route, through the gateway or by router advertisements.
     pub default_route6: bool,
-    /// Name servers.
+    /// IP addresses of the name servers.
     pub dns: Vec<IpAddr>,
     /// Search domains.
     pub search: Vec<String>,

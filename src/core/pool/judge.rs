@@ -17,11 +17,11 @@ pub struct PoolRequest {
     pub protocol_version: Option<String>,
     /// `--monitor`: addresses of Ceph's monitors.
     pub monitors: Vec<String>,
-    /// `--auth-user`.
+    /// `--auth-user`: user name on the server.
     pub auth_user: Option<String>,
     /// `--secret`: UUID or usage of the libvirt secret.
     pub secret: Option<String>,
-    /// `--initiator-iqn`.
+    /// `--initiator-iqn`: qualified name of this host.
     pub initiator: Option<String>,
 }
 

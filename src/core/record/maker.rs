@@ -17,7 +17,7 @@ pub struct Maker {
     pub host: String,
     /// Boot id of the machine (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
-    /// Process id.
+    /// Process id, which may be reused by another process.
     pub pid: u32,
     /// Start time of the process in clock ticks since boot (proc_pid_stat(5), field 22).
     pub started: u64,
@@ -25,7 +25,7 @@ pub struct Maker {
     /// before 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// Version of foundry.
+    /// Version of foundry that this process runs.
     pub version: String,
 }
 

@@ -76,7 +76,7 @@ impl Node {
         NodeContent::Scalar(Scalar::from_string(text)).into()
     }
 
-    /// Makes a boolean.
+    /// Makes the boolean `true` or `false`.
     pub fn from_bool(value: bool) -> Self {
         NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
@@ -86,7 +86,7 @@ impl Node {
         NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
-    /// Makes a list.
+    /// Makes a list of nodes.
     pub fn from_nodes(items: Vec<Self>) -> Self {
         NodeContent::Sequence(items).into()
     }
@@ -131,7 +131,7 @@ impl Node {
         Self::new(self.0.at, self.0.tag.clone(), content)
     }
 
-    /// Returns the content.
+    /// Returns the scalar, list or mapping.
     pub fn content(&self) -> &NodeContent {
         &self.0.content
     }

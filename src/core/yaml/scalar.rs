@@ -24,7 +24,7 @@ pub(super) enum Meaning<'s> {
     Open,
     /// It is a string to every reader.
     String,
-    /// By a tag.
+    /// By its tag.
     Tagged(&'s str),
 }
 
@@ -34,7 +34,7 @@ impl Scalar {
         Self::from_source(text, true, None)
     }
 
-    /// Makes a string.
+    /// Makes a string that every reader takes for one.
     pub fn from_string(text: impl Into<String>) -> Self {
         Self::from_source(text, false, None)
     }
@@ -44,7 +44,7 @@ impl Scalar {
         Self { text: text.into(), plain, tag }
     }
 
-    /// Returns the text.
+    /// Returns the text after unfolding and escapes.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -95,7 +95,7 @@ pub(super) enum PlainValue {
     Whole(i64),
     /// Any other number, including `.inf` and `.nan`: they are wrong values, not wrong types.
     Real(f64),
-    /// Anything else.
+    /// Any other text.
     Text,
 }
 

@@ -43,7 +43,7 @@ impl KernelLog {
             .iter()
             .map(String::as_str)
             .chain(files.iter().flat_map(|text| text.lines()))
-            .filter_map(Denial::read)
+            .filter_map(Denial::parse_line)
         {
             if !found.iter().any(|known| known.is_same(&denial)) {
                 found.push(denial);

@@ -17,7 +17,7 @@ use crate::Context;
 use crate::context::is_session;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
-use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
+use foundry_host::diagnosis::{self, Denial, Diagnosis, Evidence, RequestedVm};
 use foundry_host::libvirt_xml::selinux_label;
 use foundry_host::local::{Accounts, User};
 use foundry_host::{HostError, View};
@@ -30,7 +30,7 @@ const SHOWN: usize = 5;
 /// The context of an operation that may fail. It is created before the operation, so that older log lines are not taken
 /// for its cause.
 pub(super) struct FailureContext {
-    asked: Asked,
+    asked: RequestedVm,
     /// The logs of this machine; `None` if the host is another one.
     local: Option<LocalLogs>,
 }
@@ -44,7 +44,7 @@ struct LocalLogs {
 
 impl FailureContext {
     /// Begins an operation on a domain.
-    pub(super) fn new(context: &Context, asked: Asked) -> Self {
+    pub(super) fn new(context: &Context, asked: RequestedVm) -> Self {
         let root = Path::new("/");
         let local = context.host.is_local().then(|| LocalLogs {
             root: root.to_owned(),
@@ -60,8 +60,8 @@ impl FailureContext {
         let evidence = self.gather_evidence(context, libvirt.clone());
         let shown = evidence_to_show(&evidence);
         let libvirt = libvirt.clone();
-        let told = match diagnosis::diagnose(&evidence) {
-            Some(found) => found.blame(error.into()).detail(libvirt.clone()),
+        let told = match diagnosis::find_cause(&evidence) {
+            Some(found) => found.apply_to(error.into()).detail(libvirt.clone()),
             None => error.into(),
         };
         match shown {
@@ -98,7 +98,7 @@ impl FailureContext {
 
 /// Keeps the denials of a security module that libvirt uses for its guests, and of this domain's SELinux label if it is
 /// known. Other lines can be forged: a host without SELinux logs no SELinux denials.
-fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>) -> Vec<Denial> {
     let Some(capabilities) = context.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
         return Vec::new();
     };
@@ -106,7 +106,7 @@ fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> V
     let xml = uuid.and_then(|uuid| context.host.domain_xml(uuid, View::Current).ok().flatten());
     let own = xml.and_then(|xml| selinux_label(&xml));
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
-    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
+    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver_name());
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
 }
 
@@ -172,7 +172,7 @@ fn is_libvirt_line(line: &str) -> bool {
 /// Why QEMU stopped a running guest, if its log shows a known cause.
 pub(super) fn stopped_by(context: &Context, vm: &str) -> Option<Diagnosis> {
     let log = last_words(context, vm)?;
-    diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
+    diagnosis::find_cause(&Evidence { log, ..Evidence::default() })
 }
 
 /// Adds a hint if one of these bridges is down, because then no guest on it can be reached.

@@ -14,7 +14,7 @@ use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::plan::DataDiskPlan;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
-use foundry_host::diagnosis::Asked;
+use foundry_host::diagnosis::RequestedVm;
 use foundry_host::libvirt_xml::has_free_port;
 use foundry_host::{HostError, View};
 
@@ -110,7 +110,8 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
         let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
         made.plugged = true;
         let domain = &plan.handle.domain;
-        let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
+        let asked =
+            RequestedVm { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..RequestedVm::default() };
         let failure = FailureContext::new(context, asked);
         let plugged = context.host.attach_disk(domain.uuid, &xml, reach);
         plugged.map_err(|refused| attach_refused(context, failure, plan, refused))?;

@@ -76,7 +76,7 @@ mod tests {
             uuid: Uuid::nil(),
             name: "web".into(),
             state: DomainState::ShutOff,
-            why: foundry_host::Why::default(),
+            why: foundry_host::StateReason::default(),
             vcpus: 1,
             memory: Bytes(0),
             persistent: true,

@@ -152,7 +152,7 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
     Err(match context.host.pool(pool)? {
         Some(found) if found.active => {
             told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
-                .hint(Advice::from(Verb::PoolRefresh { pool: pool.clone() }).text(" looks again"))
+                .hint(Advice::from(Verb::PoolRefresh { pool: pool.clone() }).text(" rescans it"))
         }
         Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
             .hint(Verb::PoolStart { pool: pool.clone() }),
@@ -220,13 +220,16 @@ pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -
     let snapshots = context.host.snapshots(handle.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = handle.name();
-    Err(refused_unchanged(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
-        .because(why)
-        .hint(format!(
-            "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
-            handle.domain.shell_name(),
-            quote_for_shell(first)
-        )))
+    Err(refused_unchanged(
+        Code::SnapshotInTheWay,
+        format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")),
+    )
+    .because(why)
+    .hint(format!(
+        "if nobody needs it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
+        handle.domain.shell_name(),
+        quote_for_shell(first)
+    )))
 }
 
 /// QEMU does one thing with a disk at a time.

@@ -120,7 +120,7 @@ fn vm(bridge: &str, vlan: bool) -> Domain {
         uuid: uuid::Uuid::from_u128(1),
         name: "web".into(),
         state: DomainState::ShutOff,
-        why: foundry_host::Why::default(),
+        why: foundry_host::StateReason::default(),
         vcpus: 1,
         memory: Bytes(GIB),
         persistent: true,
@@ -539,7 +539,7 @@ fn a_socket_that_may_not_be_used_names_its_group() {
     let out = alice(&[1000], false);
     assert_eq!(
         (out.state, advice_lines(&out)),
-        (CheckState::Problem, vec!["sudo usermod -aG libvirt alice, and log in again (whoever is in the group libvirt can become root on that host)".to_owned()])
+        (CheckState::Problem, vec!["sudo usermod -aG libvirt alice, and log in again (members of the group libvirt can become root on that host)".to_owned()])
     );
     assert_eq!(advice_lines(&alice(&[1000], true)), ["log out and in again"]);
     // Of other groups it is unknown what they give: none is joined for a socket, least of all root's.

@@ -308,7 +308,7 @@ impl ImportJob<'_> {
             return Ok(());
         }
         let cause = format!(
-            "it is cut off: by its own tables it is longer ({} bytes at least, of which {length} are there)",
+            "it is truncated: by its own tables it has at least {} bytes, but only {length} are present",
             reach.end()
         );
         Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))

@@ -200,7 +200,7 @@ fn choose_machine(
         let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
         let hint = match code {
             Code::NoKvm => Advice::from(Verb::Doctor)
-                .text(" shows why; --virt-type qemu runs it without KVM, many times slower"),
+                .text(" shows why; --virt-type qemu works without it, many times slower"),
             _ => emulator_hint(name).into(),
         };
         report.push(Issue::new(code, message).hint(hint));

@@ -24,7 +24,7 @@ use foundry_core::pool::PoolSourceSpec;
 use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
-use foundry_host::diagnosis::Asked;
+use foundry_host::diagnosis::RequestedVm;
 
 /// How often a default pool is built and started that others build and start too, and the time between.
 const POOL_TRIES: usize = 10;
@@ -406,7 +406,7 @@ fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureConte
         Link::Bridge(name) => Some(name.to_string()),
         Link::Network(_) => None,
     });
-    let asked = Asked {
+    let asked = RequestedVm {
         vm: plan.name.to_string(),
         uuid: uuid.to_string(),
         secure_boot: matches!(plan.firmware, FirmwarePlan::Efi { secure_boot: true }),

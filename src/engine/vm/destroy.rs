@@ -282,7 +282,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" looks again"))
+        .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" checks again"))
         .outcome("nothing was removed")),
     }
 }

@@ -9,7 +9,7 @@ use foundry_core::manifest::{
 };
 use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
-use foundry_host::{AddressSource, Domain, DomainState, Why};
+use foundry_host::{AddressSource, Domain, DomainState, StateReason};
 
 use super::lookup::{find_vm_to_show, vm_not_found};
 use crate::Context;
@@ -232,7 +232,7 @@ fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) 
         }
     }
     let word = domain.shell_name();
-    let why = domain.why.sentence(domain.state);
+    let why = domain.why.to_sentence(domain.state);
     if domain.state == DomainState::Paused && domain.stopped_by_error() {
         let message = format!("VM is paused by an error: {}", why.unwrap_or_default());
         return (Phase::Failed, "VMStoppedByError", message);
@@ -253,15 +253,17 @@ fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) 
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!("VM is off{why}; virsh start {word} starts it");
             match domain.why {
-                Why::Crashed => (Phase::Failed, "VMCrashed", message),
-                Why::NotStarted => (Phase::Failed, "VMNotStarted", message),
+                StateReason::Crashed => (Phase::Failed, "VMCrashed", message),
+                StateReason::NotStarted => (Phase::Failed, "VMNotStarted", message),
                 _ => (Phase::Stopped, "VMShutOff", message),
             }
         }
         DomainState::Paused => {
             let why = why.unwrap_or("it is paused");
             let hint = match domain.why {
-                Why::ByUser | Why::FromSnapshot => format!("; virsh resume {word} lets it go on"),
+                StateReason::ByUser | StateReason::FromSnapshot => {
+                    format!("; virsh resume {word} lets it go on")
+                }
                 _ => String::new(),
             };
             (Phase::Stopped, "VMPaused", format!("{why}{hint}"))

@@ -20,7 +20,7 @@ use crate::{Context, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
 use foundry_core::text::strip_terminal_sequences;
-use foundry_host::{Domain, DomainState, StateNow, Why};
+use foundry_host::{Domain, DomainState, StateNow, StateReason};
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,9 +153,9 @@ impl GuestWatch<'_> {
         if !(now.stopped_by_error() || matches!(now.state, DomainState::ShutOff | DomainState::Crashed)) {
             return Ok(());
         }
-        let error = error.because(now.why.sentence(now.state).unwrap_or("it is off"));
+        let error = error.because(now.why.to_sentence(now.state).unwrap_or("it is off"));
         let error = match diagnose::stopped_by(self.context, &self.name) {
-            Some(found) => found.blame(error),
+            Some(found) => found.apply_to(error),
             None => self.with_resume_hint(error, now),
         };
         Err(self.with_console(error).outcome(self.vm_kept_advice()))
@@ -165,17 +165,17 @@ impl GuestWatch<'_> {
     fn with_resume_hint(&self, error: Error, now: StateNow) -> Error {
         let word = self.shell_name();
         match (now.state, now.why) {
-            (DomainState::Paused, Why::NotSaid) => {
+            (DomainState::Paused, StateReason::NotSaid) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
             }
-            (DomainState::Paused, Why::IoError) => {
+            (DomainState::Paused, StateReason::IoError) => {
                 error.hint(format!("virsh domblkerror {word} says which disk; {} when there is room again", self.resume_hint()))
             }
-            (DomainState::Paused, Why::Watchdog | Why::NotResumed) => {
+            (DomainState::Paused, StateReason::Watchdog | StateReason::NotResumed) => {
                 error.hint(self.resume_hint())
             }
-            (DomainState::ShutOff, Why::Saved) => error.hint(format!("virsh start {word} goes on from there")),
-            (DomainState::ShutOff, Why::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
+            (DomainState::ShutOff, StateReason::Saved) => error.hint(format!("virsh start {word} goes on from there")),
+            (DomainState::ShutOff, StateReason::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
             _ => error,
         }
     }
@@ -249,7 +249,7 @@ impl GuestWatch<'_> {
             uuid: self.vm.uuid,
             name: self.name.clone(),
             state: DomainState::Running,
-            why: Why::default(),
+            why: StateReason::default(),
             vcpus: 0,
             memory: foundry_core::units::Bytes(0),
             persistent: true,
@@ -367,9 +367,10 @@ impl GuestWatch<'_> {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
         let is_by_user = still.is_some_and(|now| {
-            now.state == DomainState::Paused && matches!(now.why, Why::ByUser | Why::FromSnapshot)
+            now.state == DomainState::Paused
+                && matches!(now.why, StateReason::ByUser | StateReason::FromSnapshot)
         });
-        (still.and_then(|now| now.why.sentence(now.state)), is_by_user)
+        (still.and_then(|now| now.why.to_sentence(now.state)), is_by_user)
     }
 
     fn vm_kept_advice(&self) -> Advice {

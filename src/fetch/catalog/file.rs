@@ -1,4 +1,4 @@
-//! Catalogues as files.
+//! Reads and changes catalogue files.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -13,10 +13,10 @@ use foundry_core::error::{Code, Error};
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml::{self, FieldError, Position, escape_unseen, shorten};
 
-/// The largest catalogue that is read, in bytes.
+/// Maximum size of a catalogue in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A catalogue's document.
+/// The document of a catalogue.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -24,16 +24,16 @@ struct Document {
     images: BTreeMap<String, CatalogEntry>,
 }
 
-/// What became of a user's catalogue.
+/// The effect of a change on the user's catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatalogUpdate {
-    /// An entry of that name was there before.
+    /// Whether an entry with this name existed before.
     pub replaced: bool,
-    /// The file had comments, which are gone.
+    /// Whether the file had comments, which are lost.
     pub comments_lost: bool,
 }
 
-/// Reads a user's catalogue; one that is not there is empty.
+/// Reads a user's catalogue. A missing file is an empty catalogue.
 pub(super) fn load_file(path: &Path) -> Result<BTreeMap<Alias, CatalogEntry>, Error> {
     parse_catalog(&read_text(path)?, &path.display().to_string())
 }
@@ -48,13 +48,13 @@ fn read_text(path: &Path) -> Result<String, Error> {
         file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
         match text.len() as u64 {
             0..=MAX_BYTES => Ok(text),
-            _ => Err(io::Error::other("larger than 1 MiB, which no catalogue is")),
+            _ => Err(io::Error::other("larger than 1 MiB, the limit for a catalogue")),
         }
     });
     read.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(String::new()) } else { Err(unreadable(e)) })
 }
 
-/// Reads a catalogue; `file` is its name in messages.
+/// Parses a catalogue; `file` is its name in messages.
 pub(super) fn parse_catalog(text: &str, file: &str) -> Result<BTreeMap<Alias, CatalogEntry>, Error> {
     let told = |code: Code, at: Option<Position>, path: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
@@ -66,7 +66,7 @@ pub(super) fn parse_catalog(text: &str, file: &str) -> Result<BTreeMap<Alias, Ca
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(BTreeMap::new()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.position(), "", "a catalogue is one document"));
+        return Err(told(Code::WrongType, second.position(), "", "a catalogue has only one document"));
     }
     let document: Document = yaml::read(node).map_err(fault)?;
     let checked = document.images.into_iter().map(|(name, entry)| {
@@ -81,12 +81,12 @@ pub(super) fn parse_catalog(text: &str, file: &str) -> Result<BTreeMap<Alias, Ca
     checked.collect()
 }
 
-/// Puts an image into a user's catalogue, which is made if it is missing, for its owner alone (mode 0600); one that is
-/// there keeps its mode. Its other entries stay; comments do not.
+/// Adds an image to a user's catalogue. A missing file is created with mode 0600; an existing one keeps its mode. Other
+/// entries are kept, comments are not.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
-/// written; [`foundry_core::error::Kind::Validation`] where the entry is wrong. Then nothing was changed.
+/// [`foundry_core::error::Kind::Configuration`] if [`Catalog::load`](super::Catalog::load) does not accept the file, or
+/// it cannot be written; [`foundry_core::error::Kind::Validation`] if the entry is wrong. Then nothing was changed.
 pub fn add_entry(path: &Path, alias: &Alias, entry: CatalogEntry) -> Result<CatalogUpdate, Error> {
     if let Some((field, message)) = entry.find_problem() {
         return Err(Error::new(Code::CatalogueEntryUnfit, format!("{alias}.{field}: {message}")));
@@ -94,17 +94,20 @@ pub fn add_entry(path: &Path, alias: &Alias, entry: CatalogEntry) -> Result<Cata
     update_file(path, |images| images.insert(alias.clone(), entry).is_some())
 }
 
-/// Takes an image out of a user's catalogue.
+/// Removes an image from a user's catalogue.
 ///
 /// # Errors
-/// As [`add`]; [`foundry_core::error::Kind::Validation`] where it is not in there, as all of the built-in ones.
+/// As [`add_entry`]; [`foundry_core::error::Kind::Validation`] if the catalogue does not contain it, such as a built-in
+/// image.
 pub fn remove_entry(path: &Path, alias: &Alias) -> Result<CatalogUpdate, Error> {
     if !load_file(path)?.contains_key(alias) {
         return Err(Error::new(
             Code::CatalogueImageMissing,
             format!("{} has no image {alias}", path.display()),
         )
-        .hint("only your own images can be removed; one of the same name goes before a built-in one"));
+        .hint(
+            "only your own images can be removed; to hide a built-in one, add your own with the same name",
+        ));
     }
     update_file(path, |images| images.remove(alias).is_some())
 }
@@ -124,7 +127,7 @@ fn update_file(
     let images = images.into_iter().map(|(alias, entry)| (alias.into(), entry)).collect();
     let after = yaml::write(&Document { images }).map_err(unwritable)?;
     replace_text(path, &after).map_err(|e| unwritable(e.to_string()))?;
-    // A '#' within a text is no comment, but that is worth no more than a word too many.
+    // A '#' in a string is not a comment, but a superfluous warning does no harm.
     let comments_lost = before.lines().any(|line| line.trim_start().starts_with('#') || line.contains(" #"));
     Ok(CatalogUpdate { replaced, comments_lost })
 }

@@ -1,13 +1,13 @@
-//! Conversion of disk images by qemu-img(1).
+//! Converts disk images with qemu-img(1).
 //!
-//! qemu-img does what an image says, with the rights of its caller: it guesses formats, opens files that
-//! images name, and takes file names for network addresses (`nbd:…`, `json:…`). None of that is left to it. The
-//! format is the one that `disk_image` found, images that name other files are refused before, and instead
-//! of names it gets two open files: the image as its standard input, and a file without a name as its output,
-//! which is gone when nobody holds it any more, however this process ends. It can open nothing else (`sandbox`).
+//! qemu-img acts on what an image contains, with the permissions of its caller: it guesses formats, opens files that
+//! images refer to, and treats some file names as network addresses (`nbd:…`, `json:…`). Foundry prevents all of this.
+//! The format is the one that `disk_image` detected, and images that refer to other files are refused. Instead of
+//! names, qemu-img gets two open files: the image as its standard input and an unnamed file as its output, which
+//! disappears when it is closed, however this process ends. It cannot open any other file (`sandbox`).
 //!
-//! What comes out is compared with what the image said of itself: a reader that takes an image for shorter than it is
-//! says nothing of it.
+//! The result is compared with the size that the image states, because a program that reads a truncated image may not
+//! report it.
 
 mod sandbox;
 mod source;
@@ -25,17 +25,17 @@ use foundry_core::units::Bytes;
 use sandbox::Sandbox;
 use source::{SourceImage, UnfitImage};
 
-/// What images are converted to: the two formats that VMs use.
+/// The target formats: the two that VMs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFormat {
-    /// QEMU's own, which takes no more room than its data anywhere.
+    /// QEMU's own format, which stores only data, on any file system.
     Qcow2,
-    /// The disk as it is, with holes for what was never written.
+    /// The plain disk, with holes where nothing was written.
     Raw,
 }
 
 impl ImageFormat {
-    /// Its name, as libvirt and qemu-img call it.
+    /// Returns the name in libvirt and qemu-img.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
@@ -47,32 +47,32 @@ impl ImageFormat {
 /// An image to be converted.
 #[derive(Clone, Copy)]
 pub struct Conversion<'a> {
-    /// Where it is from, for messages.
+    /// Origin of the image, for messages.
     pub from: &'a str,
-    /// The image, which nobody else can write to: what is judged here is what qemu-img reads.
+    /// The image. No other process may write to it, so qemu-img reads what was checked.
     pub image: &'a File,
-    /// What becomes of it.
+    /// Format of the result.
     pub to: ImageFormat,
-    /// Where the result has its room until it is closed.
+    /// Directory of the result, which has no name there.
     pub directory: &'a Path,
-    /// Asked several times a second whether to stop.
+    /// Is called several times a second; returns whether to stop.
     pub stop: &'a dyn Fn() -> bool,
-    /// Told several times a second how many bytes were written. There is no total: how much of an image is
-    /// data is known only in the end.
+    /// Is called several times a second with the number of written bytes. The total is unknown, because only the end
+    /// shows how much of an image is data.
     pub written: &'a dyn Fn(Bytes),
 }
 
-/// The image and the result, as the child sees them.
+/// Paths of the image and the result in the child process.
 const STANDARD_INPUT: &str = "/proc/self/fd/0";
 const STANDARD_OUTPUT: &str = "/proc/self/fd/1";
-/// The time between two looks at the child.
+/// Interval between two checks of the child process.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Converts an image, and gives the result: a file without a name, at its beginning.
+/// Converts an image and returns the result, an unnamed file at its beginning.
 ///
 /// # Errors
-/// [`Kind::Storage`] where it is no image or needs other files, where there is no room, and where qemu-img is
-/// missing or fails; [`Kind::Interrupted`] where it was stopped. Nothing is left behind.
+/// [`Kind::Storage`] if it is not an image or needs other files, if there is not enough space, or if qemu-img is
+/// missing or fails; [`Kind::Interrupted`] if it was interrupted. Nothing is left behind.
 pub fn convert_file(conversion: Conversion<'_>) -> Result<File, Error> {
     let image = source::check_source(conversion.image).map_err(|unfit| conversion.unfit_error(unfit))?;
     let source = source_argument(&image);
@@ -84,16 +84,16 @@ pub fn convert_file(conversion: Conversion<'_>) -> Result<File, Error> {
     Ok(result)
 }
 
-/// The image, as qemu-img gets it.
+/// Describes the image for qemu-img.
 fn source_argument(image: &SourceImage) -> String {
-    // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
+    // Each accepted image is one file. `backing: null` keeps qemu-img from opening a second one.
     let mut source = serde_json::json!({
         "driver": image.driver,
         "file": { "driver": "file", "filename": STANDARD_INPUT },
         "backing": null,
     });
     if image.driver == "vpc" {
-        // Of makers that it does not know, QEMU believes the geometry, which is rounded down.
+        // If QEMU does not know the program that created the image, it uses the geometry, which is rounded down.
         source["force_size_calc"] = "current_size".into();
     }
     format!("json:{source}")
@@ -108,7 +108,7 @@ impl Conversion<'_> {
         }
     }
 
-    /// As a qcow2 image, it would take its data and what says where they are; a raw one leaves the latter out.
+    /// Checks the free space. qcow2 is measured because it needs space for data and tables; raw needs less.
     fn check_room(&self, driver: &str, source: &str) -> Result<(), Error> {
         let mut measured = self.create_temporary()?;
         self.run_qemu_img(&["measure", "--output=json", "-O", "qcow2", source], &measured)?;
@@ -116,7 +116,8 @@ impl Conversion<'_> {
         let said: serde_json::Value = serde_json::from_str(&text.map_err(|e| self.conversion_error(e))?)
             .map_err(|e| self.conversion_error(e))?;
         let mut need = said["required"].as_u64().unwrap_or(0);
-        // Not each driver knows what was never written. What is not compressed is no more than its file.
+        // Not every driver knows which ranges were never written. Without compression, the data is at most as large as
+        // the file.
         if !matches!(driver, "vmdk" | "qcow" | "qcow2") {
             need = need.min(self.image.metadata().map_err(|e| self.conversion_error(e))?.len());
         }
@@ -126,16 +127,16 @@ impl Conversion<'_> {
             return Ok(());
         }
         let (place, need, free) = (self.directory.display(), Bytes(need), Bytes(free));
-        let why = format!("it needs up to {need} in {place} for the time being, and {free} are free");
-        Err(self.error_with_code(Code::LocalFile, why).hint("TMPDIR names another directory"))
+        let why = format!("it temporarily needs up to {need} in {place}, and {free} are free");
+        Err(self.error_with_code(Code::LocalFile, why).hint("set TMPDIR to use another directory"))
     }
 
-    /// The result must be what it was to become, and all of it. A disk that holds an image is none.
+    /// Checks that the result has the target format and is complete, and that the disk is not itself an image.
     fn check_result(&self, result: &File, source: &SourceImage) -> Result<(), Error> {
         let (image, _) = source::detect_image(result).map_err(|unfit| self.unfit_error(unfit))?;
         if image.format() != Some(self.to.as_str()) || image.refusal().is_some() {
-            let reason = image.refusal().unwrap_or_else(|| format!("it is {image} itself"));
-            return Err(self.conversion_error(format!("of the disk inside: {reason}")));
+            let reason = image.refusal().unwrap_or_else(|| format!("it is itself an image ({image})"));
+            return Err(self.conversion_error(format!("the data in the image is not a disk: {reason}")));
         }
         source::check_result_size(result, &image, source.disk)
             .map_err(|why| self.error_with_code(Code::ContentDamaged, why))
@@ -143,12 +144,12 @@ impl Conversion<'_> {
 
     fn create_temporary(&self) -> Result<File, Error> {
         tempfile::tempfile_in(self.directory).map_err(|e| {
-            let why = format!("no file can be made in {}: {e}", self.directory.display());
-            self.error_with_code(Code::LocalFile, why).hint("TMPDIR names another directory")
+            let why = format!("no file can be created in {}: {e}", self.directory.display());
+            self.error_with_code(Code::LocalFile, why).hint("set TMPDIR to use another directory")
         })
     }
 
-    /// Runs qemu-img between the image and a file, to its end or until it is to stop.
+    /// Runs qemu-img on the image and an output file, until it ends or is interrupted.
     fn run_qemu_img(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
         let errors = self.create_temporary()?;
         let duplicate = |file: &File| file.try_clone().map_err(|e| self.conversion_error(e));
@@ -161,19 +162,19 @@ impl Conversion<'_> {
             .map_err(|e| self.start_error(&e))?;
         match self.wait_for_child(child, output)? {
             true => Ok(()),
-            // A terminal's Ctrl-C ends the child, too.
+            // Ctrl-C on a terminal also ends the child process.
             false if (self.stop)() => Err(self.interrupted_error()),
             false => Err(self.conversion_error(Self::read_error_text(errors))),
         }
     }
 
-    /// Whether the child succeeds.
+    /// Waits for the child process and returns whether it succeeded.
     fn wait_for_child(&self, mut child: Child, output: &File) -> Result<bool, Error> {
         loop {
             match child.try_wait() {
                 Ok(Some(status)) => return Ok(status.success()),
                 Ok(None) if (self.stop)() => {
-                    // Where it has ended meanwhile, there is nothing to end.
+                    // The process may have ended meanwhile.
                     let _ = child.kill();
                     let _ = child.wait();
                     return Err(self.interrupted_error());
@@ -187,14 +188,14 @@ impl Conversion<'_> {
         }
     }
 
-    /// What qemu-img says is wrong, without the names of its files, which the user does not know.
+    /// Returns qemu-img's error message without its file names, which the user does not know.
     fn read_error_text(mut errors: File) -> String {
         let mut said = Vec::new();
         let read = errors.rewind().and_then(|()| errors.take(4096).read_to_end(&mut said));
         let said = String::from_utf8_lossy(&said);
         let error =
             said.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
-        let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img does not say why".into() };
+        let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img gave no reason".into() };
         let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
         escape_unseen(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
     }
@@ -218,6 +219,6 @@ impl Conversion<'_> {
     }
 
     fn interrupted_error(&self) -> Error {
-        Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from)).unchanged()
+        Error::new(Kind::Interrupted, format!("interrupted while converting {}", self.from)).unchanged()
     }
 }

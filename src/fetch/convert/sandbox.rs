@@ -1,9 +1,9 @@
-//! Runs qemu-img so that it can open only itself and the two files that it is given.
+//! Runs qemu-img so that it can open only itself and two given files.
 //!
-//! A reader of disk images is a large program that does what an image says. What an image names beyond its head, and
-//! what a fault of the program lets an image do, ends here: Landlock (landlock(7)) lets the child open its own program
-//! and libraries, and the image and the result by their inodes. Where the kernel has it not (before 5.13, or switched
-//! off), the child runs anyway, with the format fixed and chains cut off as before.
+//! Programs that read disk images are large and act on what an image contains. Landlock (landlock(7)) limits the damage
+//! that a malicious image can do: the child process can open its own program and libraries, and the image and the
+//! result by their inodes. If the kernel does not support it (before 5.13, or disabled), the child runs without this
+//! protection; the format is fixed and backing chains are refused in any case.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,33 +17,32 @@ use landlock::{
     RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-/// The newest kernel interface whose rights are known here; of an older one, those that it has.
+/// The newest Landlock version whose rights are known here. On an older kernel, a part of them is used.
 const NEWEST: ABI = ABI::V6;
-/// Where programs and libraries are, and nothing secret.
+/// Directories with programs and libraries, which contain no secrets.
 const PROGRAMS: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache"];
 
-/// A child with those two files, which are its standard input and output.
+/// A child process that can use only these two files, its standard input and output.
 pub(super) struct Sandbox<'a> {
-    /// Read only.
+    /// Readable.
     pub(super) input: &'a File,
-    /// Read and written.
+    /// Readable and writable.
     pub(super) output: &'a File,
 }
 
 impl Sandbox<'_> {
-    /// Starts a program that is looked for on the PATH. The command is its arguments, its environment and its standard
-    /// streams.
+    /// Starts a program from the PATH; `prepare` sets its arguments, environment and standard streams.
     ///
     /// # Errors
-    /// The system's; [`ErrorKind::NotFound`] where there is no such program.
+    /// Errors of the operating system; [`ErrorKind::NotFound`] if there is no such program.
     pub(super) fn spawn(
         &self,
         program: &str,
         prepare: impl FnOnce(&mut Command) + Send,
     ) -> io::Result<Child> {
         let program = find_on_path(program).ok_or(ErrorKind::NotFound)?;
-        // What a thread may open, its children may, and no other thread.
+        // The restriction applies to the calling thread and its children, so a separate thread is used.
         std::thread::scope(|scope| {
             let child = scope.spawn(|| {
                 self.restrict_thread(&program).map_err(io::Error::other)?;
@@ -51,11 +50,13 @@ impl Sandbox<'_> {
                 prepare(&mut command);
                 command.spawn()
             });
-            child.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended")))
+            child
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that starts the program has ended")))
         })
     }
 
-    /// Gives up everything else in this thread, as far as the kernel can.
+    /// Restricts this thread, as far as the kernel supports it.
     fn restrict_thread(&self, program: &Path) -> Result<(), RulesetError> {
         let look = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
         let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
@@ -77,7 +78,7 @@ impl Sandbox<'_> {
     }
 }
 
-/// The program, by its place: a child that may not look everywhere cannot search for itself.
+/// Finds a program on the PATH, because the restricted child process cannot search for it.
 fn find_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/bin:/bin").to_owned());
     let is_program = |path: &PathBuf| {
@@ -110,9 +111,9 @@ mod tests {
         said
     }
 
-    /// Whether this kernel has Landlock is seen by the same means: the thread that entered opens nothing else.
+    /// Detects whether the kernel has Landlock: a restricted thread cannot open other files.
     #[test]
-    fn nothing_but_the_two_files_can_be_opened() {
+    fn only_the_two_files_can_be_opened() {
         let has_landlock = std::thread::spawn(|| {
             let file = tempfile::tempfile().unwrap();
             Sandbox { input: &file, output: &file }.restrict_thread(Path::new("/nonexistent")).unwrap();
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_nowhere_is_not_found() {
+    fn missing_program_is_not_found() {
         let file = tempfile::tempfile().unwrap();
         let refused = Sandbox { input: &file, output: &file }.spawn("foundry-test-nowhere", |_| {});
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);

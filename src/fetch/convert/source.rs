@@ -7,22 +7,22 @@ use std::os::unix::fs::FileExt;
 use crate::disk_image::{self, DiskImage, ImageExtent};
 use foundry_core::units::Bytes;
 
-/// Length of the footer of a VHD image.
+/// Length of the footer of a VHD image in bytes.
 const FOOTER: u64 = 512;
 
 /// An image that can be converted.
 pub(super) struct SourceImage {
-    /// QEMU's driver for it.
+    /// QEMU's driver for the format.
     pub(super) driver: &'static str,
-    /// Its disk's bytes, as it says itself.
+    /// Size of the disk in bytes, as the image states it.
     pub(super) disk: u64,
 }
 
 /// Why an image cannot be converted.
 pub(super) enum UnfitImage {
-    /// It is none, or needs other files.
+    /// It is not an image, or needs other files.
     Kind(String),
-    /// It is shorter than it says.
+    /// It is shorter than its own tables say.
     CutOff(String),
     /// It cannot be read.
     Unreadable(io::Error),
@@ -34,7 +34,7 @@ impl From<io::Error> for UnfitImage {
     }
 }
 
-/// What the first bytes of a file are.
+/// Detects the format of a file.
 pub(super) fn detect_image(file: &File) -> Result<(DiskImage, Vec<u8>), UnfitImage> {
     let mut head = Vec::new();
     ReadFromStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
@@ -42,7 +42,7 @@ pub(super) fn detect_image(file: &File) -> Result<(DiskImage, Vec<u8>), UnfitIma
     Ok((image, head))
 }
 
-/// Judges an image: of a kind that needs no other file, and as long as its own tables say.
+/// Checks that an image needs no other file and is as long as its own tables say.
 pub(super) fn check_source(file: &File) -> Result<SourceImage, UnfitImage> {
     let length = file.metadata()?.len();
     let (image, head) = detect_image(file)?;
@@ -51,7 +51,7 @@ pub(super) fn check_source(file: &File) -> Result<SourceImage, UnfitImage> {
         (None, reason) => return Err(UnfitImage::Kind(reason.unwrap_or_default())),
     };
     if driver == "raw" {
-        // The end tells that the last sector is none of the disk's.
+        // A footer at the end means that this is a fixed VHD, whose last sector does not belong to the disk.
         if let Some(disk) = read_vhd_footer(file, length)? {
             let is_whole = disk <= length - FOOTER;
             let cut = || UnfitImage::CutOff(truncated_message(disk + FOOTER, length));
@@ -67,12 +67,10 @@ pub(super) fn check_source(file: &File) -> Result<SourceImage, UnfitImage> {
 }
 
 fn truncated_message(end: u64, length: u64) -> String {
-    format!(
-        "it is cut off: by its own tables it is longer ({end} bytes at least, of which {length} are there)"
-    )
+    format!("it is truncated: by its own tables it has at least {end} bytes, but only {length} are present")
 }
 
-/// The size that the footer of a fixed VHD gives the disk.
+/// Reads the disk size from the footer of a fixed VHD.
 fn read_vhd_footer(file: &File, length: u64) -> io::Result<Option<u64>> {
     let Some(at) = length.checked_sub(FOOTER) else { return Ok(None) };
     let mut tail = [0; FOOTER as usize];
@@ -80,25 +78,25 @@ fn read_vhd_footer(file: &File, length: u64) -> io::Result<Option<u64>> {
     Ok(disk_image::is_vhd_footer(&tail).then(|| disk_image::vhd_disk_size(&tail)).flatten())
 }
 
-/// Makes sure that a result holds all of the disk: as many bytes as the image said, and all that its partition table
-/// names. QEMU counts sizes in whole sectors.
+/// Checks that a result contains the whole disk: the size that the image states, and everything that its partition
+/// table refers to. QEMU rounds sizes to whole sectors.
 pub(super) fn check_result_size(result: &File, image: &DiskImage, disk: u64) -> Result<(), String> {
     let made = match image {
         DiskImage::Qcow2(header) => header.virtual_size.0,
         _ => result.metadata().map_err(|e| e.to_string())?.len(),
     };
     if made.abs_diff(disk) >= 512 {
-        return Err(format!("qemu-img made a disk of {made} bytes of one that has {disk}"));
+        return Err(format!("qemu-img created a disk of {made} bytes, but the image has {disk}"));
     }
     let end = disk_image::partitions_end(&first_bytes(result, image).map_err(|e| e.to_string())?);
     if end <= made {
         return Ok(());
     }
     let (made, end) = (Bytes(made), Bytes(end));
-    Err(format!("the disk inside is cut off: it has {made}, and its partition table reaches to {end}"))
+    Err(format!("the disk in the image is truncated: it has {made}, but its partitions end at {end}"))
 }
 
-/// The first bytes of the disk in a result, which is raw, or qcow2 without compression.
+/// Reads the first bytes of the disk in a result, which is raw, or qcow2 without compression.
 fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
     let DiskImage::Qcow2(header) = image else {
         let mut head = Vec::new();
@@ -120,7 +118,7 @@ fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads what is there; the rest is zeros, as QEMU reads it.
+/// Reads bytes; what is beyond the end of the file is zero, as in QEMU.
 fn read_padded(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     buffer.fill(0);
     let mut done = 0;
@@ -133,7 +131,7 @@ fn read_padded(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a file from its beginning, wherever others have come in it.
+/// Reads a file from its beginning, independent of its present position.
 struct ReadFromStart<'a> {
     file: &'a File,
     offset: u64,

@@ -1,8 +1,7 @@
 //! Detects the format of a disk image by its first bytes, not by its name.
 //!
-//! Everything here is pure and total: any bytes give an answer, and none of them is followed, opened or
-//! believed further than the answer says. What a VM must not be given has a [`DiskImage::refusal`]; what it
-//! may be given and an old QEMU cannot read has a [`DiskImage::note`].
+//! All functions are pure and total: any bytes give a result, and nothing in them is followed or opened. An image that
+//! a VM must not use has a [`DiskImage::refusal`]. An image that an old QEMU cannot read has a [`DiskImage::note`].
 
 mod extent;
 mod foreign;
@@ -17,30 +16,30 @@ pub use foreign::{ForeignFormat, ForeignImage, is_vhd_footer, vhd_disk_size};
 pub use not_a_disk::NotADisk;
 pub use qcow2::{Encryption, HeaderError, Qcow2};
 
-/// How many bytes of an image [`probe`] wants: a qcow2 header with its extensions and the name of a
-/// backing file lies within the first cluster, whose least size is 512 and whose common one 64 KiB; the
-/// descriptor of an ISO image lies behind 32 KiB, that of a VMDK before 11 KiB.
+/// Number of bytes that [`detect_format`] needs. A qcow2 header with its extensions and the name of a backing file is
+/// within the first cluster, whose minimum size is 512 bytes and whose usual size is 64 KiB. The descriptor of an ISO
+/// image is after 32 KiB, that of a VMDK before 11 KiB.
 pub const HEADER_LENGTH: u64 = 64 * 1024;
 
-/// What the first bytes of an image say.
+/// The format of an image, detected from its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskImage {
     /// A qcow2 image.
     Qcow2(Qcow2),
     /// A raw image with a boot sector or a GPT.
     Raw,
-    /// A disk image of another kind.
+    /// A disk image in another format.
     Foreign(ForeignImage),
-    /// Something that is known and no disk image.
+    /// A known type of file that is not a disk image.
     NoDisk(NotADisk),
-    /// Nothing that a machine could boot from.
+    /// Data that no machine could boot from.
     Unknown,
 }
 
-/// Tells what an image is by its first [`HEADER_LENGTH`] bytes (fewer where it is smaller).
+/// Detects the format from the first [`HEADER_LENGTH`] bytes (fewer if the file is smaller).
 ///
 /// # Errors
-/// Where it says that it is qcow2 and its header cannot be read.
+/// A qcow2 header that cannot be read.
 pub fn detect_format(head: &[u8]) -> Result<DiskImage, HeaderError> {
     if is_partial_image(head) {
         return Ok(DiskImage::Unknown);
@@ -51,7 +50,7 @@ pub fn detect_format(head: &[u8]) -> Result<DiskImage, HeaderError> {
     if let Some(foreign) = foreign::detect_foreign(head) {
         return Ok(DiskImage::Foreign(foreign));
     }
-    // Installers have a boot sector in front of the ISO, so that a USB stick with a copy of it boots.
+    // Installer ISO images also have a boot sector, so that they boot from a USB stick.
     if let Some(thing) = not_a_disk::detect_by_magic(head) {
         return Ok(DiskImage::NoDisk(thing));
     }
@@ -61,17 +60,17 @@ pub fn detect_format(head: &[u8]) -> Result<DiskImage, HeaderError> {
     Ok(not_a_disk::detect_text(head).map_or(DiskImage::Unknown, DiskImage::NoDisk))
 }
 
-/// What an image begins with while it is on its way: its own beginning goes last. No image begins so.
+/// The first bytes of an image during an upload: its own first bytes are written last. No image format begins like
+/// this.
 pub const PARTIAL_IMAGE_MARK: &[u8; 32] = b"foundry: an image on its way in\n";
 
-/// Whether the first bytes of a file are those of an image on its way, or of an import that was broken off: a mark,
-/// or zeros.
+/// Whether the first bytes are those of an image during an upload or after an interrupted import: the mark, or zeros.
 pub fn is_partial_image(head: &[u8]) -> bool {
     head.starts_with(PARTIAL_IMAGE_MARK) || (!head.is_empty() && head.iter().all(|byte| *byte == 0))
 }
 
 impl DiskImage {
-    /// libvirt's name of the format, where a VM can use the image.
+    /// Returns libvirt's name of the format, if a VM can use the image.
     pub fn format(&self) -> Option<&'static str> {
         match self {
             Self::Qcow2(_) => Some("qcow2"),
@@ -80,8 +79,7 @@ impl DiskImage {
         }
     }
 
-    /// QEMU's name of the driver that reads the image, where it is one that can be converted without any
-    /// file but itself.
+    /// Returns QEMU's driver for the format, if the image can be converted without other files.
     pub fn driver(&self) -> Option<&'static str> {
         match self {
             Self::Qcow2(header) => header.refusal_text().is_none().then_some("qcow2"),
@@ -91,8 +89,8 @@ impl DiskImage {
         }
     }
 
-    /// Why a VM must not be given this image, if so. A backing or data file is a path that the
-    /// hypervisor would read in the name of whoever made the image.
+    /// Returns why a VM must not use the image, if so. A backing or data file is a path chosen by the image's author,
+    /// and the hypervisor would read it.
     pub fn refusal(&self) -> Option<String> {
         match self {
             Self::Qcow2(header) => header.refusal_text(),
@@ -103,12 +101,12 @@ impl DiskImage {
         }
     }
 
-    /// What its user should know of an image that is not refused.
+    /// Returns what the user should know about an image that is accepted.
     pub fn note(&self) -> Option<String> {
         self.note_for(0)
     }
 
-    /// As [`note`](Self::note), for a host with that version of QEMU: what it can read needs no word.
+    /// Like [`note`](Self::note), for a host with this version of QEMU: features that it supports are not mentioned.
     pub fn note_for(&self, qemu: u32) -> Option<String> {
         match self {
             Self::Qcow2(header) => header.note_text(qemu),
@@ -129,12 +127,12 @@ impl fmt::Display for DiskImage {
     }
 }
 
-/// Where the last partition of a disk with that beginning ends, or the second header of its GPT; 0 where it has none.
+/// Returns the end of the last partition of a disk, or of the second header of its GPT. Returns 0 if there is none.
 pub fn partitions_end(head: &[u8]) -> u64 {
     raw::least_length(head)
 }
 
-/// The `N` bytes at an offset.
+/// Returns the `N` bytes at an offset.
 fn bytes_at<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
     head.get(at..)?.first_chunk().copied()
 }
@@ -155,12 +153,12 @@ fn read_le64(head: &[u8], at: usize) -> Option<u64> {
     bytes_at(head, at).map(u64::from_le_bytes)
 }
 
-/// Whether those bytes are at that offset.
+/// Whether these bytes are at the offset.
 fn has_bytes(head: &[u8], at: usize, magic: &[u8]) -> bool {
     head.get(at..).is_some_and(|rest| rest.starts_with(magic))
 }
 
-/// Whether those bytes are anywhere in it.
+/// Whether these bytes occur anywhere in the text.
 fn contains_bytes(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }

@@ -5,29 +5,29 @@ use std::fmt;
 use super::has_bytes;
 use crate::transfer::skippable_frame_length;
 
-/// Something that is known and no disk image.
+/// A known type of file that is not a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotADisk {
-    /// No bytes.
+    /// An empty file.
     Empty,
-    /// A CD or DVD; one that boots is an installer or a live system.
+    /// A CD or DVD image. If it boots, it is an installer or a live system.
     Iso {
         /// Whether it has a boot catalogue (El Torito).
         boots: bool,
     },
-    /// Compressed data, by the name of the method.
+    /// Compressed data, with the name of the method.
     Compressed(&'static str),
-    /// An archive, by its name.
+    /// An archive, with its type.
     Archive(&'static str),
-    /// Text, by what it looks like.
+    /// Text, with its apparent type.
     Text(&'static str),
 }
 
-/// Where the first volume descriptor of an ISO image is: behind 16 sectors of 2048 bytes (ECMA-119).
+/// Position of the first volume descriptor of an ISO image: after 16 sectors of 2048 bytes (ECMA-119).
 const ISO_SECTOR: usize = 2048;
 const ISO_DESCRIPTORS: usize = 16 * ISO_SECTOR;
 
-/// By magic numbers: name, offset, bytes.
+/// Magic numbers: name, offset, bytes.
 const COMPRESSED: [(&str, usize, &[u8]); 12] = [
     ("gzip", 0, b"\x1f\x8b\x08"),
     ("xz", 0, b"\xfd7zXZ\0"),
@@ -35,7 +35,7 @@ const COMPRESSED: [(&str, usize, &[u8]); 12] = [
     ("bzip2", 4, b"1AY&SY"),
     ("lz4", 0, b"\x04\x22\x4d\x18"),
     ("lz4", 0, b"\x02\x21\x4c\x18"),
-    // No magic number, but properties and a dictionary as xz writes them: 5d, 64 KiB or more, a length or none.
+    // lzma has no magic number; these are the properties and dictionary size that xz writes: 5d, 64 KiB or more.
     ("lzma", 0, b"\x5d\0\0"),
     ("lzip", 0, b"LZIP"),
     ("lrzip", 0, b"LRZI"),
@@ -55,7 +55,7 @@ const ARCHIVES: [(&str, usize, &[u8]); 9] = [
     ("squashfs", 0, b"hsqs"),
 ];
 
-/// Tells what has a mark of its own.
+/// Detects files with a magic number.
 pub(super) fn detect_by_magic(head: &[u8]) -> Option<NotADisk> {
     if head.is_empty() {
         return Some(NotADisk::Empty);
@@ -64,7 +64,7 @@ pub(super) fn detect_by_magic(head: &[u8]) -> Option<NotADisk> {
         known.iter().find(|(_, offset, magic)| has_bytes(head, *offset, magic)).map(|(name, ..)| *name)
     };
     let compressed = || match named(&COMPRESSED) {
-        // Their marks are short: a boot sector may begin so.
+        // These marks are short, and a boot sector may begin with them.
         Some("lzma" | "compress") if has_bytes(head, 510, b"\x55\xaa") => None,
         Some("lzma") if !is_lzma(head) => None,
         None => detect_after_skippable_frames(head).map(NotADisk::Compressed),
@@ -73,14 +73,14 @@ pub(super) fn detect_by_magic(head: &[u8]) -> Option<NotADisk> {
     compressed().or_else(|| named(&ARCHIVES).map(NotADisk::Archive)).or_else(|| detect_iso(head))
 }
 
-/// LZMA's own format ends its header in the length of what is packed, or in ones where that is not known (lzma-file-format,
-/// 1.1).
+/// Whether it is an LZMA file, whose header ends with the uncompressed length, or with ones if it is unknown
+/// (lzma-file-format, 1.1).
 fn is_lzma(head: &[u8]) -> bool {
     let length = head.get(5..13).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     length.is_some_and(|length| length == u64::MAX || length < 1 << 50)
 }
 
-/// zstd and lz4 share frames that carry nothing for the content.
+/// Detects zstd and lz4 after skippable frames, which both formats have.
 fn detect_after_skippable_frames(head: &[u8]) -> Option<&'static str> {
     let mut rest = head;
     while let Some(length) = skippable_frame_length(rest) {
@@ -96,8 +96,8 @@ fn detect_after_skippable_frames(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The second descriptor of one that boots is the boot record. UDF's sequence begins where ISO's does
-/// (ECMA-167, 2/8.3).
+/// Detects an ISO image. The second descriptor of a bootable one is the boot record. UDF's sequence begins at the same
+/// position (ECMA-167, 2/8.3).
 fn detect_iso(head: &[u8]) -> Option<NotADisk> {
     let is_iso =
         has_bytes(head, ISO_DESCRIPTORS + 1, b"CD001") || has_bytes(head, ISO_DESCRIPTORS + 1, b"BEA01");
@@ -105,7 +105,7 @@ fn detect_iso(head: &[u8]) -> Option<NotADisk> {
     is_iso.then_some(NotADisk::Iso { boots })
 }
 
-/// Tells what only looks like something: text, which a server sends in place of a file.
+/// Detects text, which servers send in place of a missing file.
 pub(super) fn detect_text(head: &[u8]) -> Option<NotADisk> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins = |word: &str| head.get(..word.len()).is_some_and(|h| h.eq_ignore_ascii_case(word.as_bytes()));
@@ -126,7 +126,7 @@ pub(super) fn detect_text(head: &[u8]) -> Option<NotADisk> {
 
 fn is_text(start: &[u8]) -> bool {
     let decoded = match std::str::from_utf8(start) {
-        // A letter may be cut in two at the end.
+        // A character may be cut at the end.
         Err(cut) if cut.error_len().is_none() => std::str::from_utf8(&start[..cut.valid_up_to()]),
         decoded => decoded,
     };
@@ -138,19 +138,21 @@ impl NotADisk {
     pub(super) fn refusal_text(self) -> String {
         match self {
             Self::Empty => "it is empty".into(),
-            Self::Iso { boots: true } => "it is an ISO image, an installer or a live system and no disk; \
-                take the distribution's cloud image (qcow2 or raw) in its place"
+            Self::Iso { boots: true } => "it is an ISO image of an installer or live system, not a disk; \
+                use the distribution's cloud image (qcow2 or raw)"
                 .into(),
-            Self::Iso { boots: false } => "it is an ISO image, and no disk to boot from".into(),
+            Self::Iso { boots: false } => "it is an ISO image, not a disk".into(),
             Self::Compressed(method) => {
-                format!("it is compressed with {method}; decompress it (an import takes off one layer)")
+                format!(
+                    "it is compressed with {method}; decompress it (an import decompresses only one layer)"
+                )
             }
             Self::Archive(kind) => {
-                format!("it is a {kind} archive; unpack it and take the disk image inside")
+                format!("it is a {kind} archive; unpack it and use the disk image inside")
             }
-            Self::Text(look) => format!(
-                "it is {look} and nothing to boot from; servers send that in place of a file that is not there"
-            ),
+            Self::Text(look) => {
+                format!("it is {look}, not a disk; servers send this in place of a missing file")
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The header of a qcow2 image: QEMU's "Qcow2 Image File Format" (docs/interop/qcow2), and the limits that
-//! QEMU's own driver sets (block/qcow2.c).
+//! Parses the header of a qcow2 image: QEMU's "Qcow2 Image File Format" (docs/interop/qcow2), with the limits of QEMU's
+//! own driver (block/qcow2.c).
 
 use super::foreign::MADE_WHOLE;
 use super::{bytes_at, has_bytes, read_be32, read_be64};
@@ -23,81 +23,83 @@ const FEATURE_NAMES: u32 = 0x6803_f857;
 /// The header of a qcow2 image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Qcow2 {
-    /// 2 or 3.
+    /// Version of the format, 2 or 3.
     pub version: u32,
-    /// What the guest sees.
+    /// Virtual size, as the guest sees it.
     pub virtual_size: Bytes,
-    /// The unit in which the file is allocated.
+    /// Cluster size in bytes, the unit of allocation.
     pub cluster_size: Bytes,
-    /// The file below it.
+    /// Name of the backing file.
     pub backing_file: Option<String>,
-    /// Whether its data lies in another file.
+    /// Whether its data is in another file.
     pub external_data: bool,
-    /// The name of that file, where it says one.
+    /// Name of that data file, if the image states it.
     pub data_file: Option<String>,
-    /// How it is encrypted, if so.
+    /// Encryption method, if it is encrypted.
     pub encryption: Option<Encryption>,
-    /// Whether it was not closed since it was written to: its reference counts may be wrong.
+    /// Whether it was not closed after the last write; its reference counts may be wrong.
     pub dirty: bool,
-    /// Whether QEMU found it broken.
+    /// Whether QEMU marked it as corrupt.
     pub corrupt: bool,
-    /// Whether its compressed clusters are zstd's, which QEMU reads from 5.1 on.
+    /// Whether its compressed clusters use zstd, which QEMU supports since 5.1.
     pub zstd: bool,
-    /// Whether its clusters are allocated in parts, which QEMU reads from 5.2 on.
+    /// Whether it has subclusters, which QEMU supports since 5.2.
     pub extended_l2: bool,
-    /// How many snapshots are inside.
+    /// Number of internal snapshots.
     pub snapshots: u32,
-    /// Incompatible features that foundry does not know: the number of each bit, with the name that the
-    /// image gives it.
+    /// Unknown incompatible features: the number of each bit, with the name that the image gives it.
     pub unknown_features: Vec<(u8, Option<String>)>,
 }
 
-/// The method of encryption of a qcow2 image.
+/// The encryption method of a qcow2 image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
-    /// QEMU's own with AES, which it gave up as unsafe.
+    /// QEMU's old AES method, which is insecure and deprecated.
     Aes,
     /// LUKS.
     Luks,
-    /// A method without a name, by its number.
+    /// An unknown method, by its number.
     Other(u32),
 }
 
 /// Why a header cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// It ends inside a field.
-    #[error("the qcow2 header is cut off")]
+    /// It ends within a field.
+    #[error("the qcow2 header is truncated")]
     Truncated,
-    /// Neither version 2 nor 3.
-    #[error("qcow2 version {0} is not known; versions 2 and 3 are")]
+    /// The version is neither 2 nor 3.
+    #[error("qcow2 version {0} is unknown; supported are versions 2 and 3")]
     Version(u32),
-    /// A cluster of less than 512 bytes, of less than 16 KiB with extended L2 entries, or of more than 2 MiB.
-    #[error("the qcow2 header is broken: clusters of 2^{0} bytes, which QEMU does not take")]
+    /// Clusters of less than 512 bytes, of less than 16 KiB with extended L2 entries, or of more than 2 MiB.
+    #[error("the qcow2 header is invalid: clusters of 2^{0} bytes, which QEMU does not support")]
     ClusterBits(u32),
-    /// More than a signed file offset can say.
-    #[error("the qcow2 header is broken: a virtual size of {0} bytes, which no disk has")]
+    /// The virtual size is more than a signed file offset.
+    #[error("the qcow2 header is invalid: a virtual size of {0} bytes is impossible")]
     VirtualSize(u64),
-    /// Shorter than version 3 is, or longer than a cluster.
-    #[error("the qcow2 header is broken: it says that it has {0} bytes")]
+    /// The header is shorter than version 3 requires, or longer than a cluster.
+    #[error("the qcow2 header is invalid: its stated length is {0} bytes")]
     Length(u32),
     /// Reference counts of more than 64 bits.
-    #[error("the qcow2 header is broken: reference counts of 2^{0} bits")]
+    #[error("the qcow2 header is invalid: reference counts of 2^{0} bits")]
     RefcountOrder(u32),
-    /// A method that is not known, or one that the feature bits contradict.
-    #[error("the qcow2 header names a compression ({0}) that is not known or that its feature bits deny")]
+    /// The method is unknown, or contradicts the feature bits.
+    #[error(
+        "the qcow2 header has a compression method ({0}) that is unknown or contradicts its feature bits"
+    )]
     Compression(u8),
-    /// The backing file's name is no text, outside of what was read, or longer than QEMU's limit of 1023 bytes.
-    #[error("the qcow2 header names a backing file in a way that cannot be read")]
+    /// The backing file's name is not text, is outside of the bytes that were read, or is longer than QEMU's limit of
+    /// 1023 bytes.
+    #[error("the qcow2 header has an unreadable backing file name")]
     BackingName,
 }
 
-/// Whether it says that it is qcow2. Version 1 is another format, with another header.
+/// Whether it is qcow2. Version 1 is a different format with another header.
 pub(super) fn is_qcow2(head: &[u8]) -> bool {
     has_bytes(head, 0, MAGIC) && read_be32(head, 4) != Some(1)
 }
 
-/// Reads a header of version 2, which ends at byte 72, or 3.
+/// Parses a header of version 2, which ends at byte 72, or 3.
 pub(super) fn parse_header(head: &[u8]) -> Result<Qcow2, HeaderError> {
     let version = u32_at(head, 4)?;
     if version != 2 && version != 3 {
@@ -151,7 +153,7 @@ fn header_length(head: &[u8], version: u32, cluster_size: u64) -> Result<u32, He
     }
 }
 
-/// The bit and the field must say the same.
+/// Whether zstd is used. The feature bit and the field must agree.
 fn is_zstd(head: &[u8], length: u32, features: u64) -> Result<bool, HeaderError> {
     let kind = if length > 104 { bytes_at::<1>(head, 104).ok_or(HeaderError::Truncated)?[0] } else { 0 };
     match (kind, features & COMPRESSION_TYPE != 0) {
@@ -186,8 +188,7 @@ fn unknown_features(features: u64, names: &[(u8, String)]) -> Vec<(u8, Option<St
     bits.map(|bit| (bit, names.iter().find(|(of, _)| *of == bit).map(|(_, name)| name.clone()))).collect()
 }
 
-/// What the sections behind the header say. They only explain what the header says already, so one that
-/// cannot be read ends the reading and is no error.
+/// The content of the header extensions. They only add details, so an unreadable one ends the reading without an error.
 #[derive(Default)]
 struct Extensions {
     data_file: Option<String>,
@@ -210,14 +211,14 @@ impl Extensions {
                 FEATURE_NAMES => found.feature_names = feature_names(data),
                 _ => {}
             }
-            // The data was there, so the sum is no more than the padding beyond the slice's length.
+            // The data was present, so the sum exceeds the slice by no more than the padding.
             rest = rest.get(8 + length.next_multiple_of(8)..).unwrap_or_default();
         }
         found
     }
 }
 
-/// Entries of 48 bytes: kind (0 for incompatible features), bit, name padded with zeros.
+/// Parses entries of 48 bytes: kind (0 for incompatible features), bit, name padded with zeros.
 fn feature_names(table: &[u8]) -> Vec<(u8, String)> {
     let entries = table.as_chunks::<48>().0.iter().filter(|entry| entry[0] == 0);
     entries
@@ -243,7 +244,7 @@ impl Qcow2 {
         }
         if self.external_data {
             let named = self.data_file.as_ref().map(|name| format!(" ({name:?})")).unwrap_or_default();
-            return Some(format!("its data lies in another file{named}; {MADE_WHOLE}"));
+            return Some(format!("its data is in another file{named}; {MADE_WHOLE}"));
         }
         if let Some(method) = self.encryption {
             return Some(method.refusal_text());
@@ -253,13 +254,15 @@ impl Qcow2 {
 
     fn damage_text(&self) -> Option<String> {
         if self.corrupt {
-            return Some("QEMU marked it corrupt; see qemu-img check".into());
+            return Some("QEMU marked it as corrupt; see qemu-img check".into());
         }
         if self.dirty {
-            let repair = "shut down who does, or repair it with qemu-img check -r all";
-            return Some(format!("it was not closed: somebody still writes to it, or broke off; {repair}"));
+            let repair = "stop that program, or repair the image with qemu-img check -r all";
+            return Some(format!(
+                "it was not closed: a program is still writing to it, or was interrupted; {repair}"
+            ));
         }
-        (self.virtual_size == Bytes(0)).then(|| "its disk has no bytes".into())
+        (self.virtual_size == Bytes(0)).then(|| "its disk is empty (0 bytes)".into())
     }
 
     fn unknown_features_text(&self) -> Option<String> {
@@ -268,21 +271,19 @@ impl Qcow2 {
             None => bit.to_string(),
         };
         let bits: Vec<String> = self.unknown_features.iter().map(named).collect();
-        (!bits.is_empty()).then(|| {
-            format!("it needs qcow2 features that foundry does not know: bit {}", bits.join(", bit "))
-        })
+        (!bits.is_empty()).then(|| format!("it needs unknown qcow2 features: bit {}", bits.join(", bit ")))
     }
 
     pub(super) fn note_text(&self, qemu: u32) -> Option<String> {
         let from = |version: u32, what: &str| (qemu < version).then(|| what.to_owned());
-        let zstd = "it is compressed with zstd, which QEMU reads from 5.1 on";
+        let zstd = "it is compressed with zstd, which QEMU supports since 5.1";
         let zstd = self.zstd.then(|| from(5_001_000, zstd)).flatten();
-        let l2 = "it has subclusters, which QEMU reads from 5.2 on";
+        let l2 = "it has subclusters, which QEMU supports since 5.2";
         let l2 = self.extended_l2.then(|| from(5_002_000, l2)).flatten();
         let inside = match self.snapshots {
             0 => None,
-            1 => Some("it has a snapshot inside, which takes room and is not used".to_owned()),
-            many => Some(format!("it has {many} snapshots inside, which take room and are not used")),
+            1 => Some("it contains a snapshot, which uses space and has no effect".to_owned()),
+            many => Some(format!("it contains {many} snapshots, which use space and have no effect")),
         };
         let notes: Vec<String> = [zstd, l2, inside].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
@@ -297,8 +298,8 @@ impl Encryption {
             Self::Other(number) => format!("an unknown method, {number}"),
         };
         format!(
-            "it is encrypted ({method}), and a VM's disk has no place for its passphrase; \
-             decrypt it where its passphrase is"
+            "it is encrypted ({method}), and foundry does not support a passphrase; \
+             decrypt it on a machine with its passphrase"
         )
     }
 }

@@ -1,13 +1,13 @@
-//! Keeps downloads, as they were transferred.
+//! Stores downloads as they were transferred.
 //!
 //! ```text
-//!  KEY         a whole download, verified       KEY.json   a digest of its address, how to recognize it, its digest
-//!  KEY.part    one that is not there yet        KEY.part.json
+//!  KEY         a complete, verified download    KEY.json   digest of the URL, validators, digest of the content
+//!  KEY.part    a partial download               KEY.part.json
 //! ```
 //!
-//! KEY is a digest of the address and the file's name. A file appears under its name only when it is whole; what a
-//! killed run left as a part is taken up by the next one, if the server still has the same file. Two runs that
-//! download the same do not share: the second finds the part locked, and keeps nothing.
+//! KEY is a digest of the URL and the file's name. A file gets its final name only when it is complete. A later run
+//! resumes the part of an interrupted run if the server still has the same file. Two runs that download the same file
+//! do not share it: the second one finds the part locked and stores nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,75 +23,75 @@ use super::url::Url;
 use crate::ownership::Trusted;
 use foundry_core::text::describe_io_error;
 
-/// A directory of downloads, made with the first one.
+/// A directory of downloads, created with the first one.
 #[derive(Debug, Clone)]
 pub struct Cache {
     directory: PathBuf,
 }
 
-/// What is noted beside a download.
+/// The data stored next to a download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DownloadRecord {
-    /// Of the address ([`Url::identity`]), which itself may hold a token.
+    /// Digest of the URL ([`Url::identity_digest`]), because the URL itself may contain a token.
     pub(super) address: Digest,
     #[serde(flatten)]
     pub(super) validators: Validators,
-    /// Of the whole download.
+    /// Length of the whole download in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) length: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<Digest>,
 }
 
-/// What is done beside a transfer with what comes.
+/// Receives the data of a transfer in order to store it.
 pub(super) trait CacheWriter {
-    /// Takes what came.
+    /// Stores the next bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError>;
-    /// All of it came and is right.
+    /// Finishes the download: all data has arrived and is correct.
     fn finish(self: Box<Self>, digest: Option<&Digest>) -> Result<(), TransferError>;
-    /// It is worth nothing. What cannot be removed is found wrong again the next time.
+    /// Deletes the download, because it is wrong. If deleting fails, the next run detects the error again.
     fn discard(self: Box<Self>);
 }
 
-/// A whole download that is there.
+/// A complete download in the cache.
 #[derive(Debug)]
 pub(super) struct CachedDownload {
     pub(super) path: PathBuf,
     pub(super) note: DownloadRecord,
 }
 
-/// A part that is there, locked for this process.
+/// A partial download in the cache, locked by this process.
 #[derive(Debug)]
 pub(super) struct PartialDownload {
     file: File,
     pub(super) path: PathBuf,
     pub(super) length: u64,
-    /// `None` for a new one.
+    /// Stored data; `None` for a new part.
     pub(super) note: Option<DownloadRecord>,
 }
 
-/// A download that is being kept.
+/// A download that is being stored.
 #[derive(Debug)]
 pub(super) struct DownloadWriter {
     file: File,
     part: PathBuf,
     whole: PathBuf,
     note: DownloadRecord,
-    /// So many bytes are there already and come again.
+    /// Number of bytes that are already stored and will be received again.
     there: u64,
     length: u64,
 }
 
 impl DownloadRecord {
-    /// What is noted when a download begins.
+    /// Makes the data for a new download.
     pub(super) fn new(url: &Url, validators: &Validators) -> Self {
         Self { address: url.identity_digest(), validators: validators.clone(), length: None, digest: None }
     }
 }
 
 impl Cache {
-    /// A cache in that directory.
+    /// Makes a cache in a directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
@@ -103,9 +103,9 @@ impl Cache {
         self.directory.join(format!("{}-{name}", &key.hex()[..16]))
     }
 
-    /// The whole download of an address, if it is there with its note.
+    /// Returns the complete download of a URL, if there is one with valid data.
     pub(super) fn find_download(&self, url: &Url) -> Option<CachedDownload> {
-        // What somebody else put there was not downloaded.
+        // If another user can write to the directory, its content cannot be trusted.
         if Trusted::root_and_caller().find_untrusted_above(&self.directory).is_some() {
             return None;
         }
@@ -115,7 +115,7 @@ impl Cache {
         (note.length == Some(there)).then_some(CachedDownload { path, note })
     }
 
-    /// The part of an address, begun if there is none; `None` where another process is at it.
+    /// Opens the part of a URL, or a new one. Returns `None` if another process is using it.
     pub(super) fn open_partial(&self, url: &Url) -> Result<Option<PartialDownload>, TransferError> {
         let path = with_suffix(&self.path_of(url), ".part");
         self.lock_partial(url, &path).map_err(|e| self.cache_error(&e))
@@ -129,9 +129,9 @@ impl Cache {
         let file = private_file_options().read(true).create(true).truncate(false).open(path)?;
         let found = file.metadata()?;
         if !found.is_file() || found.nlink() > 1 || found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(io::Error::other(format!("{} is not a file of foundry's", path.display())));
+            return Err(io::Error::other(format!("{} was not created by foundry", path.display())));
         }
-        // Who had it may just have put it in place as a whole one.
+        // The previous owner of the lock may have renamed the file to its final name.
         if file.try_lock().is_err() || !is_at(&file, path) {
             return Ok(None);
         }
@@ -140,7 +140,7 @@ impl Cache {
         Ok(Some(PartialDownload { file, path: path.to_owned(), length, note }))
     }
 
-    /// Keeps what comes: behind `there` bytes of the part, and from its beginning where that is 0.
+    /// Starts storing after the first `there` bytes of the part, or from the beginning if that is 0.
     pub(super) fn start_writing(
         &self,
         url: &Url,
@@ -183,7 +183,7 @@ impl CacheWriter for DownloadWriter {
 }
 
 impl DownloadWriter {
-    /// The note goes last: a download without one is not taken for one.
+    /// The JSON file is written last: a download without it is ignored.
     fn put_in_place(&self) -> io::Result<()> {
         self.file.sync_all()?;
         remove_if_exists(&with_suffix(&self.whole, ".json"))?;
@@ -198,7 +198,7 @@ impl DownloadWriter {
     }
 }
 
-/// What is read from the cache is already there.
+/// A cached download is already stored, so nothing is written.
 impl CacheWriter for CachedDownload {
     fn write(&mut self, _: &[u8]) -> Result<(), TransferError> {
         Ok(())

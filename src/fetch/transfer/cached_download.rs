@@ -10,7 +10,7 @@ use super::url::Url;
 use super::{Algorithm, DigestCheck, Opened, SparseFile, TransferOptions, open_download};
 use crate::content::Content;
 
-/// Opens an address, with what is kept of it.
+/// Opens a URL and uses what the cache has of it.
 pub(super) fn open_cached<'a>(
     cache: &Cache,
     url: &Url,
@@ -22,7 +22,7 @@ pub(super) fn open_cached<'a>(
     {
         return open_from_cache(kept, url, name, options);
     }
-    // What is kept has a digest, by which a later run knows that it is still whole.
+    // Downloads are stored with a digest, so a later run can check that they are intact.
     let check = match options.check {
         DigestCheck::Nothing => &DigestCheck::Note(Algorithm::Sha256),
         check => check,
@@ -35,7 +35,7 @@ pub(super) fn open_cached<'a>(
     let source = ResumedDownload::open(&part, url, options)?;
     let found = source.rest.remote_file();
     let mut note = DownloadRecord::new(url, &found.validators);
-    // So that a part is known to be of what is expected the next time, whatever the server says.
+    // Store the expected digest, so a later run knows that the part belongs to it, whatever the server says.
     if let DigestCheck::Expect(digest) = check {
         note.digest = Some(digest.clone());
     }
@@ -43,7 +43,7 @@ pub(super) fn open_cached<'a>(
     open_download(source, found, name, check, Some(Box::new(keep)))
 }
 
-/// Whether nothing newer can be meant: it has the very digest that is asked for, or the server says so.
+/// Whether the cached download is current: it has the requested digest, or the server says that the file is unchanged.
 fn is_current(kept: &CachedDownload, url: &Url, options: TransferOptions<'_>) -> Result<bool, TransferError> {
     if is_expected(options.check, &kept.note) {
         return Ok(true);
@@ -55,7 +55,7 @@ fn is_current(kept: &CachedDownload, url: &Url, options: TransferOptions<'_>) ->
         == FileFreshness::Unchanged)
 }
 
-/// Whether a note is about the very bytes that are asked for.
+/// Whether the stored digest is the requested one.
 fn is_expected(check: &DigestCheck, note: &DownloadRecord) -> bool {
     matches!((check, &note.digest), (DigestCheck::Expect(expected), Some(digest)) if expected == digest)
 }
@@ -78,7 +78,7 @@ fn open_from_cache<'a>(
     Ok(opened)
 }
 
-/// A download of which the first bytes may be here.
+/// A download whose first bytes may be in the cache.
 struct ResumedDownload<'a> {
     part: Option<Take<File>>,
     rest: Download<'a>,
@@ -106,7 +106,7 @@ impl<'a> ResumedDownload<'a> {
         Ok(Self { part: Some(file.take(part.length)), rest })
     }
 
-    /// How many bytes are here.
+    /// Returns the number of bytes from the cache.
     fn bytes_present(&self) -> u64 {
         self.part.as_ref().map_or(0, Take::limit)
     }

@@ -1,4 +1,4 @@
-//! A checksum as a user gives it: a digest, or the place of a checksum file.
+//! A checksum as a user specifies it: a digest, or the location of a checksum file.
 
 use super::checksum_file::{ChecksumFile, WantedImage};
 use super::digest::Digest;
@@ -6,8 +6,7 @@ use super::error::{Reason, TransferError};
 use super::location::Location;
 use super::{DigestCheck, TransferOptions, open_location};
 
-/// A digest that is given or is to be looked up: `sha256:…`, `sha512:…`, bare digits, or the path or the address of
-/// a checksum file.
+/// An expected digest: `sha256:…`, `sha512:…`, digits only, or the path or URL of a checksum file that lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// The digest itself.
@@ -27,31 +26,31 @@ impl std::str::FromStr for Expected {
         if let Some(error) = unfit_digits(plain) {
             return Err(error);
         }
-        // An address has a colon, too, but no hash function is called `http`; nor is a path with a slash one.
+        // URLs contain a colon, too, but `http` is not a hash function; neither is a path with a slash.
         let looks_like_digest =
             plain.split_once(':').is_some_and(|(name, rest)| is_word(name) && is_word(rest.trim_start()));
         if looks_like_digest { plain.parse().map(Self::Digest) } else { text.parse().map(Self::ListedIn) }
     }
 }
 
-/// Why a text of nothing but hexadecimal digits is no digest that foundry checks by. Fewer than those of MD5 are more
-/// likely a file's name.
+/// Explains why a text of hexadecimal digits is not a supported digest. If it is shorter than MD5's, it is more likely
+/// a file name.
 fn unfit_digits(text: &str) -> Option<TransferError> {
     if text.len() < 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let cause = match text.len() {
-        32 => "it has as many digits as MD5 gives, which foundry does not check by".to_owned(),
-        40 => "it has as many digits as SHA-1 gives, which foundry does not check by".to_owned(),
-        56 => "it has as many digits as SHA-224 gives, which foundry does not check by".to_owned(),
-        96 => "it has as many digits as SHA-384 gives, which foundry does not check by".to_owned(),
+        32 => "it has the length of an MD5 digest, which foundry does not support".to_owned(),
+        40 => "it has the length of a SHA-1 digest, which foundry does not support".to_owned(),
+        56 => "it has the length of a SHA-224 digest, which foundry does not support".to_owned(),
+        96 => "it has the length of a SHA-384 digest, which foundry does not support".to_owned(),
         count => format!("it has {count} digits; SHA-256 has 64 and SHA-512 has 128"),
     };
-    let error = TransferError::new(Reason::Input, format!("{text:?} is not a digest to check by"));
+    let error = TransferError::new(Reason::Input, format!("{text:?} is not a supported digest"));
     Some(
-        error
-            .because(cause)
-            .hint(format!("use a sha256: or sha512: digest; a list of that name is ./{text}")),
+        error.because(cause).hint(format!(
+            "use a sha256: or sha512: digest; for a checksum file with this name write ./{text}"
+        )),
     )
 }
 
@@ -68,14 +67,13 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// The digest that a file is expected to have: the given one, or the one that the checksum file lists for the last
-/// component of its location.
+/// Returns the expected digest of a file: the given one, or the one that the checksum file lists for the file's name.
 ///
-/// A checksum file called like the file and an extension (`disk.qcow2.sha256`) means the file by its only digest,
-/// whatever name stands in it.
+/// If the checksum file is named like the file with an extension (`disk.qcow2.sha256`), its only digest is used,
+/// whatever name it lists.
 ///
 /// # Errors
-/// Those of reading the checksum file; where it does not list the file.
+/// A checksum file that cannot be read or does not list the file.
 pub fn expected_digest(
     expected: &Expected,
     image: &Location,
@@ -88,8 +86,8 @@ pub fn expected_digest(
     let options = TransferOptions { check: &DigestCheck::Nothing, cache: None, ..options };
     let lines = ChecksumFile::read(open_location(list, options)?.content, &list.to_string())?;
     let Some(name) = image.file_name() else {
-        let message = format!("there is no name by which to find {image} in a checksum file");
-        return Err(TransferError::new(Reason::Input, message).hint("give its digest itself"));
+        let message = format!("{image} has no name to look up in a checksum file");
+        return Err(TransferError::new(Reason::Input, message).hint("specify its digest instead"));
     };
     let extension =
         list.file_name().and_then(|list| list.strip_prefix(&name)?.strip_prefix('.').map(str::to_owned));

@@ -1,12 +1,11 @@
-//! Checksum files: `SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`, `image.qcow2.sha256`.
+//! Reads checksum files: `SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`, `image.qcow2.sha256`.
 //!
-//! The forms of GNU, BSD, OpenSSL, PowerShell and certutil are read, also mixed, and one bare digest (see
-//! `checksum_line`). Which hash function it is, is told by the line itself, else by a heading
-//! above it or the name of the list, else by the number of digits. Lines of other functions, comments and anything
-//! else are passed over.
+//! Supported are the formats of GNU, BSD, OpenSSL, PowerShell and certutil, also mixed, and a single digest (see
+//! `checksum_line`). The hash function is determined by the line itself, a heading above it, the name of the file, or
+//! the number of digits, in this order. Lines with other hash functions, comments and other text are ignored.
 //!
-//! A clear-signed file (OpenPGP, RFC 9580 section 7) is read, but **its signature is not checked**: what guards the
-//! file is the TLS connection that it came by, nothing else.
+//! Clear-signed files (OpenPGP, RFC 9580 section 7) are read, but **their signatures are not checked**: only the TLS
+//! connection protects the file.
 
 use std::io::Read;
 
@@ -15,41 +14,41 @@ use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::hash_name::HashName;
 
-/// The largest checksum file that is read, in bytes (1 MiB): that of a release with hundreds of images has 60 KiB.
+/// Maximum size of a checksum file in bytes (1 MiB). That of a release with hundreds of images has 60 KiB.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// What a checksum file says.
+/// The digests in a checksum file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChecksumFile {
-    /// Its name in messages.
+    /// Name of the file in messages.
     from: String,
     entries: Vec<ListedDigest>,
-    /// A hash function of which there are digests that nothing can be checked by.
+    /// An unsupported hash function that the file has digests of.
     other: Option<HashName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListedDigest {
-    /// `None` for a bare digest.
+    /// Name of the file; `None` for a single digest.
     name: Option<String>,
     digest: Digest,
 }
 
-/// By what an image is looked for in a checksum file.
+/// The image to look up in a checksum file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WantedImage<'a> {
-    /// Its path from the folder that the list is in, where it is below that.
+    /// Path relative to the folder of the checksum file, if the image is below that folder.
     pub below: Option<&'a str>,
-    /// As much as is known of its path, with the name at its end.
+    /// Path as far as it is known; it ends in the file's name.
     pub path: &'a str,
 }
 
 impl ChecksumFile {
-    /// Reads one; `from` is its name in messages.
+    /// Reads a checksum file; `from` is its name in messages.
     ///
     /// # Errors
-    /// The stream's; a file larger than [`MAX_BYTES`], and one without any digest in it (a page that says "not
-    /// found", for example).
+    /// Errors of the stream; a file larger than [`MAX_BYTES`]; a file without any digest (for example a page that says
+    /// "not found").
     pub fn read(stream: impl Read, from: &str) -> Result<Self, TransferError> {
         let mut bytes = Vec::new();
         let limit = MAX_BYTES as u64 + 1;
@@ -64,7 +63,7 @@ impl ChecksumFile {
         Ok(parsed)
     }
 
-    /// Takes the digests out of a text; there may be none.
+    /// Parses the digests in a text; there may be none.
     pub fn parse(text: &str, from: &str) -> Self {
         let mut file = Self { from: from.to_owned(), entries: Vec::new(), other: None };
         let mut heading = HashName::in_list_name(list_name(from));
@@ -97,25 +96,26 @@ impl ChecksumFile {
     }
 
     fn no_digest_text(&self) -> String {
-        let none = "there is no SHA-256 or SHA-512 digest in it";
+        let none = "it contains no SHA-256 or SHA-512 digest";
         match &self.other {
-            Some(other) => format!("{none}, but some by {other}, which foundry does not check by"),
+            Some(other) => format!("{none}, only {other}, which foundry does not support"),
             None => none.into(),
         }
     }
 
-    /// The strongest digest that is listed for a file of that name. A listed path matches by its whole and, if none
-    /// does, by its last component.
+    /// Returns the strongest digest listed for a file name. A listed path matches as a whole or, if none does, by its
+    /// last component.
     ///
     /// # Errors
-    /// [`Reason::Checksum`] where it is not listed, with the names that are near, and where it is listed twice with
-    /// different digests.
+    /// [`Reason::Checksum`] if the file is not listed (with similar names), or if it is listed twice with different
+    /// digests.
     pub fn digest_of(&self, name: &str) -> Result<Digest, TransferError> {
         self.digest_for(WantedImage { below: None, path: name })
     }
 
-    /// The strongest digest that is listed for an image: under its path from the list's folder; else under its bare
-    /// name; else under the path whose end has most in common with the image's.
+    /// Returns the strongest digest listed for an image. The image is looked up by its path relative to the list's
+    /// folder, by its name, and by the path whose end has the most components in common with the image's, in this
+    /// order.
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
@@ -144,9 +144,9 @@ impl ChecksumFile {
         Ok(first.clone())
     }
 
-    /// As [`digest_for`](Self::digest_for), for a checksum file that is called like the file itself and lies beside it
-    /// (`image.qcow2.sha256`): its only digest is meant, whatever name stands there. openSUSE's names the build there
-    /// that its stable name leads to.
+    /// Like [`digest_for`](Self::digest_for), for a checksum file that is named like the image and lies beside it
+    /// (`image.qcow2.sha256`): its only digest is used, whatever name it lists. openSUSE's files list the name of the
+    /// build behind the stable name.
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
@@ -165,7 +165,7 @@ impl ChecksumFile {
         }
     }
 
-    /// At most three names, the most similar first.
+    /// Returns at most three names, the most similar first.
     fn similar_names(&self, name: &str) -> Vec<String> {
         let names = self.entries.iter().filter_map(|entry| entry.name.as_deref());
         let mut near: Vec<_> = names.map(|listed| (strsim::jaro(listed, name), listed)).collect();
@@ -180,7 +180,7 @@ fn not_a_list_error(from: &str, cause: &str) -> TransferError {
     TransferError::new(Reason::Checksum, format!("{from} is not a checksum file")).because(cause)
 }
 
-/// The text of a list: UTF-8, or UTF-16 by its byte order mark, as PowerShell writes it.
+/// Decodes the text: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it.
 fn decode_text(bytes: &[u8]) -> String {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -193,13 +193,13 @@ fn decode_text(bytes: &[u8]) -> String {
     }
 }
 
-/// The name of a list, from the one that it has in messages.
+/// Returns the name of the list from its name in messages.
 fn list_name(from: &str) -> &str {
     last_component(from.split('?').next().unwrap_or(from))
 }
 
-/// The lines that are text: without the armour of a clear-signed message (RFC 9580, 7), which begins with headers and
-/// an empty line, without its dash escapes and its signature.
+/// Returns the lines of the text without the armour of a clear-signed message (RFC 9580, 7): without its headers, which
+/// end with an empty line, its dash escapes and its signature.
 fn strip_signature(text: &str) -> impl Iterator<Item = &str> {
     let (mut in_signature, mut in_headers) = (false, false);
     text.lines().filter_map(move |line| {
@@ -215,7 +215,7 @@ fn strip_signature(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The digests of the names that fit best.
+/// Returns the digests of the names that match best.
 fn best_matches<'a>(named: &[(&str, &'a Digest)], wanted: WantedImage<'_>) -> Vec<&'a Digest> {
     let by = |matches: &dyn Fn(&str) -> bool| -> Vec<&'a Digest> {
         named.iter().filter(|(name, _)| matches(name)).map(|(_, digest)| *digest).collect()
@@ -237,7 +237,7 @@ fn best_matches<'a>(named: &[(&str, &'a Digest)], wanted: WantedImage<'_>) -> Ve
     by(&|listed| most > 0 && common(listed) == most)
 }
 
-/// A name as Windows' tools list it, and without the blanks that a table is filled up with.
+/// Converts a name from Windows' tools, and removes the spaces that fill up a table.
 fn with_slashes(name: &str) -> String {
     plain_name(&name.trim().replace('\\', "/"))
 }

@@ -1,25 +1,25 @@
-//! One line of a checksum file, in the formats of all common tools.
+//! Parses one line of a checksum file, in the formats of all common tools.
 
 use super::digest::Digest;
 use super::hash_name::HashName;
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ChecksumLine<'a> {
-    /// A digest, the name that it is listed for, and the function that the line itself names.
+    /// A digest, the file name that it is listed for, and the hash function that the line names.
     Digest { name: Option<String>, digest: Digest, function: Option<HashName> },
-    /// The name that belongs to the digest before (`Get-FileHash | Format-List`).
+    /// The name for the digest in an earlier line (`Get-FileHash | Format-List`).
     NameOfLast(&'a str),
-    /// The function of the lines that follow, and the name of the next digest (certutil says both).
+    /// The hash function of the following lines, and the name for the next digest (certutil writes both).
     Heading { function: HashName, name: Option<&'a str> },
     /// Anything else.
     Nothing,
 }
 
-/// Reads a line without its end. A backslash in front of it says that its name is escaped.
+/// Parses a line without its line break. A leading backslash means that the name is escaped.
 pub(super) fn parse_line(line: &str) -> ChecksumLine<'_> {
     let line = line.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
-    // What a comment says is about no file, but it may say what the next lines are.
+    // A comment lists no file, but it may name the hash function of the following lines.
     if line.starts_with(['#', ';']) {
         return parse_without_digest(line);
     }
@@ -46,7 +46,7 @@ struct ParsedLine<'a> {
     function: Option<HashName>,
 }
 
-/// `SHA256 (name) = HEX`; OpenSSL leaves the blanks out, version 3 says `SHA2-256`, and others `SHA-256`.
+/// Parses `SHA256 (name) = HEX`. OpenSSL omits the spaces; version 3 writes `SHA2-256`, others `SHA-256`.
 fn split_bsd(line: &str) -> Option<ParsedLine<'_>> {
     let (function, rest) = line.split_once('(')?;
     let function = HashName::parse(function.trim())?;
@@ -55,7 +55,8 @@ fn split_bsd(line: &str) -> Option<ParsedLine<'_>> {
     Some(ParsedLine { name: Some(name), digest, function: Some(function) })
 }
 
-/// `HEX  name` and `HEX *name`, or a digest alone: `HEX`, and `HEX  -`, which sha256sum makes of its input.
+/// Parses `HEX  name` and `HEX *name`, or a single digest: `HEX`, and `HEX  -`, which sha256sum writes for its standard
+/// input.
 fn split_gnu(line: &str, function: Option<HashName>) -> Option<ParsedLine<'_>> {
     let end = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
     let (hex, rest) = line.split_at(end);
@@ -64,22 +65,23 @@ fn split_gnu(line: &str, function: Option<HashName>) -> Option<ParsedLine<'_>> {
     if !first.is_whitespace() {
         return None;
     }
-    // The second character says text or binary mode; who leaves it out has one blank or a tab.
+    // The second character is the mode, text or binary. Tools without modes write one space or a tab.
     let behind = &rest[first.len_utf8()..];
     let name = behind.strip_prefix([' ', '*']).unwrap_or(behind);
     Some(ParsedLine { name: Some(name).filter(|name| !matches!(*name, "" | "-")), digest, function })
 }
 
-/// `sha256:HEX  name`, and the rows of PowerShell's `Get-FileHash`: `SHA256   HEX   C:\name`.
+/// Parses `sha256:HEX  name`, and the rows of PowerShell's `Get-FileHash`: `SHA256   HEX   C:\name`.
 fn split_named_function(line: &str) -> Option<ParsedLine<'_>> {
     let (word, rest) = line.split_once(|c: char| c == ':' || c == '=' || c.is_whitespace())?;
     let function = HashName::parse(word)?;
     let found = split_gnu(rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace()), Some(function))?;
-    // A table is filled up with blanks.
+    // Tables are filled up with spaces.
     Some(ParsedLine { name: found.name.map(str::trim), ..found })
 }
 
-/// `name: HEX`, `"name": "HEX"`, `name = sha256:HEX`. Where a function stands for the name there is none.
+/// Parses `name: HEX`, `"name": "HEX"` and `name = sha256:HEX`. If a hash function is in the name's place, there is no
+/// name.
 fn split_name_first(line: &str) -> Option<ParsedLine<'_>> {
     let quotes: &[char] = &['"', '\'', ',', '`'];
     let line = line.trim_end().trim_end_matches(quotes);
@@ -94,7 +96,7 @@ fn split_name_first(line: &str) -> Option<ParsedLine<'_>> {
     Some(ParsedLine { name, digest, function })
 }
 
-/// What stands before a digest, without the function's tag: `name = sha256:`.
+/// Splits the tag of a hash function from the text before a digest: `name = sha256:`.
 fn split_tag(before: &str) -> (&str, Option<HashName>) {
     let plain = before.trim_end_matches(':');
     let at = plain.rfind(|c: char| c.is_whitespace() || "\"'=".contains(c)).map_or(0, |at| at + 1);
@@ -106,7 +108,7 @@ fn split_tag(before: &str) -> (&str, Option<HashName>) {
     }
 }
 
-/// `e3 b0 c4 …`, as certutil of older Windows writes a digest.
+/// Parses `e3 b0 c4 …`, the digests of older Windows' certutil.
 fn parse_spaced_digest(line: &str) -> Option<ParsedLine<'_>> {
     let pairs: Vec<&str> = line.split_whitespace().collect();
     let digest = Digest::from_hex(&pairs.concat()).filter(|_| pairs.iter().all(|pair| pair.len() == 2))?;
@@ -128,14 +130,14 @@ fn parse_without_digest(line: &str) -> ChecksumLine<'_> {
     }
 }
 
-/// `SHA256 hash of disk.qcow2:`; older ones say `hash of file`.
+/// Parses `SHA256 hash of disk.qcow2:`; older versions write `hash of file`.
 fn split_certutil(line: &str) -> Option<(&str, &str)> {
     let (function, rest) = line.strip_suffix(':')?.split_once(" hash of ")?;
     HashName::parse(function)?;
     Some((function, rest.strip_prefix("file ").unwrap_or(rest)))
 }
 
-/// coreutils' escapes, of the characters that would break the line.
+/// Undoes coreutils' escapes for characters that would break the line.
 fn unescape_name(name: &str) -> Option<String> {
     let mut out = String::new();
     let mut chars = name.chars();

@@ -1,10 +1,10 @@
-//! The formats of compressed data, told by their first bytes.
+//! Compression formats, detected by the first bytes.
 
 use super::location::Location;
 use foundry_core::error::{Advice, Verb};
 use foundry_core::text::quote_for_shell;
 
-/// A format of compressed data.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionFormat {
     /// gzip.
@@ -18,7 +18,7 @@ pub enum CompressionFormat {
 }
 
 impl CompressionFormat {
-    /// Its name.
+    /// Returns the name of the format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -28,7 +28,7 @@ impl CompressionFormat {
         }
     }
 
-    /// The format of which these are the first bytes; six are enough.
+    /// Detects the format from the first bytes; six are enough.
     pub fn detect(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
@@ -39,8 +39,7 @@ impl CompressionFormat {
         }
     }
 
-    /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
-    /// difference.
+    /// Removes the format's extension from a name: `disk.raw.xz` becomes `disk.raw`. Case is ignored.
     pub fn strip_extension(self, name: &str) -> &str {
         let extensions: &[&str] = match self {
             Self::Gzip => &[".gz"],
@@ -56,7 +55,7 @@ impl CompressionFormat {
     }
 }
 
-/// The commands that unpack it without foundry's limits, and import it.
+/// Advises commands that unpack a file without foundry's limits and import it.
 pub(super) fn unpacking_command(format: CompressionFormat, name: &str) -> Advice {
     let program = match format {
         CompressionFormat::Gzip => "gunzip -c",

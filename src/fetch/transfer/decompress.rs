@@ -1,25 +1,26 @@
-//! Decompresses gzip, xz, zstd and bzip2 as a stream, recognized by their first bytes, never by a name.
+//! Decompresses gzip, xz, zstd and bzip2 streams. The format is detected by the first bytes, never by the name.
 //!
-//! All of them take what their own tools concatenate: members of gzip (RFC 1952, 2.2), streams of xz with padding,
-//! frames of zstd (RFC 8878, also skippable ones, with which all begins that pzstd writes), streams of bzip2. Damage and
-//! a missing end are errors. So is anything else behind the end, which `xz` and `zstd` refuse, too; for gzip and bzip2
-//! see `members`.
+//! All formats may be concatenated as by their own tools: gzip members (RFC 1952, 2.2), xz streams with padding, zstd
+//! frames (RFC 8878, including the skippable frames that pzstd begins with) and bzip2 streams. Damaged and truncated
+//! data are errors. So is other data after the end, which `xz` and `zstd` refuse, too; for gzip and bzip2 see
+//! `members`.
 //!
 //! # Memory
 //!
-//! The packer chose how far back its data refer, and whoever unpacks must hold as much. That comes on top of the
-//! 64 MiB within which foundry stays otherwise:
+//! The compressor chooses how far back the data refers, and decompression needs that much memory. This is in addition
+//! to foundry's usual limit of 64 MiB:
 //!
 //! ```text
 //!  gzip        32 KiB      xz, xz -6    9 MiB      zstd, zstd -3     2 MiB
 //!  bzip2        4 MiB      xz -9       65 MiB      zstd --long=27  128 MiB
 //! ```
 //!
-//! It is bounded whatever the data ask for: 128 MiB for xz, its decoder included, and a window of 128 MiB (2^27) for
-//! zstd, which is what `zstd -d` itself takes unless it is told more. Less would refuse what
-//! `xz -9` and `zstd --long` make, with which images are packed. What asks for more is an error.
+//! The limits are 128 MiB for xz including its decoder, and a window of 128 MiB (2^27) for zstd, the default limit of
+//! `zstd -d`. Lower limits would refuse data from `xz -9` and `zstd --long`, which images are compressed with. Data
+//! that needs more memory is an error.
 //!
-//! How long the content gets is not bounded here; a few bytes can unpack to anything, and who stores it has to count.
+//! The length of the decompressed data is not limited here: a few bytes can expand to any size. The code that stores it
+//! must limit it.
 
 use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
@@ -31,39 +32,40 @@ use super::members::MemberReader;
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
-/// The most memory for xz's dictionary and the decoder around it, in bytes: twice what `xz -9` wants.
+/// Maximum memory for xz's dictionary and decoder in bytes: twice what `xz -9` needs.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// The largest window of zstd, as a power of two: 128 MiB, the `ZSTD_WINDOWLOG_LIMIT_DEFAULT` of its library.
+/// Maximum window of zstd as a power of two: 128 MiB, the `ZSTD_WINDOWLOG_LIMIT_DEFAULT` of its library.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// How many bytes are read at once of what is packed.
+/// Number of compressed bytes that are read at once.
 const INPUT: usize = 128 * 1024;
 
-/// How far skippable frames are looked through for what follows them. Behind more it is zstd: nothing else but lz4 has
-/// such frames, and lz4 writes none by itself.
+/// Number of bytes in which skippable frames are followed to see what comes after them. If there are more, the format
+/// is zstd: only lz4 also has such frames, and does not write them itself.
 const LOOKED_THROUGH: usize = 1 << 20;
 
-/// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
+/// Returns the length of a skippable frame including its header of eight bytes, if the bytes begin with one (RFC 8878,
+/// 3.1.2).
 pub(crate) fn skippable_frame_length(bytes: &[u8]) -> Option<u64> {
     let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *bytes else { return None };
     Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
 }
 
-/// What came of looking at the first bytes.
+/// The content after its format was detected.
 pub(super) struct Packed<'a> {
-    /// Unpacked, or as it was.
+    /// Decompressed content, or the unchanged content.
     pub(super) content: Box<dyn Content + 'a>,
     pub(super) format: Option<CompressionFormat>,
-    /// How many bytes behind the end of the packed data were passed over, at its end.
+    /// Number of bytes after the end of the compressed data that were skipped; known at the end of the content.
     pub(super) passed_over: Arc<AtomicU64>,
 }
 
-/// Unpacks what is packed and passes on what is not, with its holes; says which it was. `verified` says that the whole
-/// of it is compared with a digest.
+/// Decompresses compressed content, and passes other content through with its holes. `verified` means that the whole
+/// file is compared with a digest.
 ///
 /// # Errors
-/// Those of the source while its first bytes are read.
+/// Errors of the source while its first bytes are read.
 pub(super) fn unpack_content<'a, C: Content + 'a>(
     mut packed: C,
     name: &str,
@@ -94,7 +96,7 @@ pub(super) fn unpack_content<'a, C: Content + 'a>(
     Ok(Packed { content, format: Some(format), passed_over })
 }
 
-/// Reads the first bytes into `head`, and tells the format by them.
+/// Reads the first bytes into `head` and detects the format.
 fn detect_compression(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<CompressionFormat>> {
     let mut at = 0_usize;
     loop {
@@ -103,7 +105,7 @@ fn detect_compression(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<
         match skippable_frame_length(here) {
             Some(length) => at += usize::try_from(length).unwrap_or(LOOKED_THROUGH),
             None if at == 0 => return Ok(CompressionFormat::detect(here)),
-            // Nothing but skippable frames is zstd's nothing.
+            // Only skippable frames: empty zstd data.
             None if here.is_empty() => return Ok(Some(CompressionFormat::Zstd)),
             None => {
                 return Ok(
@@ -117,7 +119,7 @@ fn detect_compression(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Content of which the first bytes are read already.
+/// Content whose first bytes were already read.
 struct PeekedContent<C> {
     head: Cursor<Vec<u8>>,
     rest: C,
@@ -148,7 +150,7 @@ struct Unpacked<'a> {
 }
 
 impl Unpacked<'_> {
-    /// What the decoder found, unless it is what its source said.
+    /// Converts an error of the decoder; an error of its source is kept.
     fn decode_error(&self, error: io::Error) -> io::Error {
         if TransferError::find_in(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
@@ -158,15 +160,15 @@ impl Unpacked<'_> {
         if cause.contains("memory") {
             let limit = Bytes(XZ_MEMORY);
             return TransferError::new(Reason::Damaged, format!("cannot unpack {}", self.name))
-                .because(format!("it wants more than the {limit} of memory that foundry gives to unpacking"))
+                .because(format!("it needs more than {limit} of memory, foundry's limit for unpacking"))
                 .hint(unpacking_command(self.format, &self.name))
                 .into();
         }
         let cause = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it is cut off".to_owned(),
+            io::ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
             _ => cause,
         };
-        TransferError::new(Reason::Damaged, format!("{} is not sound {} data", self.name, self.format.name()))
+        TransferError::new(Reason::Damaged, format!("{} is not valid {} data", self.name, self.format.name()))
             .because(cause)
             .into()
     }

@@ -1,4 +1,4 @@
-//! SHA-256 and SHA-512 (FIPS 180-4), as people and checksum files write them.
+//! SHA-256 and SHA-512 digests (FIPS 180-4) in their usual notations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::error::{Reason, TransferError};
 
-/// A hash function. The stronger one is the greater.
+/// A hash function. The stronger one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     /// SHA-256.
@@ -18,7 +18,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Its name in front of a digest.
+    /// Returns the name before a digest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -26,7 +26,7 @@ impl Algorithm {
         }
     }
 
-    /// How many hexadecimal digits a digest has.
+    /// Returns the number of hexadecimal digits of a digest.
     fn digit_count(self) -> usize {
         match self {
             Self::Sha256 => 64,
@@ -40,27 +40,27 @@ impl Algorithm {
     }
 }
 
-/// A digest, written `sha256:` or `sha512:` and hexadecimal digits. Capitals make no difference.
+/// A digest, written as `sha256:` or `sha512:` and hexadecimal digits in any case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest {
     algorithm: Algorithm,
-    /// In small letters.
+    /// Hexadecimal digits in lower case.
     hex: String,
 }
 
 impl Digest {
-    /// The hash function.
+    /// Returns the hash function.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The digits, in small letters.
+    /// Returns the digits in lower case.
     pub fn hex(&self) -> &str {
         &self.hex
     }
 
-    /// Bare digits, whose number says which function it was; `None` for anything else.
+    /// Parses digits without a prefix; their number determines the hash function. Returns `None` for other texts.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let algorithm =
             [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.digit_count() == digits.len())?;
@@ -68,7 +68,7 @@ impl Digest {
         all.then(|| Self { algorithm, hex: digits.to_ascii_lowercase() })
     }
 
-    /// The digest of some bytes.
+    /// Computes the digest of bytes.
     pub fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(bytes);
@@ -79,7 +79,7 @@ impl Digest {
 impl FromStr for Digest {
     type Err = TransferError;
 
-    /// Reads `sha256:HEX`, `sha512:HEX` or the bare digits.
+    /// Reads `sha256:HEX`, `sha512:HEX` or only the digits.
     fn from_str(text: &str) -> Result<Self, TransferError> {
         let read = match text.split_once(':') {
             Some((name, hex)) => {
@@ -90,13 +90,13 @@ impl FromStr for Digest {
         };
         read.ok_or_else(|| {
             TransferError::new(Reason::Input, format!("{text:?} is not a digest"))
-                .hint("a digest is sha256: and 64 hexadecimal digits, or sha512: and 128 of them")
+                .hint("write sha256: and 64 hexadecimal digits, or sha512: and 128 digits")
         })
     }
 }
 
 fn unknown_algorithm(name: &str) -> TransferError {
-    TransferError::new(Reason::Input, format!("{name:?} is not a hash function that foundry checks by"))
+    TransferError::new(Reason::Input, format!("{name:?} is not a hash function that foundry supports"))
         .hint("use a sha256: or sha512: digest")
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A digest in the making.
+/// Computes a digest incrementally.
 #[derive(Debug, Clone)]
 pub enum Hasher {
     /// SHA-256.
@@ -130,7 +130,7 @@ pub enum Hasher {
 }
 
 impl Hasher {
-    /// Begins one.
+    /// Starts a digest.
     pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -138,7 +138,7 @@ impl Hasher {
         }
     }
 
-    /// Takes bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(state) => state.update(bytes),
@@ -146,7 +146,7 @@ impl Hasher {
         }
     }
 
-    /// Takes so many zeros, as a hole reads.
+    /// Adds `count` zeros, the content of a hole.
     pub fn update_zeros(&mut self, mut count: u64) {
         static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         while count > 0 {
@@ -156,7 +156,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of what was taken.
+    /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self {

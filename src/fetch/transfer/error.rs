@@ -6,31 +6,31 @@ use std::io;
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::text::describe_io_error;
 
-/// The sorts of failure that somebody decides by.
+/// The kinds of failure that callers distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The address or the checksum as it was given makes no sense.
+    /// The URL or the checksum is not valid.
     Input,
     /// A local file cannot be read or written, or changed while it was read.
     Local,
-    /// The server was not reached, or the connection broke too often.
+    /// The server cannot be reached, or the connection failed too often.
     Unreachable,
-    /// The server answered with a refusal.
+    /// The server refused the request.
     Refused,
-    /// The server's answer contradicts HTTP or itself.
+    /// The server's answer violates HTTP or contradicts itself.
     Answer,
-    /// What the server has is not any more what it had when the transfer began.
+    /// The server no longer has the file that it had when the transfer began.
     Changed,
-    /// The bytes are not those that the checksum is of.
+    /// The data does not match the checksum.
     Checksum,
-    /// Compressed data that is damaged, cut off or followed by something else.
+    /// Compressed data is damaged, truncated or followed by other data.
     Damaged,
-    /// The user stopped it.
+    /// The user interrupted the transfer.
     Stopped,
 }
 
 impl Reason {
-    /// The cause by its code.
+    /// Returns the code of the failure.
     pub fn code(self) -> Code {
         match self {
             Self::Input => Code::DownloadUnfit,
@@ -48,7 +48,7 @@ impl Reason {
 
 /// Why a transfer failed: what, why, and what to do.
 ///
-/// Inside a stream it travels in an [`io::Error`], from which [`TransferError::from_io`] gets it back.
+/// Inside a stream it is wrapped in an [`io::Error`], from which [`TransferError::from_io`] extracts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferError {
     reason: Reason,
@@ -78,7 +78,7 @@ impl TransferError {
         self
     }
 
-    /// The same of the address that somebody asked for, which led to the one that failed.
+    /// Reports the failure for the URL that the user requested, which redirected to the one that failed.
     #[must_use]
     pub(crate) fn with_redirect(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
         let there = self.cause.unwrap_or(self.message);
@@ -86,17 +86,17 @@ impl TransferError {
         Self { reason: self.reason, message: format!("cannot download {asked}"), cause, advice: self.advice }
     }
 
-    /// The sort of failure.
+    /// Returns the kind of failure.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn advice(&self) -> Option<&Advice> {
         self.advice.as_ref()
     }
 
-    /// The failure that an error of a stream carries. One of the system's own becomes a failure to read `what`.
+    /// Extracts the failure from a stream's error. An error of the operating system becomes a failure to read `what`.
     pub fn from_io(error: io::Error, what: &str) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
@@ -106,7 +106,7 @@ impl TransferError {
         }
     }
 
-    /// The failure that an error of a stream carries, if it does.
+    /// Returns the failure in a stream's error, if it contains one.
     pub fn find_in(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }

@@ -1,25 +1,25 @@
-//! Recognizes the hash function named by a word, a heading or the name of a list.
+//! Recognizes the name of a hash function in a word, a heading or the name of a checksum file.
 //!
-//! The number of digits does not say it: BLAKE2b and SHA3-512 have as many as SHA-512, SHA3-256 and BLAKE3 as many as
-//! SHA-256.
+//! The number of digits does not identify the function: BLAKE2b and SHA3-512 have as many as SHA-512, and SHA3-256 and
+//! BLAKE3 as many as SHA-256.
 
 use std::fmt;
 
 use super::digest::{Algorithm, Digest};
 
-/// A hash function by its name.
+/// The name of a hash function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum HashName {
-    /// One that foundry checks by.
+    /// A supported function.
     Known(Algorithm),
-    /// Another one: its small letters and digits, without what people put behind them.
+    /// Another function: its name in lower case, without hyphens and the usual suffixes.
     Other(String),
 }
 
-/// What people put behind a function's name: `sha256sum`, `SHA256SUMS`, `SHA512 HASH`.
+/// Usual suffixes of a function's name: `sha256sum`, `SHA256SUMS`, `SHA512 HASH`.
 const ENDS: [&str; 8] = ["checksums", "checksum", "hashes", "digests", "digest", "sums", "sum", "hash"];
 
-/// How the names of other functions begin; a length may follow.
+/// Prefixes of the names of other functions; a length may follow.
 const OTHERS: [&str; 17] = [
     "md5",
     "sha1",
@@ -40,15 +40,15 @@ const OTHERS: [&str; 17] = [
     "skein",
 ];
 
-/// Those of [`OTHERS`] and of SHA-3 that have neither 64 nor 128 digits.
+/// Functions among [`OTHERS`] and SHA-3 whose digests have neither 64 nor 128 digits.
 const SHORT: [&str; 9] =
     ["md5", "sha1", "sha224", "sha384", "sha2224", "sha2384", "sha512224", "sha3224", "sha3384"];
 
-/// The most words of a heading; a longer line is prose, unless a colon ends it.
+/// Maximum number of words in a heading. A longer line is prose, unless it ends with a colon.
 const LONGEST_HEADING: usize = 5;
 
 impl HashName {
-    /// Reads the name of a function, whatever the hyphens and capitals: `SHA256`, `sha-256`, `SHA2-256`.
+    /// Parses the name of a function; hyphens and case are ignored: `SHA256`, `sha-256`, `SHA2-256`.
     pub(super) fn parse(word: &str) -> Option<Self> {
         let lower = word.to_ascii_lowercase();
         let plain: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -57,7 +57,7 @@ impl HashName {
         match name {
             "sha256" | "sha2256" => return Some(Self::Known(Algorithm::Sha256)),
             "sha512" | "sha2512" => return Some(Self::Known(Algorithm::Sha512)),
-            // Too short to mean anything by themselves.
+            // These names are too short to be recognized without a suffix.
             "b2" | "b3" => return end.map(|name| Self::Other(name.to_owned())),
             _ => {}
         }
@@ -66,8 +66,8 @@ impl HashName {
         is_other.then(|| Self::Other(name.to_owned()))
     }
 
-    /// The function of which a line without a digest says that the next lines are: `# SHA512 HASH`, `sha256:`,
-    /// `### SHA-256 checksums`. `None` for prose and where several are named.
+    /// Returns the function that a heading announces for the next lines: `# SHA512 HASH`, `sha256:`, `### SHA-256
+    /// checksums`. Returns `None` for prose, and if several functions are named.
     pub(super) fn in_heading(line: &str) -> Option<Self> {
         let words = line.split_whitespace().filter(|word| word.contains(|c: char| c.is_ascii_alphanumeric()));
         if words.count() > LONGEST_HEADING && !line.trim_end().ends_with(':') {
@@ -76,18 +76,17 @@ impl HashName {
         single_name(names_in(line))
     }
 
-    /// The function that a list's own name tells: `SHA256SUMS`, `b2sums.txt`, `disk.qcow2.sha3-256`.
+    /// Returns the function in the name of a checksum file: `SHA256SUMS`, `b2sums.txt`, `disk.qcow2.sha3-256`.
     pub(super) fn in_list_name(name: &str) -> Option<Self> {
         let end = name.rsplit('.').next().unwrap_or(name);
-        // Too short to mean anything inside of a name.
+        // These names are too short to be recognized inside another name.
         if ["b2", "b3"].iter().any(|short| end.eq_ignore_ascii_case(short)) {
             return Some(Self::Other(end.to_ascii_lowercase()));
         }
         names_in(name).pop()
     }
 
-    /// Whether a digest may be of this function, by its digits. One that cannot be shows that the name was not said
-    /// of it.
+    /// Whether a digest of this length can be from this function. If not, the name did not refer to the digest.
     pub(super) fn may_have(&self, digest: &Digest) -> bool {
         let long = digest.algorithm() == Algorithm::Sha512;
         match self {
@@ -99,7 +98,7 @@ impl HashName {
     }
 }
 
-/// All functions that a text names, each as long as it goes: `SHA3-256` is not SHA3 and 256.
+/// Returns all functions that a text names. The longest name is used: `SHA3-256` is not SHA3 and 256.
 fn names_in(text: &str) -> Vec<HashName> {
     let words: Vec<&str> =
         text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -142,7 +141,7 @@ mod tests {
     const SHA512: Option<HashName> = Some(HashName::Known(Algorithm::Sha512));
 
     #[test]
-    fn headings_name_one_function() {
+    fn heading_names_one_function() {
         for (line, name) in [
             ("# SHA512 HASH", SHA512),
             ("sha256", SHA256),
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_named_after_their_function() {
+    fn function_is_read_from_name_of_list() {
         for (name, function) in [
             ("SHA256SUMS", SHA256),
             ("sha512sum.txt", SHA512),

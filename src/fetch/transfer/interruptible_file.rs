@@ -1,4 +1,4 @@
-//! Reads a file whose bytes may take long to arrive: a pipe, a FIFO, a terminal.
+//! Reads a file that may make readers wait: a pipe, a FIFO or a terminal.
 
 use std::io::{self, Read};
 
@@ -10,15 +10,15 @@ use super::retry_control::{RetryControl, TICK};
 use super::sparse::SparseFile;
 use crate::content::Content;
 
-/// A file that is read as soon as it has something, and that can be stopped until then. A read(2) of a pipe
-/// whose writer is silent returns for no signal: another thread takes it.
+/// A file whose reads can be interrupted. A blocking read(2) of a pipe would not return on a signal, because another
+/// thread handles it.
 pub(super) struct InterruptibleFile<'a> {
     pub(super) file: SparseFile,
     pub(super) control: &'a dyn RetryControl,
 }
 
 impl InterruptibleFile<'_> {
-    /// Returns when there is something to read, or the end. A regular file always has one or the other.
+    /// Waits until data or the end can be read. Regular files never block.
     fn wait_for_data(&self) -> io::Result<()> {
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
         loop {
@@ -41,7 +41,7 @@ impl Read for InterruptibleFile<'_> {
                 self.wait_for_data()?;
             }
             match self.file.read(buffer) {
-                // What was there has been read by somebody else who has it open.
+                // Another process with the same open file has read the data.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }

@@ -1,28 +1,28 @@
-//! The login for a download, from a file or a variable: a URL would show it in the process list.
+//! The login for a download, from a file or a variable. A URL would show it in the process list.
 
 use super::basic_auth::basic_header;
 use super::location::Location;
 use super::netrc::{NetrcEntry, parse_netrc};
 use super::url::Url;
 
-/// The login for a server. It is never shown.
+/// A login. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login(LoginKind);
 
 #[derive(Clone, PartialEq, Eq)]
 enum LoginKind {
-    /// For the server that is named with it: the value of the header `Authorization`.
+    /// A value of the header `Authorization`, for one server only.
     One(String),
-    /// For each host its own, as netrc has them.
+    /// Logins for several hosts, from netrc.
     Hosts(Vec<NetrcEntry>),
 }
 
 impl Login {
-    /// Reads `USER:PASSWORD`, `Bearer TOKEN` or a token alone (RFC 7617, RFC 6750); of a file also what
-    /// `machine HOST login USER password PASSWORD` says (netrc, as curl reads it).
+    /// Parses `USER:PASSWORD`, `Bearer TOKEN` or a token (RFC 7617, RFC 6750), or netrc entries, as curl reads them:
+    /// `machine HOST login USER password PASSWORD`.
     ///
     /// # Errors
-    /// Half a sentence that quotes nothing of it.
+    /// Half a sentence, which never contains a part of the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
         if text.is_empty() {
@@ -46,13 +46,12 @@ impl Login {
         }
     }
 
-    /// Whether it says itself for which hosts it is.
+    /// Whether the login names its hosts itself.
     pub fn names_hosts(&self) -> bool {
         matches!(self.0, LoginKind::Hosts(_))
     }
 
-    /// What an address is asked with. One that holds a login keeps it, and one for one server goes to no other: such a
-    /// login is for `to` alone.
+    /// Returns the header for a URL. A login without hosts is used only for the server of `to`.
     fn header_for(&self, url: &Url, to: &Location) -> Option<String> {
         match &self.0 {
             LoginKind::One(header) => {
@@ -68,7 +67,7 @@ impl Login {
         }
     }
 
-    /// Gives it to a location that is to be asked with it, where `to` is the one that the user named.
+    /// Adds the login to a location, unless its URL has one; `to` is the location that the user specified.
     #[must_use]
     pub fn apply_to(&self, location: Location, to: &Location) -> Location {
         match location {
@@ -87,7 +86,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// A token as a header can carry it.
+/// Checks that a token can be sent in a header.
 fn token_login(token: &str) -> Result<Login, &'static str> {
     if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
         return Err("is neither USER:PASSWORD nor a token");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_a_pair_or_a_token() {
+    fn login_is_a_pair_or_a_token() {
         let url = "https://example.org/a";
         for (text, header) in [
             ("me:p@ss:word\n", "Basic bWU6cEBzczp3b3Jk"),
@@ -119,7 +118,7 @@ mod tests {
             ("Bearer abc.def", "Bearer abc.def"),
             ("bearer  abc", "Bearer abc"),
             ("ghp_123", "Bearer ghp_123"),
-            // A space is part of a password.
+            // A space is part of the password.
             ("me:two words", "Basic bWU6dHdvIHdvcmRz"),
         ] {
             assert_eq!(sent_header(text, url, url).as_deref(), Some(header), "{text}");
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_login_goes_to_the_named_server_alone() {
+    fn login_is_used_for_the_named_server_only() {
         let to = "https://example.org/a";
         assert!(sent_header("me:pw", "https://EXAMPLE.org:443/SUMS", to).is_some());
         for other in
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_host_has_its_own() {
+    fn netrc_logins_are_used_by_host() {
         let netrc = "machine a.example login me password pw\ndefault login any password one\n";
         assert_eq!(
             sent_header(netrc, "https://A.example:8443/x", "https://b/").as_deref(),

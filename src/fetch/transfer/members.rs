@@ -1,8 +1,8 @@
-//! gzip's members and bzip2's streams, one after the other, and what follows the last one.
+//! Reads concatenated gzip members and bzip2 streams, and handles the data after the last one.
 //!
-//! Both programs take zeros there, which tapes and blocks leave, and pass over anything else with a warning. OpenWrt
-//! puts a signature there. Here it is passed over only where the digest of the whole file is known: then it is what
-//! its publisher put there.
+//! gzip and bzip2 ignore zeros after the end, which tapes and block devices leave, and skip other data with a warning.
+//! OpenWrt appends a signature. Here, other data is skipped only if the digest of the whole file is known: then the
+//! publisher put it there.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -11,34 +11,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::compression::{CompressionFormat, unpacking_command};
 use super::error::{Reason, TransferError};
 
-/// Of more bytes behind the end nobody needs the number.
+/// Trailing bytes are counted up to this number.
 const COUNTED: u64 = 64 << 20;
 
-/// Unpacks members until something else follows.
+/// Decompresses members until other data follows.
 pub(super) struct MemberReader<R> {
     part: MemberState<R>,
     behind: TrailingData,
 }
 
-/// Where it is in the packed data.
+/// The position in the compressed data.
 enum MemberState<R> {
     Gzip(Box<flate2::bufread::GzDecoder<PeekReader<R>>>),
     Bzip2(Box<bzip2::bufread::BzDecoder<PeekReader<R>>>),
     Behind(PeekReader<R>),
-    /// For the moment in which one part is made of another.
+    /// A placeholder while one state is converted to another.
     Between,
 }
 
-/// What is known of the bytes behind the end.
+/// The state of the data after the end.
 struct TrailingData {
     format: CompressionFormat,
-    /// The name of the whole in messages.
+    /// Name of the file in messages.
     name: String,
     count: u64,
     any: bool,
-    /// Whether they belong to what the expected digest is of.
+    /// Whether the data is covered by the expected digest.
     verified: bool,
-    /// Where the number of those that were passed over is told.
+    /// Counter of the skipped bytes, for the caller.
     told: Arc<AtomicU64>,
 }
 
@@ -54,7 +54,7 @@ impl<R: BufRead> MemberReader<R> {
         Self { part: MemberState::start_member(format, PeekReader::new(packed)), behind }
     }
 
-    /// The end of a member: another one begins, or something else.
+    /// Handles the end of a member: another one begins, or other data follows.
     fn next_member(&mut self) -> io::Result<()> {
         let magic: &[u8] = if self.behind.format == CompressionFormat::Gzip { b"\x1f\x8b" } else { b"BZh" };
         let goes_on = match &mut self.part {
@@ -109,7 +109,7 @@ impl<R: BufRead> Read for MemberReader<R> {
 }
 
 impl TrailingData {
-    /// Reads all that is left. It belongs to what is verified, so that the end of it must be seen.
+    /// Reads to the end of the file, because the digest covers the rest, too.
     fn read_to_end(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
         loop {
             let bytes = packed.fill_buf()?;
@@ -141,16 +141,16 @@ impl TrailingData {
             count if count > COUNTED => format!("more than {COUNTED} bytes follow"),
             count => format!("{count} bytes follow"),
         };
-        TransferError::new(Reason::Damaged, format!("{name} is not only {format} data"))
-            .because(format!("{count} behind the end of the {format} data"))
+        TransferError::new(Reason::Damaged, format!("{name} contains more than {format} data"))
+            .because(format!("{count} the end of the {format} data"))
             .hint(
                 unpacking_command(self.format, name)
-                    .text(" takes it without them; with --checksum for the whole file they are passed over"),
+                    .text(" ignores them; with a --checksum for the whole file foundry ignores them, too"),
             )
     }
 }
 
-/// A reader of which the next bytes can be looked at.
+/// A reader that can look at the next bytes.
 struct PeekReader<R> {
     seen: Vec<u8>,
     given: usize,
@@ -162,7 +162,7 @@ impl<R: BufRead> PeekReader<R> {
         Self { seen: Vec::new(), given: 0, rest }
     }
 
-    /// Whether that comes next. What was looked at stays to be read, also after an error.
+    /// Whether these bytes come next. They stay unread, even after an error.
     fn begins_with(&mut self, magic: &[u8]) -> io::Result<bool> {
         while self.seen.len() - self.given < magic.len() {
             let mut byte = [0];

@@ -6,17 +6,16 @@
 //!  http(s) ────┘   (verified)                    (gz, xz, zst, bz2)
 //! ```
 //!
-//! A local file that is not packed has the holes that it has: its zeros are left to whoever writes.
+//! In an uncompressed local file, only existing holes are kept. Writing finds further zeros.
 //!
-//! What is hashed are the bytes as they are transferred, which are those that a checksum file is about. The content
-//! **ends** (`Ok(0)`) only when all of them came and their digest is the expected one, also where the unpacked
-//! content was complete before; anything else is an [`io::Error`] with a [`TransferError`] in it. So whoever reads to
-//! the end has verified, and who gives up before has nothing that was verified.
+//! The digest is computed from the transferred bytes, which is what checksum files list. The content **ends** (`Ok(0)`)
+//! only when all bytes have arrived and the digest matches, even if the decompressed content was complete before.
+//! Everything else is an [`io::Error`] that contains a [`TransferError`]. So only a read to the end is verified.
 //!
-//! The memory that it takes does not grow with what is transferred: a few MiB. Unpacking adds the window that the packer
-//! chose, 128 MiB at most (see `decompress`).
+//! Memory use does not depend on the size: a few MiB, and for decompression the window that the compressor chose, at
+//! most 128 MiB (see `decompress`).
 //!
-//! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
+//! This module knows nothing about libvirt, hosts or the terminal. Signatures are not checked: see [`checksum_file`].
 
 mod basic_auth;
 mod cache;
@@ -70,53 +69,53 @@ use self::interruptible_file::InterruptibleFile;
 use self::verified::VerifyingReader;
 use crate::content::Content;
 
-/// How something is opened.
+/// Options for opening a location.
 #[derive(Clone, Copy)]
 pub struct TransferOptions<'a> {
-    /// What becomes of its digest.
+    /// What to do with the digest.
     pub check: &'a DigestCheck,
-    /// Makes requests.
+    /// Sends HTTP requests.
     pub client: &'a Client,
-    /// Waits, and says whether to stop.
+    /// Waits between retries, and interrupts the transfer.
     pub control: &'a dyn RetryControl,
-    /// Where downloads are kept, if they are.
+    /// Cache for downloads, if they are to be kept.
     pub cache: Option<&'a Cache>,
 }
 
-/// Something that is ready to be read.
+/// Content that is ready to be read.
 pub struct Opened<'a> {
-    /// Unpacked, with its holes. Its end means that all was verified.
+    /// Decompressed content with its holes. If it ends without an error, everything is verified.
     pub content: Box<dyn Content + 'a>,
-    /// How it is packed, if it is.
+    /// Compression format, if it is compressed.
     pub compressed: Option<CompressionFormat>,
-    /// How many bytes are to be transferred (packed, if it is), where that is known.
+    /// Number of bytes to transfer (compressed, if it is), if known.
     pub length: Option<u64>,
-    /// Of a local file that is not packed, how many bytes are data and not holes.
+    /// Number of bytes in an uncompressed local file that are data and not holes.
     pub data_bytes: Option<u64>,
-    /// What the server said of it, if it is from one.
+    /// The server's information about the file, if it is downloaded.
     pub found: Option<RemoteFile>,
-    /// Whether it is a kept download and nothing is transferred.
+    /// Whether it is a cached download, so nothing is transferred.
     pub from_cache: bool,
     passed_over: Arc<AtomicU64>,
     count: Arc<AtomicU64>,
     done: Arc<OnceLock<Option<Digest>>>,
 }
 
-/// What was transferred.
+/// The result of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transferred {
-    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`DigestCheck::Nothing`]).
+    /// Digest of the transferred bytes, unless none was requested ([`DigestCheck::Nothing`]).
     pub digest: Option<Digest>,
-    /// How many they were.
+    /// Number of transferred bytes.
     pub bytes: u64,
-    /// What the server said of it when it began, if it was from one.
+    /// The server's information about the file when the transfer began, if it was downloaded.
     pub found: Option<RemoteFile>,
 }
 
-/// Opens a file, standard input or an address.
+/// Opens a file, standard input or a URL.
 ///
 /// # Errors
-/// The system's, the server's. Nothing was verified yet.
+/// Errors of the operating system or the server. Nothing is verified yet.
 pub fn open_location<'a>(
     location: &Location,
     options: TransferOptions<'a>,
@@ -129,7 +128,7 @@ pub fn open_location<'a>(
     }
 }
 
-/// Standard input is a regular file after `<`, with its holes.
+/// Opens standard input. If it is a redirected file, its holes are known.
 fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
     let own = io::stdin().as_fd().try_clone_to_owned().map_err(|e| TransferError::from_io(e, name))?;
     SparseFile::new(File::from(own), name.to_owned())
@@ -154,17 +153,17 @@ fn open_local(
     Ok(opened)
 }
 
-/// What becomes of zeros that are no holes in the source.
+/// What to do with zeros that are not holes in the source.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ZeroHandling {
-    /// Nothing, unless they come out of compressed data: to look for them takes a copy of every byte, and whoever writes
-    /// looks for them again. A file has holes where its maker wanted some.
+    /// Keep them, unless the data is compressed. Finding them would copy every byte, and writing finds them anyway. A
+    /// local file has the holes that its creator wanted.
     AsTheyAre,
-    /// Whole blocks of them are holes.
+    /// Turn whole blocks of zeros into holes.
     AsHoles,
 }
 
-/// The layers above a source.
+/// Adds the layers on top of a source.
 fn add_layers<'a, C: Content + 'a>(
     source: C,
     name: String,
@@ -219,24 +218,24 @@ fn open_download<'a, C: Content + 'a>(
 }
 
 impl Opened<'_> {
-    /// How many bytes are transferred so far, holes included; to be compared with [`length`](Self::length). It can be
-    /// asked from elsewhere while the content is read.
+    /// Returns a counter of the bytes transferred so far, including holes; the total is [`length`](Self::length). It
+    /// can be called while the content is read elsewhere.
     pub fn byte_counter(&self) -> impl Fn() -> u64 + 'static {
         let count = Arc::clone(&self.count);
         move || count.load(Ordering::Relaxed)
     }
 
-    /// How many bytes behind the end of the compressed data were passed over, once the end of the content was seen.
-    /// They belong to what was verified.
+    /// Returns a counter of the bytes after the end of the compressed data that were skipped. It is valid after the end
+    /// of the content. The skipped bytes are verified, too.
     pub fn skipped_counter(&self) -> impl Fn() -> u64 + 'static {
         let passed_over = Arc::clone(&self.passed_over);
         move || passed_over.load(Ordering::Relaxed)
     }
 
-    /// Reads what is left of the content, which verifies it, and says what was transferred.
+    /// Reads the rest of the content, which verifies it, and returns the result.
     ///
     /// # Errors
-    /// Those of the content.
+    /// Errors of the content.
     pub fn finish(mut self) -> Result<Transferred, TransferError> {
         let name = "the rest of the content";
         io::copy(&mut self.content, &mut io::sink()).map_err(|e| TransferError::from_io(e, name))?;
@@ -245,7 +244,7 @@ impl Opened<'_> {
     }
 }
 
-/// The outermost layer: no end before the source's own was verified.
+/// The outermost layer. It does not end before the source's end is verified.
 struct VerifiedEnd<'a> {
     content: Box<dyn Content + 'a>,
     done: Arc<OnceLock<Option<Digest>>>,
@@ -256,8 +255,8 @@ impl Read for VerifiedEnd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
-            let cause = "something follows behind the end of the compressed data";
-            let error = TransferError::new(Reason::Damaged, format!("{} is not sound", self.name));
+            let cause = "other data follows after the end of the compressed data";
+            let error = TransferError::new(Reason::Damaged, format!("{} is not valid", self.name));
             return Err(error.because(cause).into());
         }
         Ok(read)

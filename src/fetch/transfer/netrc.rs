@@ -1,7 +1,7 @@
-//! Logins by host, in the format of netrc(5) as curl reads it: words separated by spaces, quoted if they contain
-//! some.
+//! Reads logins by host in the format of netrc(5) as curl reads it: words separated by spaces, in quotes if they
+//! contain spaces.
 
-/// A login; without a host it is for all others.
+/// A login; without a host it is for all other hosts.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct NetrcEntry {
     pub(super) host: Option<String>,
@@ -9,10 +9,10 @@ pub(super) struct NetrcEntry {
     pub(super) password: String,
 }
 
-/// The entries of a text, in their order; `None` where it is no netrc at all.
+/// Parses the entries of a text, in their order. Returns `None` if the text is not netrc.
 ///
 /// # Errors
-/// Half a sentence that quotes nothing of it.
+/// Half a sentence, which never contains a part of the text.
 pub(super) fn parse_netrc(text: &str) -> Result<Option<Vec<NetrcEntry>>, &'static str> {
     let words = split_words(text)?;
     if !matches!(words.first().map(String::as_str), Some("machine" | "default" | "macdef")) {
@@ -21,21 +21,26 @@ pub(super) fn parse_netrc(text: &str) -> Result<Option<Vec<NetrcEntry>>, &'stati
     let mut entries: Vec<NetrcEntry> = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or("ends in the middle of an entry");
+        let mut value = || words.next().ok_or("ends within an entry");
         let fresh = |host| NetrcEntry { host, user: String::new(), password: String::new() };
         match word.as_str() {
             "machine" => entries.push(fresh(Some(value()?))),
             "default" => entries.push(fresh(None)),
-            "login" => entries.last_mut().ok_or("begins without a machine")?.user = value()?,
-            "password" => entries.last_mut().ok_or("begins without a machine")?.password = value()?,
+            "login" => {
+                entries.last_mut().ok_or("has a login or password before the first machine")?.user = value()?
+            }
+            "password" => {
+                entries.last_mut().ok_or("has a login or password before the first machine")?.password =
+                    value()?
+            }
             "account" => drop(value()?),
-            _ => return Err("has a word that netrc does not know"),
+            _ => return Err("contains an unknown word"),
         }
     }
     Ok(Some(entries))
 }
 
-/// Its words without comments and macros, which go to the next empty line.
+/// Splits a text into words without comments and macros. A macro ends with an empty line.
 fn split_words(text: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut in_macro = false;
@@ -58,7 +63,7 @@ fn split_words(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-/// The first word of a line, and what is behind it.
+/// Takes the first word of a line, and returns the rest.
 fn take_word(line: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = line.strip_prefix('"') else {
         let end = line.find(char::is_whitespace).unwrap_or(line.len());
@@ -77,7 +82,7 @@ fn take_word(line: &str) -> Result<(String, &str), &'static str> {
             c => word.push(c),
         }
     }
-    Err("has a quoted word without an end")
+    Err("has an unclosed quote")
 }
 
 #[cfg(test)]
@@ -90,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_read_in_their_order() {
+    fn entries_are_read_in_order() {
         let text = "# of ours\nmachine a.example\n  login me\n  password \"p \\\"w#\"\nmachine b login u password x account y\n\
                     macdef init\ncd /\nmachine no\n\ndefault login any password p#1\n";
         let own = |host: Option<&str>, user: &str, password: &str| {
@@ -102,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_netrc_is_none_and_what_is_broken_is_said() {
+    fn other_text_is_none_and_invalid_netrc_is_an_error() {
         assert!(parse_netrc("me:pw").unwrap().is_none());
         assert!(parse_netrc("machines are:here").unwrap().is_none());
         for bad in ["machine", "machine a login", "default passwort x", "machine a login \"x"] {

@@ -1,20 +1,20 @@
-//! Resolves a reference, as a server writes it in `Location` (RFC 3986, 5.2).
+//! Resolves the reference in a `Location` header (RFC 3986, 5.2).
 
 use ureq::http::Uri;
 
-/// What RFC 3986 lets a scheme be; a path with ':' in it has a slash or a blank in front of it.
+/// Whether a word is a URL scheme by RFC 3986. In a path with ':', a slash or a space comes before it.
 pub(super) fn is_scheme(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// The scheme that an address has, or a reference that is a whole address.
+/// Returns the scheme of a URL, or of a reference that is a whole URL.
 pub(super) fn scheme_of(reference: &str) -> Option<&str> {
     reference.split_once(':').map(|(word, _)| word).filter(|word| is_scheme(word))
 }
 
-/// A reference as servers write it, with the bytes percent-encoded that no address holds (RFC 3986, 2.1): blanks, and
-/// letters in whatever encoding the server's file names are in. Browsers, curl and wget do the same.
+/// Percent-encodes the bytes of a reference that are not allowed in a URL (RFC 3986, 2.1): spaces, and letters in
+/// whatever encoding the server uses. Browsers, curl and wget do the same.
 pub(super) fn percent_encoded(reference: &[u8]) -> String {
     let mut out = String::new();
     for byte in reference.trim_ascii() {
@@ -27,7 +27,7 @@ pub(super) fn percent_encoded(reference: &[u8]) -> String {
     out
 }
 
-/// Where a reference leads from an address: not checked, it may hold anything that the reference held.
+/// Resolves a reference against a URL. The result is not validated.
 pub(super) fn resolve_reference(base: &Uri, reference: &str) -> String {
     if scheme_of(reference).is_some() {
         return reference.to_owned();
@@ -54,7 +54,7 @@ fn path_from(base: &str, path: &str) -> String {
     }
 }
 
-/// An absolute path without `.` and `..` (RFC 3986, 5.2.4).
+/// Removes `.` and `..` from an absolute path (RFC 3986, 5.2.4).
 fn without_dots(path: &str) -> String {
     let mut kept = Vec::new();
     for segment in path.split('/').skip(1) {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_no_address_holds_are_encoded() {
+    fn invalid_bytes_are_percent_encoded() {
         for (written, encoded) in [
             (b"/plain/my image.qcow2".as_slice(), "/plain/my%20image.qcow2"),
             ("/bild-größe.qcow2".as_bytes(), "/bild-gr%C3%B6%C3%9Fe.qcow2"),
@@ -89,7 +89,7 @@ mod tests {
 
     /// The examples of RFC 3986, 5.4.
     #[test]
-    fn references_lead_where_the_rfc_says() {
+    fn references_are_resolved_as_in_the_rfc() {
         let base: Uri = "http://a/b/c/d;p?q".parse().unwrap();
         for (reference, there) in [
             ("g:h", "g:h"),

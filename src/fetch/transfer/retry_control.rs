@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use super::error::TransferError;
 
-/// What a transfer must know of its caller: whether to stop, and how to wait.
+/// Lets the caller of a transfer interrupt it, and wait in its own way.
 pub trait RetryControl {
-    /// Whether somebody asked to stop.
+    /// Whether the transfer should stop.
     fn should_stop(&self) -> bool;
 
-    /// Waits. Long waits are asked for in short pieces, with [`stopped`](Self::stopped) in between.
+    /// Waits. Long waits are split into short steps, with [`should_stop`](Self::should_stop) between them.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
 
-    /// Is told that the connection broke or was refused and that the transfer goes on after a while: a sentence.
+    /// Is called with a sentence before a failed request is tried again.
     fn on_retry(&self, what: &str) {
         let _ = what;
     }
 }
 
-/// Nobody stops it.
+/// Never stops.
 impl RetryControl for () {
     fn should_stop(&self) -> bool {
         false
     }
 }
 
-/// How often a user's wish to stop is looked for.
+/// Interval between two checks for an interruption.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Waits unless cancelled.
+/// Waits, unless the transfer should stop.
 pub(super) fn wait_unless_stopped(control: &dyn RetryControl, time: Duration) -> Result<(), TransferError> {
     let mut left = time;
     while !left.is_zero() {

@@ -1,4 +1,4 @@
-//! Files with holes, to read and to write (lseek(2), `SEEK_DATA` and `SEEK_HOLE`).
+//! Reads and writes sparse files (lseek(2), `SEEK_DATA` and `SEEK_HOLE`).
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,53 +13,53 @@ use rustix::io::Errno;
 use super::error::{Reason, TransferError};
 use crate::content::{Content, is_zero};
 
-/// A local file as [`Content`]: of a regular file the holes are known where its file system knows them; a FIFO, a
-/// terminal or a block device is read as it comes.
+/// A local file as [`Content`]. The holes of a regular file are known if its file system reports them. A FIFO, a
+/// terminal or a block device is read without holes.
 ///
-/// The file's length and time of change are taken when it is opened. One that is then written to, cut or made longer
-/// is an error at its end, never a mixture.
+/// Length and modification time are recorded when the file is opened. If it changes while it is read, reading ends with
+/// an error.
 #[derive(Debug)]
 pub struct SparseFile {
     file: File,
-    /// Its name in messages.
+    /// Name of the file in messages.
     name: String,
     position: u64,
     regular: Option<RegularFileState>,
 }
 
-/// What is known of a regular file.
+/// The state of a regular file.
 #[derive(Debug)]
 struct RegularFileState {
     length: u64,
     modified: Option<SystemTime>,
-    /// The stretch around the present position: data up to here,
+    /// End of the data range at the present position,
     data_until: u64,
-    /// or else a hole up to here.
+    /// or end of the hole at the present position.
     hole_until: u64,
 }
 
 impl SparseFile {
-    /// Opens a file. A FIFO that nobody writes to yet is open at once (fifo(7)), and has
-    /// nothing to read yet ([`io::ErrorKind::WouldBlock`]).
+    /// Opens a file. A FIFO without a writer opens immediately (fifo(7)); reading it returns
+    /// [`io::ErrorKind::WouldBlock`].
     ///
     /// # Errors
-    /// The system's, and a directory.
+    /// Errors of the operating system, and directories.
     pub fn open(path: &Path) -> Result<Self, TransferError> {
         let name = path.display().to_string();
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
         Self::new(opened.map_err(|e| TransferError::from_io(e, &name))?, name)
     }
 
-    /// Whether it has a length, and never lets a reader wait for what comes.
+    /// Whether it is a regular file, which has a length and never blocks.
     pub(super) fn is_regular(&self) -> bool {
         self.regular.is_some()
     }
 
-    /// Takes an open file, from its beginning if it is a regular one and else from where it stands; `name` is its
-    /// name in messages.
+    /// Takes an open file. A regular file is read from its beginning, others from their present position; `name` is the
+    /// file's name in messages.
     ///
     /// # Errors
-    /// The system's, and a directory.
+    /// Errors of the operating system, and directories.
     pub fn new(file: File, name: String) -> Result<Self, TransferError> {
         let meta = file.metadata().map_err(|e| TransferError::from_io(e, &name))?;
         if meta.is_dir() {
@@ -69,7 +69,7 @@ impl SparseFile {
         Ok(Self { file, name, position: 0, regular })
     }
 
-    /// How many bytes it has, holes included; `None` where only reading can tell.
+    /// Returns the length in bytes including holes. Returns `None` if it is only known after reading.
     pub fn length(&self) -> Option<u64> {
         match &self.regular {
             Some(regular) => Some(regular.length),
@@ -77,7 +77,7 @@ impl SparseFile {
         }
     }
 
-    /// A block device ends where it can be sought to; FIFOs cannot be sought in. Reading goes on from 0.
+    /// Returns the length of a block device, by seeking to its end and back. FIFOs cannot seek.
     fn device_length(&self) -> Option<u64> {
         self.file.metadata().ok().filter(|meta| meta.file_type().is_block_device())?;
         let end = seek(&self.file, SeekFrom::End(0)).ok();
@@ -85,11 +85,11 @@ impl SparseFile {
         end
     }
 
-    /// How many of its bytes are data and not holes: what a sparse copy of it takes. The whole length where holes are
-    /// not known, and 0 for what has no length.
+    /// Returns the number of bytes that are data and not holes, which is the size of a sparse copy. If holes are not
+    /// known, it is the whole length; without a length, it is 0.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the operating system.
     pub fn data_bytes(&self) -> io::Result<u64> {
         let Some(regular) = &self.regular else { return Ok(self.length().unwrap_or(0)) };
         let (mut at, mut sum) = (0, 0);
@@ -102,13 +102,13 @@ impl SparseFile {
         Ok(sum)
     }
 
-    /// What begins at a position that lies within the file.
+    /// Returns the range that begins at a position within the file.
     fn range_at(&self, at: u64, length: u64) -> io::Result<FileRange> {
         let data = match seek(&self.file, SeekFrom::Data(at)) {
             Ok(data) => data.min(length),
-            // No data behind: either it ends with a hole, or it was cut meanwhile, which its end tells.
+            // There is no more data: the rest is a hole, or the file was truncated, which is detected at the end.
             Err(Errno::NXIO) => length,
-            // Neither the file system nor the kernel knows: all of it is data.
+            // Neither the file system nor the kernel supports holes: everything is data.
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => return Ok(FileRange::Data(length)),
             Err(e) => return Err(e.into()),
         };
@@ -122,20 +122,20 @@ impl SparseFile {
         }
     }
 
-    /// At the end: it must still be the file that was opened.
+    /// Checks at the end that the file did not change while it was read.
     fn check_unchanged(&self, opened: &RegularFileState) -> io::Result<usize> {
         let now = RegularFileState::new(&self.file.metadata()?);
         let cause = match now.length.cmp(&opened.length) {
-            std::cmp::Ordering::Less => "it became shorter while it was read",
-            std::cmp::Ordering::Greater => "it became longer while it was read",
+            std::cmp::Ordering::Less => "it was truncated while it was read",
+            std::cmp::Ordering::Greater => "it grew while it was read",
             std::cmp::Ordering::Equal if now.modified != opened.modified => {
-                "it was written to while it was read"
+                "it was modified while it was read"
             }
             std::cmp::Ordering::Equal => return Ok(0),
         };
         Err(TransferError::new(Reason::Local, format!("{} changed", self.name))
             .because(cause)
-            .hint("try again when nobody writes to it")
+            .hint("try again when no program is writing to it")
             .into())
     }
 }
@@ -160,7 +160,7 @@ impl RegularFileState {
 impl Read for SparseFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(regular) = &self.regular else { return self.file.read(buffer) };
-        // Not past the end of a known stretch of data, so that the hole behind it is seen.
+        // Stop at the end of the data range, so that the hole after it is detected.
         let until = if regular.data_until > self.position { regular.data_until } else { regular.length };
         let wanted = usize::try_from(until - self.position).map_or(buffer.len(), |n| n.min(buffer.len()));
         if wanted == 0 {
@@ -198,12 +198,12 @@ impl Content for SparseFile {
     }
 }
 
-/// What is looked at as a whole: the block of the common file systems.
+/// Unit in which zeros are found: the block size of common file systems.
 const BLOCK: usize = 4096;
 
-/// Writes a file so that what is zero becomes holes. Anything but a regular file (a pipe, a device) gets the zeros.
+/// Writes a file and turns zeros into holes. Anything but a regular file (a pipe, a device) gets the zeros.
 ///
-/// Ends with [`finish`](Self::finish): a hole at the end is only there once the length is set.
+/// Call [`finish`](Self::finish) at the end: a hole at the end of the file exists only when the length is set.
 #[derive(Debug)]
 pub struct SparseWriter {
     file: File,
@@ -212,10 +212,10 @@ pub struct SparseWriter {
 }
 
 impl SparseWriter {
-    /// Takes an open file, whose content is given up.
+    /// Takes an open file; its content is overwritten.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the operating system.
     pub fn new(file: File) -> io::Result<Self> {
         let sparse = file.metadata()?.is_file();
         if sparse {
@@ -224,10 +224,10 @@ impl SparseWriter {
         Ok(Self { file, position: 0, sparse })
     }
 
-    /// Goes on behind a hole of so many bytes.
+    /// Skips a hole of `length` bytes.
     ///
     /// # Errors
-    /// The system's, where the zeros must be written.
+    /// Errors of the operating system, if the zeros must be written.
     pub fn skip_hole(&mut self, length: u64) -> io::Result<()> {
         if !self.sparse {
             io::copy(&mut io::repeat(0).take(length), &mut self.file)?;
@@ -236,10 +236,10 @@ impl SparseWriter {
         Ok(())
     }
 
-    /// Sets the length, brings all of it to the disk and gives the file back.
+    /// Sets the length, syncs the file to the disk and returns it.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the operating system.
     pub fn finish(mut self) -> io::Result<File> {
         self.file.flush()?;
         if self.sparse {
@@ -259,7 +259,7 @@ impl SparseWriter {
         Ok(())
     }
 
-    /// Up to the next border of a block, so that runs of zeros are found where blocks are.
+    /// Returns the number of bytes to the next block, so zeros are found in whole blocks.
     fn bytes_to_block_end(&self) -> usize {
         BLOCK - usize::try_from(self.position % BLOCK as u64).unwrap_or(0)
     }
@@ -292,7 +292,7 @@ impl Write for SparseWriter {
     }
 }
 
-/// How many bytes at the beginning are of whole blocks that are all zero, or none of them.
+/// Returns how many bytes at the beginning are whole blocks of zeros, or whole blocks of data.
 fn run_length(bytes: &[u8], zero: bool) -> usize {
     bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero).map(<[u8]>::len).sum()
 }

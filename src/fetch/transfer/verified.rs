@@ -9,26 +9,26 @@ use super::digest::{Algorithm, Digest, Hasher};
 use super::error::{Reason, TransferError};
 use crate::content::Content;
 
-/// What is to become of the digest of the bytes that are transferred.
+/// What to do with the digest of the transferred bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DigestCheck {
-    /// Nobody wants it: a local file is then as fast as it can be copied.
+    /// Nothing; copying a local file is then fastest.
     #[default]
     Nothing,
-    /// It is noted.
+    /// Compute it with this function, without comparing it.
     Note(Algorithm),
-    /// It must be this one.
+    /// Compute it and compare it with this one.
     Expect(Digest),
 }
 
 impl DigestCheck {
-    /// Whether only one digest is right.
+    /// Whether a certain digest is expected.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self, Self::Expect(_))
     }
 }
 
-/// Bytes as they are transferred, counted, hashed, kept if wanted, and compared at the end.
+/// Transferred bytes: they are counted, hashed, cached if wanted, and compared at the end.
 pub(super) struct VerifyingReader<C> {
     inner: C,
     name: String,
@@ -36,14 +36,14 @@ pub(super) struct VerifyingReader<C> {
     expected: Option<Digest>,
     cache_writer: Option<Box<dyn CacheWriter>>,
     pub(super) count: Arc<AtomicU64>,
-    /// That it is not right, which stays so for who asks again.
+    /// The failure, which further reads return again.
     failed: Option<TransferError>,
-    /// Set when all is here and right.
+    /// The result, set when everything has arrived and is correct.
     pub(super) done: Arc<OnceLock<Option<Digest>>>,
 }
 
 impl<C: Content> VerifyingReader<C> {
-    /// Takes a source. `count` and `done` are how somebody else sees how far it is.
+    /// Takes a source. `count` and `done` let others follow the progress.
     pub(super) fn new(
         inner: C,
         name: String,
@@ -77,7 +77,7 @@ impl<C: Content> VerifyingReader<C> {
         self.cache_writer.as_mut().map_or(Ok(()), |cache_writer| cache_writer.write(bytes))
     }
 
-    /// Nothing more comes. A further read gives the same result.
+    /// Finishes once. Further calls return the same result.
     fn finish_once(&mut self) -> Result<(), TransferError> {
         if self.done.get().is_none() && self.failed.is_none() {
             self.failed = self.check_digest().err();
@@ -97,16 +97,16 @@ impl<C: Content> VerifyingReader<C> {
             return Err(mismatch_error(&self.name, expected, found));
         }
         cache_writer.map_or(Ok(()), |cache_writer| cache_writer.finish(digest.as_ref()))?;
-        // Nobody else sets it.
+        // It is set only here.
         let _ = self.done.set(digest);
         Ok(())
     }
 }
 
 fn mismatch_error(name: &str, expected: &Digest, found: &Digest) -> TransferError {
-    TransferError::new(Reason::Checksum, format!("{name} is not what its checksum says"))
+    TransferError::new(Reason::Checksum, format!("{name} does not match its checksum"))
         .because(format!("expected {expected}, got {found}"))
-        .hint("download it again; if it stays so, the checksum is of another version, or somebody changed the file")
+        .hint("download it again; if it still does not match, the checksum is for another version, or the file was changed")
 }
 
 impl<C: Content> Read for VerifyingReader<C> {

@@ -1,25 +1,25 @@
-//! Finds holes in data without any: runs of zeros in a download or in decompressed data.
+//! Finds holes in data without hole information: runs of zeros in downloads and in decompressed data.
 
 use std::io::{self, Read};
 
 use crate::content::{Content, is_zero};
 
-/// What is looked at as a whole: the common cluster of qcow2, and enough for a hole to be worth its message.
+/// Unit in which zeros are found: qcow2's usual cluster, and large enough to be worth a message for a hole.
 const BLOCK: usize = 64 * 1024;
 
-/// Content whose runs of zeros, in aligned blocks of 64 KiB, are holes too.
+/// Content in which aligned blocks of 64 KiB of zeros are holes, too.
 pub struct ZerosAsHoles<C> {
     inner: C,
-    /// Bytes that were looked at: those from `start` to `end` are still to be given out.
+    /// Bytes that were read ahead: those from `start` to `end` are still to be returned.
     block: Box<[u8]>,
     start: usize,
     end: usize,
-    /// What is there is known to be zero.
+    /// Whether these bytes are all zero.
     zero: bool,
 }
 
 impl<C: Content> ZerosAsHoles<C> {
-    /// Takes content.
+    /// Takes content whose holes may be unknown.
     pub fn new(inner: C) -> Self {
         Self { inner, block: vec![0; BLOCK].into_boxed_slice(), start: 0, end: 0, zero: false }
     }
@@ -28,7 +28,7 @@ impl<C: Content> ZerosAsHoles<C> {
         self.end - self.start
     }
 
-    /// Reads the next block and looks at it. At the end there is a shorter one, or none.
+    /// Reads the next block ahead. At the end it is shorter, or empty.
     fn fill_block(&mut self) -> io::Result<()> {
         (self.start, self.end, self.zero) = (0, 0, false);
         while self.end < BLOCK {

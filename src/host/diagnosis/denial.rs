@@ -1,21 +1,21 @@
-//! Reads denials of AppArmor and SELinux from the kernel's audit, one per line.
+//! Parses denials of AppArmor and SELinux in the kernel's audit log, one per line.
 
 use std::fmt;
 
 use foundry_core::text::escape_unseen;
 
-/// What confines a guest's QEMU beside owners and modes.
+/// A security module that confines QEMU in addition to owners and modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// By a profile of each domain that libvirt writes.
+    /// Confines by a profile for each domain, which libvirt writes.
     AppArmor,
-    /// By labels of processes and files.
+    /// Confines by labels of processes and files.
     SeLinux,
 }
 
 impl Guard {
-    /// As libvirt calls its security driver (libvirt's `<secmodel>`).
-    pub fn driver(self) -> &'static str {
+    /// The name of libvirt's security driver (`<secmodel>`).
+    pub fn driver_name(self) -> &'static str {
         match self {
             Self::AppArmor => "apparmor",
             Self::SeLinux => "selinux",
@@ -32,38 +32,38 @@ impl fmt::Display for Guard {
     }
 }
 
-/// A refusal that the kernel wrote down.
+/// A denial in the kernel's audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// Whose it was.
+    /// The security module that denied the access.
     pub guard: Guard,
-    /// The file: its path, or of SELinux's mostly the last part only.
+    /// The file: its path, or for SELinux mostly only the last part of it.
     pub file: String,
-    /// Who was refused: AppArmor's profile, SELinux's type of the process.
+    /// The process that was denied: AppArmor's profile, or SELinux's type.
     pub subject: String,
     /// SELinux's type of the file.
     pub label: Option<String>,
-    /// SELinux's whole label of the process; each guest has one of its own.
+    /// SELinux's full label of the process; each guest has its own.
     pub context: Option<String>,
-    /// What of AppArmor's was asked for (`r`, `wc`, …).
+    /// AppArmor's requested permissions (`r`, `wc`, …).
     pub wanted: Option<String>,
-    /// The line itself, as much of it as is shown.
+    /// The log line, shortened for display.
     pub line: String,
 }
 
 impl Denial {
-    /// Reads a line of the kernel's log or of auditd's; `None` where it tells of no refusal of a guest's.
-    pub fn read(line: &str) -> Option<Self> {
+    /// Parses a line of the kernel's log or of auditd; `None` if it is not a denial of a guest.
+    pub fn parse_line(line: &str) -> Option<Self> {
         Self::of_apparmor(line).or_else(|| Self::of_selinux(line))
     }
 
     /// `apparmor="DENIED" operation="open" profile="libvirt-UUID" name="/srv/x" …` (AppArmor's wiki, "Auditing").
     fn of_apparmor(line: &str) -> Option<Self> {
         line.contains("apparmor=\"DENIED\"").then_some(())?;
-        let subject = value(line, "profile")?;
+        let subject = field_value(line, "profile")?;
         let is_guest = subject.starts_with("libvirt-") || subject.contains("virt-aa-helper");
-        let file = value(line, "name")?;
-        let wanted = value(line, "requested_mask");
+        let file = field_value(line, "name")?;
+        let wanted = field_value(line, "requested_mask");
         is_guest.then_some(Self {
             guard: Guard::AppArmor,
             file,
@@ -71,17 +71,17 @@ impl Denial {
             label: None,
             context: None,
             wanted,
-            line: shown(line),
+            line: shorten_line(line),
         })
     }
 
     /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
     fn of_selinux(line: &str) -> Option<Self> {
         let is_denial = line.contains("avc:") && line.contains("denied") && !line.contains("permissive=1");
-        let context = value(line, "scontext").filter(|_| is_denial);
-        let subject = label(context.as_deref()?)?;
-        let file = value(line, "path").or_else(|| value(line, "name"))?;
-        let label = value(line, "tcontext").and_then(|context| label(&context));
+        let context = field_value(line, "scontext").filter(|_| is_denial);
+        let subject = selinux_type(context.as_deref()?)?;
+        let file = field_value(line, "path").or_else(|| field_value(line, "name"))?;
+        let label = field_value(line, "tcontext").and_then(|context| selinux_type(&context));
         (subject.starts_with("svirt") || subject.starts_with("virt")).then_some(Self {
             guard: Guard::SeLinux,
             file,
@@ -89,18 +89,18 @@ impl Denial {
             label,
             context,
             wanted: None,
-            line: shown(line),
+            line: shorten_line(line),
         })
     }
 
-    /// Whether another line tells of the same.
+    /// Whether another line is about the same denial.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.guard, &self.file, &self.subject) == (other.guard, &other.file, &other.subject)
     }
 
-    /// Whether it is about a file that was refused to a domain. A path in full counts as it is, and with the same last
-    /// part where the domain is known to be that one: the kernel names what a link leads to. Of a part alone, which is
-    /// what SELinux names, it has to be one of the path.
+    /// Whether the denial is about this file and this domain. An absolute path matches exactly, or by its last part if
+    /// the profile has the domain's UUID, because the kernel logs the target of a link. A relative name, as SELinux
+    /// logs it, matches any part of the path.
     pub(super) fn is_about(&self, path: &str, uuid: &str) -> bool {
         if !self.file.starts_with('/') {
             return path.split('/').any(|part| !part.is_empty() && part == self.file);
@@ -110,20 +110,20 @@ impl Denial {
         (self.file == path && is_anybodys) || (self.is_of(path) && is_domains)
     }
 
-    /// Whether it names the file itself, and no directory on the way.
+    /// Whether the denial is about the file itself, not a directory on its path.
     pub(super) fn is_of(&self, path: &str) -> bool {
         let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
         last(&self.file) == last(path)
     }
 }
 
-fn shown(line: &str) -> String {
+fn shorten_line(line: &str) -> String {
     escape_unseen(line.lines().next().unwrap_or_default()).chars().take(400).collect()
 }
 
-/// The value of a field: in quotes, or bare; what has other than printable characters is in hexadecimal (audit's
+/// The value of a field. It is quoted or bare; one with unprintable characters is in hexadecimal (audit's
 /// `audit_log_untrustedstring`).
-fn value(line: &str, name: &str) -> Option<String> {
+fn field_value(line: &str, name: &str) -> Option<String> {
     let at = line.match_indices(name).find(|(at, _)| {
         let after = &line[at + name.len()..];
         let begins = *at == 0 || line.as_bytes()[at - 1] == b' ';
@@ -151,6 +151,6 @@ fn from_hexadecimal(word: &str) -> Option<String> {
 }
 
 /// The type in `user:role:type:level`.
-fn label(context: &str) -> Option<String> {
+fn selinux_type(context: &str) -> Option<String> {
     context.split(':').nth(2).map(str::to_owned)
 }

@@ -1,16 +1,16 @@
 //! Causes in the hypervisor: KVM, machine types, firmware, memory, leftovers of a domain.
 
 use super::advice::OPEN_KVM;
-use super::words::{between, has_any, named_after};
+use super::words::{has_any, named_after, text_between};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::quote_for_shell;
 
-/// What libvirt starts a guest with besides itself.
+/// A helper daemon that libvirt needs to start a guest.
 pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let socket = named_after(text, "Failed to connect socket to ")?;
     let daemon = socket.rsplit('/').next()?.strip_suffix("-sock")?;
-    // The one that answered, or did not, is a matter of the connection.
+    // A failure of the main daemon is a connection error.
     let is_helper = [
         "virtlogd",
         "virtlockd",
@@ -24,9 +24,7 @@ pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {
     (is_helper && has_any(text, &["No such file", "Connection refused"])).then(|| {
         Diagnosis::new(
             Code::HelperDown,
-            format!(
-                "no daemon of libvirt's listens there: '{socket}' does not exist, or has nobody behind it"
-            ),
+            format!("no libvirt daemon listens there: '{socket}' does not exist, or nothing listens there"),
         )
         .hint(format!("systemctl enable --now {daemon}.socket (without systemd: {daemon} -d)"))
     })
@@ -42,12 +40,13 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
     } else if has_any(&lower, &not_there) {
         (
             "the host offers no KVM",
-            Advice::from(Verb::Doctor).text(" shows why; --virt-type qemu does without, many times slower"),
+            Advice::from(Verb::Doctor)
+                .text(" shows why; --virt-type qemu works without it, many times slower"),
         )
     } else if has_any(&lower, &broken) {
         (
             "KVM on this host does not run this guest",
-            "--virt-type qemu does without KVM, many times slower".into(),
+            "--virt-type qemu works without KVM, many times slower".into(),
         )
     } else {
         return None;
@@ -55,7 +54,7 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
     Some(Diagnosis::new(Code::NoKvm, cause).hint(hint))
 }
 
-/// What open(2) of /dev/kvm said.
+/// The hint by the errno of opening /dev/kvm.
 fn why_refused(lower: &str) -> Advice {
     if lower.contains("permission denied") {
         Advice::from(format!(
@@ -66,21 +65,20 @@ fn why_refused(lower: &str) -> Advice {
     } else if lower.contains("no such file") {
         Advice::from("there is no /dev/kvm: modprobe kvm_intel (or kvm_amd); ")
             .run(Verb::Doctor)
-            .text(" shows more; --virt-type qemu does without")
+            .text(" shows more; --virt-type qemu works without it")
     } else if lower.contains("resource busy") {
-        "another hypervisor, for example VirtualBox, uses the processor's virtualization: end its VMs; --virt-type qemu does without".into()
+        "another hypervisor, for example VirtualBox, uses the processor's virtualization: end its VMs; --virt-type qemu works without it".into()
     } else {
         Advice::from(Verb::DoctorProbe { virt_type: None })
-            .text(" shows whether any guest runs with it; --virt-type qemu does without")
+            .text(" shows whether any guest runs with it; --virt-type qemu works without it")
     }
 }
 
-/// A machine that foundry makes always, in a QEMU that has been built without it; or a domain that is older than QEMU's
-/// memory.
+/// A machine type that this QEMU was built without, or a domain older than the machine types that QEMU still has.
 pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let machine = named_after(text, "does not support machine type ")
-        .or_else(|| between(text, "unsupported machine type: \"", "\""))
-        .or_else(|| between(text, "nsupported machine type '", "'"))?;
+        .or_else(|| text_between(text, "unsupported machine type: \"", "\""))
+        .or_else(|| text_between(text, "nsupported machine type '", "'"))?;
     let emulator = named_after(text, "Emulator ").unwrap_or("QEMU");
     Some(
         Diagnosis::new(
@@ -96,7 +94,7 @@ pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
 
 pub(super) fn arch_unsupported(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let arch = named_after(text, "No emulator found for arch ")
-        .or_else(|| between(text, "could not find capabilities for arch=", " "))
+        .or_else(|| text_between(text, "could not find capabilities for arch=", " "))
         .or_else(|| text.split_once("could not find capabilities for arch=").map(|(_, arch)| arch.trim()))?;
     Some(
         Diagnosis::new(Code::ArchUnsupported, format!("the host has no QEMU for {arch}"))
@@ -137,26 +135,29 @@ pub(super) fn cpu_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
         "unable to find CPU definition",
     ];
     has_any(text, &refused).then(|| {
-        Diagnosis::new(Code::CpuUnknown, "the host's QEMU cannot give the guest the CPU that it is to have")
+        Diagnosis::new(Code::CpuUnknown, "the host's QEMU cannot provide the CPU that the guest asks for")
             .hint("spec.cpuMode: host-model, or leave it out")
     })
 }
 
-/// The EFI variables of an earlier domain of that name, which are no variables for this firmware; or those that keep a
-/// domain from being undefined.
+/// EFI variables of an earlier domain of that name that do not fit this firmware; or EFI variables that keep a domain
+/// from being undefined.
 pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     if text.contains("cannot undefine domain with nvram") {
         return Some(
-            Diagnosis::new(Code::NvramInTheWay, "the domain has EFI variables, and was to go without them")
-                .hint(format!(
-                    "virsh undefine --keep-nvram {} leaves them where they are",
-                    quote_for_shell(&evidence.asked.vm)
-                )),
+            Diagnosis::new(
+                Code::NvramInTheWay,
+                "the domain has EFI variables, which undefining must keep or delete",
+            )
+            .hint(format!(
+                "virsh undefine --keep-nvram {} leaves them where they are",
+                quote_for_shell(&evidence.asked.vm)
+            )),
         );
     }
     let is_flash = has_any(text, &["system firmware block device", "cfi.pflash01 device"])
         && has_any(text, &["has invalid size", "block backend provides", "doesn't fit"]);
-    // A disk that is full or broken, or a lock, is no reason to remove them.
+    // A full or broken disk, or a lock, is no reason to delete them.
     let is_other = has_any(text, &["Is a directory", "Image is not in qcow2 format"]);
     let opened = named_after(text, "Could not open ").filter(|path| is_variables(path) && is_other);
     if !is_flash && opened.is_none() {
@@ -164,9 +165,9 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     }
     let file = opened.map_or("the file with the VM's EFI variables".to_owned(), |path| format!("'{path}'"));
     let cause = format!(
-        "{file} holds no EFI variables for this firmware; an earlier VM of that name may have left it"
+        "{file} contains no EFI variables for this firmware; an earlier VM of that name may have left it"
     );
-    // What is undone takes the file with it, where libvirt can remove that.
+    // Rollback deletes the file, if libvirt can delete it.
     Some(
         Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
             Some(path) => {
@@ -180,7 +181,8 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     )
 }
 
-/// As libvirt names a VM's (its `qemuDomainNVRAMPathFormat`); the firmware's own, of which they are copies, are elsewhere.
+/// Whether the path is a VM's variables file (libvirt's `qemuDomainNVRAMPathFormat`). The firmware's own templates are
+/// elsewhere.
 fn is_variables(path: &str) -> bool {
     path.contains("/qemu/nvram/") && (path.ends_with("_VARS.fd") || path.ends_with("_VARS.qcow2"))
 }
@@ -216,13 +218,13 @@ pub(super) fn out_of_memory(text: &str, _: &Evidence) -> Option<Diagnosis> {
         has_any(text, &["hugetlbfs filesystem is not mounted", "unable to map backing store for guest RAM"]);
     if no_huge_pages {
         return Some(
-            Diagnosis::new(Code::OutOfMemory, "the host has not enough huge pages for it")
+            Diagnosis::new(Code::OutOfMemory, "the host does not have enough huge pages for it")
                 .hint("grep Huge /proc/meminfo there; sysctl vm.nr_hugepages=N reserves some"),
         );
     }
     has_any(text, &["annot set up guest memory", "Cannot allocate memory", "Out of memory: Killed process"])
         .then(|| {
-            Diagnosis::new(Code::OutOfMemory, "the host has not enough memory for it").hint(
+            Diagnosis::new(Code::OutOfMemory, "the host does not have enough memory for it").hint(
                 Advice::from("free -h there shows what is left, ")
                     .run(Verb::ListWide)
                     .text(" what the VMs have; a smaller spec.memoryGiB needs less"),
@@ -239,9 +241,9 @@ pub(super) fn snapshot_in_the_way(text: &str, evidence: &Evidence) -> Option<Dia
     has_any(text, &refused).then(|| {
         let vm = quote_for_shell(&evidence.asked.vm);
         let hint = if evidence.asked.vm.is_empty() {
-            "virsh snapshot-list VM lists them; if nobody wants to go back to it, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
+            "virsh snapshot-list VM lists them; if nobody needs it, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
         } else {
-            format!("virsh snapshot-list {vm} lists them; if nobody wants to go back to it, virsh snapshot-delete {vm} SNAPSHOT removes one")
+            format!("virsh snapshot-list {vm} lists them; if nobody needs it, virsh snapshot-delete {vm} SNAPSHOT removes one")
         };
         Diagnosis::new(Code::SnapshotInTheWay, "the domain has snapshots, which need its disks as they are")
             .hint(hint)

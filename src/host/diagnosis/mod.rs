@@ -1,9 +1,9 @@
 //! Maps libvirt's error text to a code, a cause and a hint.
 //!
-//! libvirt's texts name functions, file descriptors and command lines of QEMU, and often say only that something was
-//! not permitted. What else was seen (QEMU's log, what the kernel denied meanwhile, who may pass which directory) is
-//! gathered elsewhere and comes in as [`Evidence`]; here it is judged, without asking anybody. Where nothing fits,
-//! nothing is said, and libvirt's own words stand.
+//! libvirt's texts name functions, file descriptors and QEMU command lines, and often say only that something was not
+//! permitted. Other evidence (QEMU's log, denials of the kernel, directory permissions) is collected elsewhere and
+//! passed in as [`Evidence`]; this module evaluates it without making calls. If no cause matches, it returns nothing,
+//! and libvirt's own text is shown.
 
 pub mod advice;
 mod connection;
@@ -18,7 +18,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(super) use connection::{cannot_connect, check, lost, wake};
+pub(super) use connection::{cannot_connect, check_uri_hint, connection_lost, restart_daemon_hint};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
 pub use network::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
@@ -29,36 +29,36 @@ pub(super) use words::first_line;
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::text::escape_unseen;
 
-/// Longest sentence that is made of others' words.
+/// The longest cause, in characters; it may contain text of others.
 const LONGEST: usize = 600;
 
-/// What is known of a refusal.
+/// What is known about a refusal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// libvirt's words.
+    /// libvirt's error message.
     pub libvirt: String,
-    /// What QEMU said in the domain's log since the operation began, a line each, without its command line.
+    /// QEMU's lines in the domain's log since the operation began, without its command line.
     pub log: String,
-    /// What was asked for.
-    pub asked: Asked,
-    /// What the kernel denied since the operation began.
+    /// The VM that the operation was about.
+    pub asked: RequestedVm,
+    /// Denials of the kernel since the operation began.
     pub denials: Vec<Denial>,
-    /// The first directory or file on the way to a refused one that QEMU's user has no right to.
+    /// The first directory or file on the path that QEMU's user has no right to.
     pub barrier: Option<Barrier>,
-    /// Which processes have a locked file open.
+    /// The processes that have a locked file open.
     pub holders: Vec<Holder>,
     /// The MTUs of the host's bridges that the guest is attached to.
     pub mtus: Vec<(String, u32)>,
 }
 
-/// What was asked for, as far as a cause depends on it.
+/// The properties of the VM that a cause can depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestedVm {
     /// The domain's name.
     pub vm: String,
     /// The domain's UUID, as text.
     pub uuid: String,
-    /// Whether only signed boot loaders are to start.
+    /// Whether Secure Boot is required.
     pub secure_boot: bool,
     /// The bridges that the guest is attached to.
     pub bridges: Vec<String>,
@@ -67,22 +67,22 @@ pub struct Asked {
 /// A cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// By its code.
+    /// Its error code.
     pub code: Code,
-    /// In a sentence that names the object.
+    /// A sentence that names the object.
     pub cause: String,
     /// What to do about it.
     pub advice: Option<Advice>,
 }
 
 impl Diagnosis {
-    /// Paths and names in it may be anybody's: what a terminal would obey of them is written out.
+    /// Paths and names may come from others, so invisible characters are escaped.
     fn new(code: Code, cause: impl AsRef<str>) -> Self {
         let cause = escape_unseen(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
         Self { code, cause, advice: None }
     }
 
-    /// A command in it is for a name that is seen as what it is; for another there is none.
+    /// Adds a hint, unless a command in it has a name with invisible characters, which could look like another name.
     fn hint(mut self, advice: impl Into<Advice>) -> Self {
         self.advice = Some(advice.into()).filter(Advice::is_plain);
         self
@@ -90,9 +90,9 @@ impl Diagnosis {
 }
 
 impl Diagnosis {
-    /// An error with this cause. What it says failed, and what became of it, stays.
+    /// The error with this cause. Its message and its outcomes are kept.
     #[must_use]
-    pub fn blame(self, error: Error) -> Error {
+    pub fn apply_to(self, error: Error) -> Error {
         let error = error.with_code(self.code).because(self.cause);
         match self.advice {
             Some(advice) => error.hint(advice),
@@ -101,10 +101,10 @@ impl Diagnosis {
     }
 }
 
-/// A cause that a text may have, beside all else that is known.
+/// A function that recognizes one cause.
 type Cause = fn(&str, &Evidence) -> Option<Diagnosis>;
 
-/// The more precise ones come first.
+/// More specific causes come first.
 const CAUSES: &[Cause] = &[
     names::name_taken,
     names::volume_taken,
@@ -129,27 +129,27 @@ const CAUSES: &[Cause] = &[
     network::port_taken,
     storage::out_of_space,
     storage::too_large,
-    storage::gone,
+    storage::object_gone,
     storage::driver_missing,
     storage::not_mounted,
     storage::open_elsewhere,
-    storage::directory,
+    storage::directory_unreadable,
     storage::not_made,
-    permission::confined,
-    permission::barred,
-    permission::unreadable,
-    storage::missing,
+    permission::guard_denied,
+    permission::path_barred,
+    permission::file_unreadable,
+    storage::file_missing,
     storage::not_an_image,
 ];
 
-/// The cause of a refusal, where it is known. libvirt's own words count before those in QEMU's log, which may be about
-/// something that went wrong without stopping anything.
-pub fn diagnose(evidence: &Evidence) -> Option<Diagnosis> {
+/// The cause of a refusal, if it is known. libvirt's message is checked before QEMU's log, because the log may contain
+/// errors that stopped nothing.
+pub fn find_cause(evidence: &Evidence) -> Option<Diagnosis> {
     let of = |text: &str| CAUSES.iter().find_map(|cause| cause(text, evidence));
     of(&evidence.libvirt).or_else(|| of(&evidence.log))
 }
 
-/// The cause as libvirt's words alone tell it.
+/// The cause, from libvirt's message alone.
 pub fn of_words(libvirt: &str) -> Option<Diagnosis> {
-    diagnose(&Evidence { libvirt: libvirt.to_owned(), ..Evidence::default() })
+    find_cause(&Evidence { libvirt: libvirt.to_owned(), ..Evidence::default() })
 }

@@ -1,6 +1,6 @@
 //! Bridges, taps, networks, addresses and ports.
 
-use super::words::{between, has_any, interface, named_after};
+use super::words::{has_any, interface_name, named_after, text_between};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::Code;
 use foundry_core::text::quote_for_shell;
@@ -8,18 +8,18 @@ use foundry_core::text::quote_for_shell;
 /// The largest MTU of a tap device (Linux, drivers/net/tun.c: 65535 less an Ethernet header).
 const TAP_MTU: u32 = 65_521;
 
-/// libvirt makes each tap by itself, and refuses one that is there (since its 8.10; before that, one that was open).
+/// libvirt creates each tap itself and refuses an existing one (since 8.10; before that, one that was open).
 pub(super) fn tap_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let there = between(text, "The ", " interface already exists");
+    let there = text_between(text, "The ", " interface already exists");
     let busy = || {
-        let device = between(text, "Unable to create tap device ", ":")?;
+        let device = text_between(text, "Unable to create tap device ", ":")?;
         has_any(text, &["Device or resource busy", "Invalid argument"]).then_some(device)
     };
-    let tap = interface(there.or_else(busy)?)?;
+    let tap = interface_name(there.or_else(busy)?)?;
     Some(
         Diagnosis::new(
             Code::TapTaken,
-            format!("the host has a network interface {tap} already, and the VM's tap is to be called so"),
+            format!("the host has a network interface {tap}, which is the name of the VM's tap"),
         )
         .hint(format!(
             "ip -details link show {tap} shows what it is; if nobody needs it: ip link delete {tap}"
@@ -27,13 +27,13 @@ pub(super) fn tap_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     )
 }
 
-/// No tap at all can be made.
+/// No tap can be created at all.
 pub(super) fn tap_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     if text.contains("is tun module loaded?") {
         return Some(
             Diagnosis::new(
                 Code::TapRefused,
-                "the host's kernel makes no tap devices: its module tun is missing",
+                "the host's kernel cannot create tap devices: its module tun is missing",
             )
             .hint("modprobe tun there; after an upgrade of its kernel, restart the host"),
         );
@@ -43,38 +43,38 @@ pub(super) fn tap_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
     }
     let is_one = has_any(text, &["Unable to create tap device", "Unable to create tap interface"]);
     (is_one && text.contains("Operation not permitted")).then(|| {
-        Diagnosis::new(Code::TapRefused, "this libvirt may not make tap devices")
+        Diagnosis::new(Code::TapRefused, "this libvirt may not create tap devices")
             .hint("bridges need the system's libvirt: --connect qemu:///system")
     })
 }
 
-/// QEMU's bridge helper, by which a session's guests come to a bridge, in its own words (qemu, qemu-bridge-helper.c).
+/// Messages of QEMU's bridge helper, which connects session guests to bridges (qemu, qemu-bridge-helper.c).
 fn helper_refused(text: &str, evidence: &Evidence) -> Option<(&'static str, String)> {
     text.contains("bridge-helper").then_some(())?;
     if text.contains("acl file") {
         let asked = evidence.asked.bridges.first().map(String::as_str);
-        let bridge = between(text, "--br=", " ").or(asked).and_then(interface);
+        let bridge = text_between(text, "--br=", " ").or(asked).and_then(interface_name);
         return Some((HELPER_REFUSES, allow_in_helper(bridge.unwrap_or("BRIDGE"))));
     }
     if text.contains("failed to create tun device: Operation not permitted") {
         return Some((
-            "QEMU's bridge helper may not make tap devices, since it does not run as root",
+            "QEMU's bridge helper may not create tap devices, because it does not run as root",
             format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
         ));
     }
     has_any(text, &["is not a suitable bridge helper", "cannot execute binary"]).then_some((
-        "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
+        "QEMU's bridge helper is missing, which session guests need for bridges",
         "it belongs to qemu-system-common (Fedora: qemu-common); or use --connect qemu:///system".to_owned(),
     ))
 }
 
-/// The refusals of the bridge helper, in plain words.
-pub const HELPER_REFUSES: &str = "QEMU's bridge helper lets this user not use that bridge";
+/// The bridge helper's refusal of a bridge.
+pub const HELPER_REFUSES: &str = "QEMU's bridge helper does not let this user use that bridge";
 
-/// A right of root's for the members of a group of its own, and kept over upgrades (dpkg-statoverride(1)).
-pub const HELPER_AS_ROOT: &str = "as root, for the members of a group of their own: groupadd --system qemu-bridge && usermod -aG qemu-bridge USER && dpkg-statoverride --update --add root qemu-bridge 4750 /usr/lib/qemu/qemu-bridge-helper (Fedora's may do so already)";
+/// Gives a new group the helper with root's rights, kept over upgrades (dpkg-statoverride(1)).
+pub const HELPER_AS_ROOT: &str = "as root, for the members of a new group: groupadd --system qemu-bridge && usermod -aG qemu-bridge USER && dpkg-statoverride --update --add root qemu-bridge 4750 /usr/lib/qemu/qemu-bridge-helper (Fedora's may do so already)";
 
-/// The line by which the helper lets guests of sessions at one bridge.
+/// The line in the helper's configuration that allows a bridge.
 pub fn allow_in_helper(bridge: &str) -> String {
     format!(
         "as root: mkdir -p /etc/qemu && echo {} >>/etc/qemu/bridge.conf, for all who may run the helper; or use --connect qemu:///system",
@@ -82,7 +82,7 @@ pub fn allow_in_helper(bridge: &str) -> String {
     )
 }
 
-/// A tap gets the MTU of its bridge, which may be more than a tap can have.
+/// A tap gets the MTU of its bridge, which may be larger than a tap supports.
 pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["Cannot set interface MTU", "cannot set MTU", "failed to set mtu"]).then_some(())?;
     let Some((bridge, mtu)) = evidence.mtus.iter().find(|(_, mtu)| *mtu > TAP_MTU) else {
@@ -101,27 +101,27 @@ pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
 }
 
 pub(super) fn bridge_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    if let Some(device) = between(text, "Unable to add bridge ", " port ").and_then(interface)
+    if let Some(device) = text_between(text, "Unable to add bridge ", " port ").and_then(interface_name)
         && text.contains("Operation not supported")
     {
         return Some(
-            Diagnosis::new(Code::BridgeMissing, format!("'{device}' on the host is no Linux bridge"))
+            Diagnosis::new(Code::BridgeMissing, format!("'{device}' on the host is not a Linux bridge"))
                 .hint("ip -br link show type bridge lists the bridges"),
         );
     }
-    let device = missing_device(text).and_then(interface)?;
+    let device = missing_device(text).and_then(interface_name)?;
     Some(Diagnosis::new(Code::BridgeMissing, format!("the host has no bridge '{device}'")).hint(format!(
         "ip -br link show type bridge lists them; ip link add {device} type bridge && ip link set {device} up makes one until the host restarts"
     )))
 }
 
-/// By libvirt's words, by those of its older versions, and by those of QEMU's bridge helper.
+/// The device in messages of libvirt, older versions, and QEMU's bridge helper.
 fn missing_device(text: &str) -> Option<&str> {
     text.contains("No such device").then_some(())?;
     named_after(text, "Cannot get interface MTU on ")
         .or_else(|| named_after(text, "Cannot get interface flags on "))
-        .or_else(|| between(text, "Unable to add bridge ", " port "))
-        .or_else(|| between(text, "failed to get mtu of bridge `", "'"))
+        .or_else(|| text_between(text, "Unable to add bridge ", " port "))
+        .or_else(|| text_between(text, "failed to get mtu of bridge `", "'"))
 }
 
 pub(super) fn network_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
@@ -140,7 +140,7 @@ pub(super) fn network_inactive(text: &str, _: &Evidence) -> Option<Diagnosis> {
     )
 }
 
-/// libvirt refuses a second device with a MAC address in one domain, and a second one in a network of its own.
+/// libvirt refuses a MAC address that another device of the domain, or of the network, has.
 pub(super) fn mac_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let is_one = text.contains("device matching mac address") && text.contains("already exists");
     let is_host = text.contains("existing dhcp host entry");
@@ -150,7 +150,7 @@ pub(super) fn mac_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     })
 }
 
-/// Of a console by network, where somebody gave the domain one.
+/// A VNC port, if somebody gave the domain a graphical console.
 pub(super) fn port_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if text.contains("Unable to find an unused port in range") {
         return Some(
@@ -165,11 +165,11 @@ pub(super) fn port_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
             &["Failed to find an available port", "Failed to bind socket", "Failed to start VNC server"],
         );
     is_one.then(|| {
-        let place = between(text, "-vnc ", ",").or_else(|| between(text, "-vnc ", ": "));
+        let place = text_between(text, "-vnc ", ",").or_else(|| text_between(text, "-vnc ", ": "));
         let port = place.and_then(|place| place.rsplit_once(':')?.1.parse::<u16>().ok());
         // RFC 6143 has no ports, but QEMU counts displays from 5900 on (qemu(1), -vnc).
         let port = port.and_then(|display| display.checked_add(5900));
-        let which = port.map_or("a port that it is to listen on".to_owned(), |port| format!("port {port}"));
+        let which = port.map_or("a port that it needs".to_owned(), |port| format!("port {port}"));
         Diagnosis::new(Code::PortTaken, format!("{which} is taken by another process on the host")).hint(
             port.map_or("ss -ltnp shows who has it".to_owned(), |port| {
                 format!("ss -ltnp sport = :{port} shows who has it")

@@ -1,9 +1,9 @@
-//! Causes in pools, volumes, and the files below disks.
+//! Causes in pools, volumes and files of disks.
 
 use std::fmt;
 
 use super::permission::{is_denied, refused_file};
-use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
+use super::words::{first_line, has_any, in_parentheses, named_after, quoted_after};
 use super::{Diagnosis, Evidence};
 use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::quote_for_shell;
@@ -11,13 +11,13 @@ use foundry_core::text::quote_for_shell;
 /// A process that has a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
-    /// Its program, as the kernel names it.
+    /// Its program name (proc_pid_comm(5)).
     pub name: String,
-    /// Whose it is.
+    /// Its user.
     pub user: Option<String>,
-    /// The domain whose QEMU it is, where libvirt itself says so.
+    /// The domain whose QEMU it is, if libvirt itself says so.
     pub vm: Option<String>,
     /// Whether it may write to the file.
     pub writes: bool,
@@ -37,27 +37,27 @@ impl fmt::Display for Holder {
 
 pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["No space left on device", "Disk quota exceeded"]).then(|| {
-        Diagnosis::new(Code::OutOfSpace, "no space is left on the host's file system").hint(
+        Diagnosis::new(Code::OutOfSpace, "no space left on the host's file system").hint(
             Advice::from("df -h and df -i there show it; ")
                 .run(Verb::GcDryRun)
-                .text(" lists what nobody uses, ")
+                .text(" lists unused files, ")
                 .run(Verb::ImageList)
                 .text(" lists the images"),
         )
     })
 }
 
-/// A file system says so, whatever room it has: ext4 ends at 16 TiB with its usual blocks.
+/// EFBIG is about the file's size, not about free space: ext4 ends at 16 TiB with its usual blocks.
 pub(super) fn too_large(text: &str, _: &Evidence) -> Option<Diagnosis> {
     text.contains("File too large").then(|| {
-        Diagnosis::new(Code::FileTooLarge, "the pool's file system has no files of that size").hint(
+        Diagnosis::new(Code::FileTooLarge, "the pool's file system does not support files of that size").hint(
             "format: qcow2 makes a file that grows with what is written; XFS has files of up to 8 EiB, ext4 of 16 TiB",
         )
     })
 }
 
-/// Pools and volumes that went after they were looked at.
-pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
+/// Pools and volumes that were deleted or stopped meanwhile.
+pub(super) fn object_gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {
         return Some(
             Diagnosis::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
@@ -74,12 +74,13 @@ pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
         .or_else(|| named_after(text, "no storage vol with matching path "))?;
     Some(
         Diagnosis::new(Code::VolumeMissing, format!("there is no volume '{volume}'"))
-            .hint(Advice::from(Verb::PoolRefresh { pool: "POOL".into() }).text(" looks again")),
+            .hint(Advice::from(Verb::PoolRefresh { pool: "POOL".into() }).text(" rescans it")),
     )
 }
 
 pub(super) fn driver_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let kind = text.split_once("missing backend for pool type ").and_then(|(_, rest)| parenthesized(rest))?;
+    let kind =
+        text.split_once("missing backend for pool type ").and_then(|(_, rest)| in_parentheses(rest))?;
     Some(
         Diagnosis::new(
             Code::PoolDriverMissing,
@@ -100,8 +101,7 @@ pub(super) fn not_mounted(text: &str, _: &Evidence) -> Option<Diagnosis> {
     Some(Diagnosis::new(Code::PoolSourceMissing, first_line(said)))
 }
 
-/// QEMU locks each image that it works on, and so does qemu-nbd: one that was killed leaves no lock behind, one that
-/// lives on does.
+/// QEMU and qemu-nbd lock each image that they use. The lock ends with the process.
 pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["\"write\" lock", "\"consistent read\" lock", "Failed to lock byte"]).then_some(())?;
     let Some(file) = locked_file(text) else {
@@ -110,7 +110,7 @@ pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosi
     let told = |who: String| {
         Diagnosis::new(
             Code::DiskOpenElsewhere,
-            format!("{who} '{file}' open, which is one of its disks or what one lies on"),
+            format!("{who} '{file}' open, which is one of its disks or below one"),
         )
     };
     let holders = in_the_way(text, &evidence.holders);
@@ -125,14 +125,13 @@ pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosi
     Some(told(format!("{} {have}", all.join(" and "))).hint(how_to_free(&holders)))
 }
 
-/// Of those that have it open, the ones that the lock is about: who reads an image minds only those that write to it,
-/// and many a VM may read the same one.
+/// The holders that the lock is about. A reader conflicts with writers only, and many VMs may read the same image.
 fn in_the_way<'a>(text: &str, holders: &'a [Holder]) -> Vec<&'a Holder> {
     let only_writers = text.contains("shared \"write\" lock") && holders.iter().any(|holder| holder.writes);
     holders.iter().filter(|holder| holder.writes || !only_writers).collect()
 }
 
-/// A VM is ended by libvirt, or is left alone; anything else is looked at before it is killed.
+/// How to release the file: shut down a VM with libvirt; look at another process before killing it.
 fn how_to_free(holders: &[&Holder]) -> String {
     let (vms, others): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.vm.is_some());
     let mut ways: Vec<String> = vms
@@ -144,15 +143,15 @@ fn how_to_free(holders: &[&Holder]) -> String {
         let pids =
             |holders: &[&Holder]| holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>();
         let show = format!("ps -fp {} shows what for", pids(&others).join(","));
-        // A guest of another libvirt's, or one that this user is not shown, loses what it has not written yet.
+        // Killing the QEMU of another libvirt would lose unwritten data of its guest.
         let (guests, others): (Vec<&Holder>, Vec<&Holder>) = others
             .into_iter()
             .partition(|holder| holder.name.starts_with("qemu-system") || holder.name == "qemu-kvm");
         ways.push(match (guests.as_slice(), others.as_slice()) {
-            ([], others) => format!("{show}; when nothing needs it there: kill {}", pids(others).join(" ")),
-            (_, []) => format!("{show}; whoever started that guest ends it, if it is not needed"),
+            ([], others) => format!("{show}; if nothing needs it there: kill {}", pids(others).join(" ")),
+            (_, []) => format!("{show}; if that guest is not needed, stop it where it was started"),
             (_, others) => format!(
-                "{show}; whoever started that guest ends it; when nothing needs the others: kill {}",
+                "{show}; if that guest is not needed, stop it where it was started; if nothing needs the others: kill {}",
                 pids(others).join(" ")
             ),
         });
@@ -160,20 +159,20 @@ fn how_to_free(holders: &[&Holder]) -> String {
     ways.join("; ")
 }
 
-/// `Is another process using the image [PATH]?`, QEMU's next line.
+/// The path in QEMU's line `Is another process using the image [PATH]?`.
 pub fn locked_file(text: &str) -> Option<&str> {
-    super::words::between(text, "using the image [", "]?").filter(|path| path.starts_with('/'))
+    super::words::text_between(text, "using the image [", "]?").filter(|path| path.starts_with('/'))
 }
 
-/// Of a pool, which libvirt itself reads.
-pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
+/// The directory of a pool, which libvirt itself reads.
+pub(super) fn directory_unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let quoted = quoted_after(text, "cannot open directory ")?;
     let word = quote_for_shell(quoted.trim_matches('\''));
     if text.contains("Permission denied") {
         return Some(
             Diagnosis::new(
                 Code::PoolUnreadable,
-                format!("its directory {quoted} may not be read by the hypervisor's user"),
+                format!("its directory {quoted} is not readable for the user of QEMU"),
             )
             .hint(format!("ls -ld {word} there; a network file system may keep root out (root_squash)")),
         );
@@ -184,7 +183,7 @@ pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
     })
 }
 
-/// A file that libvirt was to make in a pool, by itself or by qemu-img.
+/// A file that libvirt or qemu-img could not create in a pool.
 pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = named_after(text, "Could not create ")
         .or_else(|| named_after(text, "ailed to create file "))
@@ -199,7 +198,7 @@ pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
         )
     } else if is_denied(text) {
         (
-            "it lets libvirt make none",
+            "libvirt lacks the permission",
             format!(
                 "ls -ld {word} and lsattr -d {word} there; a network file system may keep root out (root_squash)"
             ),
@@ -207,26 +206,26 @@ pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
     } else {
         return None;
     };
-    let cause = format!("no file can be made in the pool's directory {directory}: {why}");
+    let cause = format!("cannot create a file in the pool's directory {directory}: {why}");
     Some(Diagnosis::new(Code::PoolUnwritable, cause).hint(hint))
 }
 
-/// A disk, or what it lies on, has gone.
-pub(super) fn missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+/// A disk, or a file below it, no longer exists.
+pub(super) fn file_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| text.contains("No such file"))?;
     let diagnosis = Diagnosis::new(Code::DiskUnreadable, format!("the file '{}' does not exist", file.path));
     Some(match named_after(text, "of storage file ") {
-        Some(disk) => diagnosis.hint(format!("the disk '{disk}' lies on it: put it back where it was")),
+        Some(disk) => diagnosis.hint(format!("the disk '{disk}' needs it: put it back where it was")),
         None => diagnosis,
     })
 }
 
-/// A file of another form than libvirt was told.
+/// A file whose format is not the configured one.
 pub(super) fn not_an_image(text: &str, _: &Evidence) -> Option<Diagnosis> {
     text.contains("Image is not in qcow2 format").then(|| {
         Diagnosis::new(
             Code::NotAnImage,
-            "one of its disks, or what one lies on, is no qcow2 image, and was one",
+            "one of its disks, or an image below one, is no longer a qcow2 image",
         )
         .hint(Advice::from(Verb::ImageList).text(" shows what each image is"))
     })

@@ -113,7 +113,7 @@ struct Described {
 impl Described {
     /// `None` for what is no file, or of which libvirt does not say all.
     fn read(xml: &str) -> Option<Self> {
-        let document = libvirt_xml::parse(xml, "volume", "a volume").ok()?;
+        let document = libvirt_xml::parse_xml(xml, "volume", "a volume").ok()?;
         let root = document.root_element();
         let target = root.children().find(|node| node.has_tag_name("target"))?;
         let text = |name: &str| target.descendants().find(|node| node.has_tag_name(name))?.text();

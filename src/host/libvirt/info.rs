@@ -90,7 +90,7 @@ impl HostInfo for Libvirt {
                 self.connection.lib_version()
             })?;
         let (xml, took) = self.capabilities_xml()?;
-        let (arch, guests) = libvirt_xml::capabilities(xml)?;
+        let (arch, guests) = libvirt_xml::read_capabilities(xml)?;
         let (security, _) = libvirt_xml::host_machine(xml)?;
         Ok(Capabilities { hostname, libvirt_version, arch, guests, security, took: *took })
     }

@@ -16,7 +16,7 @@ impl Networks for Libvirt {
         };
         let active = self.call("virNetworkIsActive", &asked, || network.is_active())?;
         let xml = self.call("virNetworkGetXMLDesc", &asked, || network.xml_desc(0))?;
-        let (forward, subnets) = libvirt_xml::network(&xml)?;
+        let (forward, subnets) = libvirt_xml::read_network(&xml)?;
         Ok(Some(Network { name: name.to_owned(), active, forward, subnets }))
     }
 
@@ -31,7 +31,7 @@ impl Networks for Libvirt {
         if !self.is_local() {
             return Ok(None);
         }
-        netlink::neighbourhood(wanted).map(Some).map_err(unreadable_network)
+        netlink::read_neighbourhood(wanted).map(Some).map_err(unreadable_network)
     }
 
     fn bridges(&self) -> Result<Option<Vec<Bridge>>> {

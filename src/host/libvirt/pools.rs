@@ -37,7 +37,7 @@ impl Libvirt {
             return Ok(None);
         };
         let autostart = self.find("virStoragePoolGetAutostart", asked, || pool.autostart())?.unwrap_or(false);
-        libvirt_xml::pool(&xml, active, autostart).map(Some)
+        libvirt_xml::read_pool(&xml, active, autostart).map(Some)
     }
 }
 

@@ -97,7 +97,7 @@ impl Libvirt {
     /// are of one file only if that stays. Its owner does not count, which libvirt changes when a VM starts.
     fn version(&self, volume: &StorageVol, asked: &Asked) -> Result<[Option<String>; 3]> {
         let xml = self.call("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))?;
-        let document = libvirt_xml::parse(&xml, "volume", "a volume")?;
+        let document = libvirt_xml::parse_xml(&xml, "volume", "a volume")?;
         let text = |name: &str| {
             let found = document.descendants().find(|node| node.has_tag_name(name));
             found.and_then(|node| node.text()).map(str::to_owned)

@@ -9,7 +9,7 @@ use foundry_core::units::Bytes;
 impl Libvirt {
     fn describe_volume(&self, pool: &str, volume: &StorageVol, asked: &Asked) -> Result<Option<Volume>> {
         match self.find("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))? {
-            Some(xml) => libvirt_xml::volume(pool, &xml).map(Some),
+            Some(xml) => libvirt_xml::read_volume(pool, &xml).map(Some),
             None => Ok(None),
         }
     }

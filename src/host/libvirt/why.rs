@@ -2,7 +2,7 @@
 
 use virt::sys as c;
 
-use crate::{DomainState, Why};
+use crate::{DomainState, StateReason};
 
 pub(super) fn state_of(raw: u32) -> DomainState {
     match raw {
@@ -18,46 +18,46 @@ pub(super) fn state_of(raw: u32) -> DomainState {
 }
 
 /// The numbers of the reasons mean another thing in each state.
-pub(super) fn why(state: u32, reason: u32) -> Why {
+pub(super) fn why(state: u32, reason: u32) -> StateReason {
     match state_of(state) {
         DomainState::ShutOff => off(reason),
         DomainState::Paused => paused(reason),
-        DomainState::Crashed => Why::Crashed,
-        _ => Why::NotSaid,
+        DomainState::Crashed => StateReason::Crashed,
+        _ => StateReason::NotSaid,
     }
 }
 
-fn off(reason: u32) -> Why {
+fn off(reason: u32) -> StateReason {
     match reason {
-        c::VIR_DOMAIN_SHUTOFF_SHUTDOWN => Why::ShutDown,
-        c::VIR_DOMAIN_SHUTOFF_DESTROYED => Why::Destroyed,
-        c::VIR_DOMAIN_SHUTOFF_CRASHED => Why::Crashed,
-        c::VIR_DOMAIN_SHUTOFF_MIGRATED => Why::Migrated,
-        c::VIR_DOMAIN_SHUTOFF_SAVED => Why::Saved,
-        c::VIR_DOMAIN_SHUTOFF_FAILED => Why::NotStarted,
-        c::VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT => Why::FromSnapshot,
-        c::VIR_DOMAIN_SHUTOFF_DAEMON => Why::GivenUp,
-        _ => Why::NotSaid,
+        c::VIR_DOMAIN_SHUTOFF_SHUTDOWN => StateReason::ShutDown,
+        c::VIR_DOMAIN_SHUTOFF_DESTROYED => StateReason::Destroyed,
+        c::VIR_DOMAIN_SHUTOFF_CRASHED => StateReason::Crashed,
+        c::VIR_DOMAIN_SHUTOFF_MIGRATED => StateReason::Migrated,
+        c::VIR_DOMAIN_SHUTOFF_SAVED => StateReason::Saved,
+        c::VIR_DOMAIN_SHUTOFF_FAILED => StateReason::NotStarted,
+        c::VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT => StateReason::FromSnapshot,
+        c::VIR_DOMAIN_SHUTOFF_DAEMON => StateReason::GivenUp,
+        _ => StateReason::NotSaid,
     }
 }
 
-fn paused(reason: u32) -> Why {
+fn paused(reason: u32) -> StateReason {
     match reason {
-        c::VIR_DOMAIN_PAUSED_USER => Why::ByUser,
-        c::VIR_DOMAIN_PAUSED_MIGRATION | c::VIR_DOMAIN_PAUSED_POSTCOPY => Why::Migrating,
-        c::VIR_DOMAIN_PAUSED_SAVE => Why::Saving,
-        c::VIR_DOMAIN_PAUSED_DUMP => Why::Dumping,
-        c::VIR_DOMAIN_PAUSED_IOERROR => Why::IoError,
-        c::VIR_DOMAIN_PAUSED_WATCHDOG => Why::Watchdog,
-        c::VIR_DOMAIN_PAUSED_FROM_SNAPSHOT => Why::FromSnapshot,
-        c::VIR_DOMAIN_PAUSED_SHUTTING_DOWN => Why::ShuttingDown,
-        c::VIR_DOMAIN_PAUSED_SNAPSHOT => Why::Snapshotting,
-        c::VIR_DOMAIN_PAUSED_CRASHED => Why::Crashed,
-        c::VIR_DOMAIN_PAUSED_STARTING_UP => Why::StartingUp,
-        c::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED => Why::MoveFailed,
+        c::VIR_DOMAIN_PAUSED_USER => StateReason::ByUser,
+        c::VIR_DOMAIN_PAUSED_MIGRATION | c::VIR_DOMAIN_PAUSED_POSTCOPY => StateReason::Migrating,
+        c::VIR_DOMAIN_PAUSED_SAVE => StateReason::Saving,
+        c::VIR_DOMAIN_PAUSED_DUMP => StateReason::Dumping,
+        c::VIR_DOMAIN_PAUSED_IOERROR => StateReason::IoError,
+        c::VIR_DOMAIN_PAUSED_WATCHDOG => StateReason::Watchdog,
+        c::VIR_DOMAIN_PAUSED_FROM_SNAPSHOT => StateReason::FromSnapshot,
+        c::VIR_DOMAIN_PAUSED_SHUTTING_DOWN => StateReason::ShuttingDown,
+        c::VIR_DOMAIN_PAUSED_SNAPSHOT => StateReason::Snapshotting,
+        c::VIR_DOMAIN_PAUSED_CRASHED => StateReason::Crashed,
+        c::VIR_DOMAIN_PAUSED_STARTING_UP => StateReason::StartingUp,
+        c::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED => StateReason::MoveFailed,
         // VIR_DOMAIN_PAUSED_API_ERROR, which came with libvirt 9.0: the bindings may be older.
-        14 => Why::NotResumed,
-        _ => Why::NotSaid,
+        14 => StateReason::NotResumed,
+        _ => StateReason::NotSaid,
     }
 }
 
@@ -70,9 +70,12 @@ mod tests {
         for (state, reasons) in [(c::VIR_DOMAIN_SHUTOFF, 1..=8), (c::VIR_DOMAIN_PAUSED, 1..=14)] {
             for reason in reasons {
                 let why = why(state, reason);
-                assert!(why != Why::NotSaid && why.sentence(state_of(state)).is_some(), "{state} {reason}");
+                assert!(
+                    why != StateReason::NotSaid && why.to_sentence(state_of(state)).is_some(),
+                    "{state} {reason}"
+                );
             }
-            assert_eq!(why(state, 99), Why::NotSaid);
+            assert_eq!(why(state, 99), StateReason::NotSaid);
         }
     }
 }

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
-use super::{child, children, parse, text_at, text_of, unreadable};
+use super::{child_element, child_elements, parse_xml, text_at, text_of, unreadable_xml};
 use crate::Result;
 
-/// Reads the host's architecture and, for each guest architecture of full virtualization, the
-/// domain types that it can be run with.
+/// Reads the host's architecture and, for each guest architecture of full virtualization, its domain types.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<capabilities>`.
-pub fn capabilities(xml: &str) -> Result<(String, BTreeMap<String, Vec<String>>)> {
+/// If the text is not libvirt's `<capabilities>`.
+pub fn read_capabilities(xml: &str) -> Result<(String, BTreeMap<String, Vec<String>>)> {
     let what = "the host's capabilities";
-    let document = parse(xml, "capabilities", what)?;
+    let document = parse_xml(xml, "capabilities", what)?;
     let root = document.root_element();
     let arch = text_at(root, &["host", "cpu", "arch"])
-        .ok_or_else(|| unreadable(what, "the host's architecture is missing"))?;
+        .ok_or_else(|| unreadable_xml(what, "the host's architecture is missing"))?;
     let mut guests = BTreeMap::<String, Vec<String>>::new();
-    for guest in children(root, "guest").filter(|g| is_full_virtualization(*g)) {
-        for one in children(guest, "arch") {
+    for guest in child_elements(root, "guest").filter(|g| is_full_virtualization(*g)) {
+        for one in child_elements(guest, "arch") {
             add_guest(&mut guests, one);
         }
     }
@@ -28,14 +27,14 @@ pub fn capabilities(xml: &str) -> Result<(String, BTreeMap<String, Vec<String>>)
 }
 
 fn is_full_virtualization(guest: Node<'_, '_>) -> bool {
-    child(guest, "os_type").is_some_and(|os| text_of(os).trim() == "hvm")
+    child_element(guest, "os_type").is_some_and(|os| text_of(os).trim() == "hvm")
 }
 
-/// An architecture may be listed by several `<guest>` elements; its types are gathered.
+/// An architecture may be in several `<guest>` elements; their types are merged.
 fn add_guest(guests: &mut BTreeMap<String, Vec<String>>, arch: Node<'_, '_>) {
     let Some(name) = arch.attribute("name") else { return };
     let types = guests.entry(name.to_owned()).or_default();
-    for kind in children(arch, "domain").filter_map(|d| d.attribute("type")) {
+    for kind in child_elements(arch, "domain").filter_map(|d| d.attribute("type")) {
         if !types.iter().any(|t| t == kind) {
             types.push(kind.to_owned());
         }
@@ -84,7 +83,7 @@ mod tests {
 
     #[test]
     fn types_are_listed_by_architecture() {
-        let (arch, guests) = capabilities(QEMU).unwrap();
+        let (arch, guests) = read_capabilities(QEMU).unwrap();
         assert_eq!(arch, "x86_64");
         assert_eq!(guests["i686"], ["qemu", "kvm"]);
         assert_eq!(guests["aarch64"], ["qemu"]);
@@ -98,11 +97,11 @@ mod tests {
             <guest><os_type>hvm</os_type><arch name='x86_64'><domain type='qemu'/></arch></guest>
             <guest><os_type>hvm</os_type><arch name='x86_64'><domain type='qemu'/><domain type='kvm'/></arch></guest>
             </capabilities>";
-        assert_eq!(capabilities(xml).unwrap().1["x86_64"], ["qemu", "kvm"]);
+        assert_eq!(read_capabilities(xml).unwrap().1["x86_64"], ["qemu", "kvm"]);
     }
 
     #[test]
     fn a_host_without_architecture_is_unreadable() {
-        capabilities("<capabilities><host/></capabilities>").unwrap_err();
+        read_capabilities("<capabilities><host/></capabilities>").unwrap_err();
     }
 }

@@ -1,4 +1,4 @@
-//! `<domain>`: the parts of a domain, and foundry's record in it.
+//! `<domain>`: its devices, and foundry's record.
 
 use foundry_core::record::METADATA_NAMESPACE;
 use std::path::Path;
@@ -6,26 +6,29 @@ use std::path::Path;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{Mentions, attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
+use super::{
+    Mentions, attribute_value, child_element, child_elements, find_element, parse_xml, read_size, text_at,
+    text_of, unreadable_xml,
+};
 use crate::Result;
 use foundry_core::units::Bytes;
 
-/// What a domain's XML says, as far as foundry cares.
+/// The parts of a domain's XML that foundry uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainDescription {
     /// Its UUID; absent only in XML that libvirt has not seen yet.
     pub uuid: Option<Uuid>,
     /// Its name.
     pub name: String,
-    /// What runs it: `kvm`, `qemu`, `test`.
+    /// The domain type: `kvm`, `qemu`, `test`.
     pub domain_type: String,
     /// The guest's architecture.
     pub arch: Option<String>,
-    /// The most memory it can have.
+    /// The maximum memory.
     pub memory: Bytes,
-    /// The CPUs it starts with.
+    /// The number of CPUs at start.
     pub vcpus: u32,
-    /// The kind of firmware that libvirt is to find (`efi`, `bios`).
+    /// The type of firmware that libvirt selects (`efi`, `bios`).
     pub firmware: Option<String>,
     /// The file with its EFI variables.
     pub nvram: Option<String>,
@@ -37,46 +40,46 @@ pub struct DomainDescription {
     pub console_log: Option<String>,
     /// The text of foundry's metadata element.
     pub record: Option<String>,
-    /// All files and volumes that it names, also in elements that foundry does not know.
+    /// All files and volumes that it mentions, also in elements that foundry does not know.
     pub mentions: Mentions,
 }
 
 /// One disk of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskDescription {
-    /// The guest's name of it, `vda` for one.
+    /// The device name in the guest, such as `vda`.
     pub target: String,
-    /// What it is to the guest.
+    /// The device type.
     pub device: DiskDevice,
-    /// Where its data are.
+    /// The source of its data.
     pub source: DiskSource,
     /// The format in the domain's XML.
     pub format: Option<String>,
-    /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
+    /// The backing chain below its source, nearest first. libvirt reports it while the domain runs.
     pub backing_chain: Vec<String>,
-    /// The serial number that the guest reads.
+    /// The serial number in the guest.
     pub serial: Option<String>,
-    /// Whether the guest may only read it.
+    /// Whether it is read-only.
     pub readonly: bool,
-    /// Whether several domains may write to it at a time.
+    /// Whether several domains may write to it at the same time.
     pub shareable: bool,
 }
 
-/// What a disk is to the guest.
+/// The device type of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskDevice {
     /// A hard disk.
     Disk,
     /// A CD-ROM.
     Cdrom,
-    /// Something else, in libvirt's word.
+    /// Another type, as libvirt names it.
     Other(String),
 }
 
-/// Where a disk's data are.
+/// The source of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskSource {
-    /// Nowhere: an empty CD-ROM drive.
+    /// None: an empty CD-ROM drive.
     None,
     /// A file of the host.
     File(String),
@@ -89,14 +92,14 @@ pub enum DiskSource {
         /// The volume's name.
         volume: String,
     },
-    /// An image at Ceph: `POOL/IMAGE`, which is also the path that libvirt gives such a volume.
+    /// A Ceph image: `POOL/IMAGE`, which is also the path that libvirt gives such a volume.
     Rbd(String),
-    /// Something else, in libvirt's word for its type (`network`, `nvme`).
+    /// Another source, by its type in libvirt (`network`, `nvme`).
     Other(String),
 }
 
 impl DiskSource {
-    /// The path that libvirt's storage knows it by, where it has one.
+    /// The path in libvirt's storage, if it has one.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::File(path) | Self::Block(path) | Self::Rbd(path) => Some(path),
@@ -108,13 +111,13 @@ impl DiskSource {
 /// One network interface of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceDescription {
-    /// What it is connected by: `bridge`, `network`, `user`.
+    /// The connection type: `bridge`, `network`, `user`.
     pub kind: String,
     /// Its MAC address, lower case.
     pub mac: Option<String>,
     /// The name of its tap on the host.
     pub target: Option<String>,
-    /// The bridge or the network that it is on.
+    /// The bridge or network.
     pub source: Option<String>,
 }
 
@@ -122,43 +125,45 @@ impl DomainDescription {
     /// Reads a domain's XML.
     ///
     /// # Errors
-    /// Where the text is not a `<domain>`, has no name, or says a size or a UUID that is none.
+    /// If the text is not a `<domain>`, has no name, or has an invalid size or UUID.
     pub fn read(xml: &str) -> Result<Self> {
-        let document = parse(xml, "domain", "the description of a domain")?;
+        let document = parse_xml(xml, "domain", "the description of a domain")?;
         let root = document.root_element();
         let name = text_at(root, &["name"])
             .filter(|n| !n.is_empty())
-            .ok_or_else(|| unreadable("the description of a domain", "<name> is missing"))?;
+            .ok_or_else(|| unreadable_xml("the description of a domain", "<name> is missing"))?;
         let what = format!("the description of domain '{name}'");
         let uuid = text_at(root, &["uuid"]).map(|text| text.trim().parse());
-        let devices = child(root, "devices");
+        let devices = child_element(root, "devices");
         Ok(Self {
-            uuid: uuid.transpose().map_err(|_| unreadable(&what, "<uuid> is no UUID"))?,
-            domain_type: attribute(root, "type").unwrap_or_default(),
-            arch: descend(root, &["os", "type"]).and_then(|t| attribute(t, "arch")),
-            memory: Bytes(child(root, "memory").map_or(Ok(0), |m| size(m, "KiB", &what))?),
-            vcpus: child(root, "vcpu").map_or(Ok(1), |v| vcpus(v, &what))?,
-            firmware: child(root, "os").and_then(|os| attribute(os, "firmware")),
+            uuid: uuid.transpose().map_err(|_| unreadable_xml(&what, "<uuid> is no UUID"))?,
+            domain_type: attribute_value(root, "type").unwrap_or_default(),
+            arch: find_element(root, &["os", "type"]).and_then(|t| attribute_value(t, "arch")),
+            memory: Bytes(child_element(root, "memory").map_or(Ok(0), |m| read_size(m, "KiB", &what))?),
+            vcpus: child_element(root, "vcpu").map_or(Ok(1), |v| read_vcpus(v, &what))?,
+            firmware: child_element(root, "os").and_then(|os| attribute_value(os, "firmware")),
             nvram: text_at(root, &["os", "nvram"]).filter(|path| !path.is_empty()),
-            disks: devices.map(|d| children(d, "disk").map(disk).collect()).unwrap_or_default(),
+            disks: devices.map(|d| child_elements(d, "disk").map(read_disk).collect()).unwrap_or_default(),
             interfaces: devices
-                .map(|d| children(d, "interface").map(interface).collect())
+                .map(|d| child_elements(d, "interface").map(read_interface).collect())
                 .unwrap_or_default(),
             console_log: devices.and_then(console_log),
             mentions: Mentions::of(root),
-            record: child(root, "metadata").and_then(|m| m.children().find(|n| is_record(*n))).map(text_of),
+            record: child_element(root, "metadata")
+                .and_then(|m| m.children().find(|n| is_record(*n)))
+                .map(text_of),
             name,
         })
     }
 
-    /// The disk with that name in the guest.
+    /// The disk with that device name.
     pub fn disk(&self, target: &str) -> Option<&DiskDescription> {
         self.disks.iter().find(|d| d.target == target)
     }
 }
 
 impl DiskDescription {
-    /// Paths of all files that it is made of, its own first; of an image at Ceph as libvirt gives it.
+    /// Paths of the whole chain, the disk's own file first; for Ceph, as libvirt names it.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let own = match &self.source {
             DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path),
@@ -168,29 +173,29 @@ impl DiskDescription {
     }
 }
 
-/// Reads the text of a metadata element as `virDomainGetMetadata` returns it: alone, and without the
-/// prefix and the namespace that it has inside of the domain.
+/// Reads a metadata element as `virDomainGetMetadata` returns it: alone, without the prefix and the namespace that it
+/// has inside the domain.
 ///
 /// # Errors
-/// Where it is not XML.
+/// If it is not XML.
 pub fn metadata_text(element: &str) -> Result<String> {
     let what = "foundry's record";
     let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(element.len());
     let qualified = element.get(1..end).unwrap_or_default();
     let root = qualified.rsplit(':').next().unwrap_or_default();
-    parse(element, root, what).map(|document| text_of(document.root_element()))
+    parse_xml(element, root, what).map(|document| text_of(document.root_element()))
 }
 
-/// The text of the `<disk>` with that target, every element of it; `None` where there is none.
+/// The XML of the `<disk>` with that target; `None` if there is none.
 ///
 /// # Errors
-/// Where the text is not a `<domain>`.
+/// If the text is not a `<domain>`.
 pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
-    let document = parse(xml, "domain", "the description of a domain")?;
-    let devices = child(document.root_element(), "devices");
+    let document = parse_xml(xml, "domain", "the description of a domain")?;
+    let devices = child_element(document.root_element(), "devices");
     let has_target =
-        |d: &Node<'_, '_>| child(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
-    let found = devices.and_then(|d| children(d, "disk").find(has_target)).map(|disk| disk.range());
+        |d: &Node<'_, '_>| child_element(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
+    let found = devices.and_then(|d| child_elements(d, "disk").find(has_target)).map(|disk| disk.range());
     Ok(found.and_then(|range| xml.get(range)))
 }
 
@@ -204,33 +209,33 @@ pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
     node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
 }
 
-/// `current` is how many of the maximum the domain starts with.
-fn vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
-    let text = attribute(node, "current").unwrap_or_else(|| text_of(node));
-    text.trim().parse().map_err(|_| unreadable(what, format!("<vcpu> is '{text}', which is no number")))
+/// `current` is the number at start; the text is the maximum.
+fn read_vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
+    let text = attribute_value(node, "current").unwrap_or_else(|| text_of(node));
+    text.trim().parse().map_err(|_| unreadable_xml(what, format!("<vcpu> is '{text}', which is no number")))
 }
 
-fn disk(node: Node<'_, '_>) -> DiskDescription {
+fn read_disk(node: Node<'_, '_>) -> DiskDescription {
     DiskDescription {
-        target: child(node, "target").and_then(|t| attribute(t, "dev")).unwrap_or_default(),
+        target: child_element(node, "target").and_then(|t| attribute_value(t, "dev")).unwrap_or_default(),
         device: match node.attribute("device").unwrap_or("disk") {
             "disk" => DiskDevice::Disk,
             "cdrom" => DiskDevice::Cdrom,
             other => DiskDevice::Other(other.to_owned()),
         },
-        source: source(node),
-        format: child(node, "driver").and_then(|d| attribute(d, "type")),
+        source: read_source(node),
+        format: child_element(node, "driver").and_then(|d| attribute_value(d, "type")),
         backing_chain: backing_chain(node),
         serial: text_at(node, &["serial"]),
-        readonly: child(node, "readonly").is_some(),
-        shareable: child(node, "shareable").is_some(),
+        readonly: child_element(node, "readonly").is_some(),
+        shareable: child_element(node, "shareable").is_some(),
     }
 }
 
-fn source(disk: Node<'_, '_>) -> DiskSource {
+fn read_source(disk: Node<'_, '_>) -> DiskSource {
     let kind = disk.attribute("type").unwrap_or("file");
-    let Some(source) = child(disk, "source") else { return DiskSource::None };
-    let said = |name| attribute(source, name);
+    let Some(source) = child_element(disk, "source") else { return DiskSource::None };
+    let said = |name| attribute_value(source, name);
     let read = match kind {
         "file" => said("file").map(DiskSource::File),
         "block" => said("dev").map(DiskSource::Block),
@@ -243,24 +248,24 @@ fn source(disk: Node<'_, '_>) -> DiskSource {
     read.unwrap_or(DiskSource::None)
 }
 
-/// Follows the nested `<backingStore>` elements; the innermost is empty.
+/// Follows nested `<backingStore>` elements; the innermost one is empty.
 fn backing_chain(disk: Node<'_, '_>) -> Vec<String> {
-    let first = child(disk, "backingStore");
-    let stores = std::iter::successors(first, |store| child(*store, "backingStore"));
+    let first = child_element(disk, "backingStore");
+    let stores = std::iter::successors(first, |store| child_element(*store, "backingStore"));
     let path = |store| {
-        let source = child(store, "source")?;
-        attribute(source, "file").or_else(|| attribute(source, "dev"))
+        let source = child_element(store, "source")?;
+        attribute_value(source, "file").or_else(|| attribute_value(source, "dev"))
     };
     stores.map_while(path).collect()
 }
 
-fn interface(node: Node<'_, '_>) -> InterfaceDescription {
-    let kind = attribute(node, "type").unwrap_or_default();
-    let said = |element, name| child(node, element).and_then(|n| attribute(n, name));
+fn read_interface(node: Node<'_, '_>) -> InterfaceDescription {
+    let kind = attribute_value(node, "type").unwrap_or_default();
+    let said = |element, name| child_element(node, element).and_then(|n| attribute_value(n, name));
     InterfaceDescription {
         mac: said("mac", "address").map(|mac| mac.to_lowercase()),
         target: said("target", "dev"),
-        // A running interface on a network also names the network's bridge; the network is meant.
+        // A running interface on a network also names the network's bridge; the network is the configured one.
         source: said("source", if kind == "network" { "network" } else { "bridge" }),
         kind,
     }
@@ -268,8 +273,8 @@ fn interface(node: Node<'_, '_>) -> InterfaceDescription {
 
 /// The log of the first serial port that has one; `<console>` repeats it.
 fn console_log(devices: Node<'_, '_>) -> Option<String> {
-    let ports = children(devices, "serial").chain(children(devices, "console"));
-    ports.filter_map(|port| child(port, "log")).find_map(|log| attribute(log, "file"))
+    let ports = child_elements(devices, "serial").chain(child_elements(devices, "console"));
+    ports.filter_map(|port| child_element(port, "log")).find_map(|log| attribute_value(log, "file"))
 }
 
 #[cfg(test)]

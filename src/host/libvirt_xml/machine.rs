@@ -1,22 +1,24 @@
-//! The machine: parts of `<capabilities>`, and `<domainCapabilities>`.
+//! Parts of `<capabilities>`, and `<domainCapabilities>`.
 
 use roxmltree::Node;
 
-use super::{attribute, child, children, descend, parse, text_at, text_of};
+use super::{attribute_value, child_element, child_elements, find_element, parse_xml, text_at, text_of};
 use crate::{GuestMachine, Result, SecurityModel};
 
-/// Reads the security drivers and whether there is an IOMMU, from `<capabilities>`.
+/// Reads the security drivers, and whether there is an IOMMU, from `<capabilities>`.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<capabilities>`.
+/// If the text is not libvirt's `<capabilities>`.
 pub fn host_machine(xml: &str) -> Result<(Vec<SecurityModel>, Option<bool>)> {
-    let document = parse(xml, "capabilities", "the host's capabilities")?;
-    let Some(host) = child(document.root_element(), "host") else { return Ok((Vec::new(), None)) };
-    let iommu = child(host, "iommu").and_then(|e| attribute(e, "support")).map(|support| support == "yes");
-    Ok((children(host, "secmodel").map(security_model).collect(), iommu))
+    let document = parse_xml(xml, "capabilities", "the host's capabilities")?;
+    let Some(host) = child_element(document.root_element(), "host") else { return Ok((Vec::new(), None)) };
+    let iommu = child_element(host, "iommu")
+        .and_then(|e| attribute_value(e, "support"))
+        .map(|support| support == "yes");
+    Ok((child_elements(host, "secmodel").map(security_model).collect(), iommu))
 }
 
-/// The label of KVM's guests and that of the translator's are the same user for `dac`.
+/// For `dac`, the labels of KVM and of emulated guests are the same user.
 fn security_model(model: Node<'_, '_>) -> SecurityModel {
     SecurityModel {
         name: text_at(model, &["model"]).unwrap_or_default().trim().to_owned(),
@@ -27,39 +29,39 @@ fn security_model(model: Node<'_, '_>) -> SecurityModel {
 /// Reads `<domainCapabilities>`.
 ///
 /// # Errors
-/// Where the text is something else.
+/// If the text is not libvirt's `<domainCapabilities>`.
 pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
-    let document = parse(xml, "domainCapabilities", "the capabilities of guests")?;
+    let document = parse_xml(xml, "domainCapabilities", "the capabilities of guests")?;
     let root = document.root_element();
-    let os = child(root, "os");
-    let loader = os.and_then(|os| child(os, "loader"));
+    let os = child_element(root, "os");
+    let loader = os.and_then(|os| child_element(os, "loader"));
     let secure_boot = os
-        .and_then(|os| child(os, "firmwareFeatures"))
-        .map(|features| values(features, "secureBoot").any(|value| value == "yes"));
+        .and_then(|os| child_element(os, "firmwareFeatures"))
+        .map(|features| enum_values(features, "secureBoot").any(|value| value == "yes"));
     Ok(GuestMachine {
         name: text_at(root, &["machine"]).unwrap_or_default(),
-        max_vcpus: child(root, "vcpu").and_then(|v| attribute(v, "max")?.parse().ok()),
-        firmware: os.into_iter().flat_map(|os| values(os, "firmware")).collect(),
-        loaders: loader.into_iter().flat_map(|l| children(l, "value").map(text_of)).collect(),
+        max_vcpus: child_element(root, "vcpu").and_then(|v| attribute_value(v, "max")?.parse().ok()),
+        firmware: os.into_iter().flat_map(|os| enum_values(os, "firmware")).collect(),
+        loaders: loader.into_iter().flat_map(|l| child_elements(l, "value").map(text_of)).collect(),
         secure_boot,
-        nested: descend(root, &["cpu"]).is_some_and(has_virtualization),
+        nested: find_element(root, &["cpu"]).is_some_and(has_virtualization),
     })
 }
 
-/// SELinux's label of a domain's QEMU, as far as libvirt says it: of one that runs, or of one whose label is fixed.
+/// The SELinux label of a domain's QEMU, if libvirt reports it: for a running domain, or if the label is static.
 pub fn selinux_label(xml: &str) -> Option<String> {
-    let document = parse(xml, "domain", "the description of a domain").ok()?;
-    let label =
-        children(document.root_element(), "seclabel").find(|l| l.attribute("model") == Some("selinux"))?;
+    let document = parse_xml(xml, "domain", "the description of a domain").ok()?;
+    let label = child_elements(document.root_element(), "seclabel")
+        .find(|l| l.attribute("model") == Some("selinux"))?;
     text_at(label, &["label"]).map(|label| label.trim().to_owned())
 }
 
-/// Whether a running guest of a PCI Express machine has a root port for one more device: each takes one (libvirt's
-/// page "PCI topology and hotplug"). `None` where the machine has other places for devices.
+/// Whether a running PCI Express guest has a free root port; each device needs one (libvirt's page "PCI topology and
+/// hotplug"). `None` if the machine type places devices differently.
 pub fn has_free_port(xml: &str) -> Option<bool> {
-    let document = parse(xml, "domain", "the description of a domain").ok()?;
-    let devices = child(document.root_element(), "devices")?;
-    let controllers = || children(devices, "controller").filter(|c| c.attribute("type") == Some("pci"));
+    let document = parse_xml(xml, "domain", "the description of a domain").ok()?;
+    let devices = child_element(document.root_element(), "devices")?;
+    let controllers = || child_elements(devices, "controller").filter(|c| c.attribute("type") == Some("pci"));
     let model = |c: &Node<'_, '_>| c.attribute("model").unwrap_or_default().to_owned();
     if controllers().any(|c| !matches!(model(&c).as_str(), "pcie-root" | "pcie-root-port")) {
         return None;
@@ -74,17 +76,17 @@ pub fn has_free_port(xml: &str) -> Option<bool> {
     (!ports.is_empty()).then(|| ports.iter().any(|port| !taken.contains(port)))
 }
 
-/// The values of the `<enum>` of that name.
-fn values<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = String> {
-    children(node, "enum")
+/// The values of an `<enum>`.
+fn enum_values<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = String> {
+    child_elements(node, "enum")
         .filter(move |e| e.attribute("name") == Some(name))
-        .flat_map(|e| children(e, "value").map(text_of))
+        .flat_map(|e| child_elements(e, "value").map(text_of))
 }
 
-/// Whether the CPU model of `host-model` has the instructions of VT-x or AMD-V.
+/// Whether the CPU of `host-model` has VT-x or AMD-V.
 fn has_virtualization(cpu: Node<'_, '_>) -> bool {
-    let host_model = children(cpu, "mode").filter(|mode| mode.attribute("name") == Some("host-model"));
-    host_model.flat_map(|mode| children(mode, "feature")).any(|feature| {
+    let host_model = child_elements(cpu, "mode").filter(|mode| mode.attribute("name") == Some("host-model"));
+    host_model.flat_map(|mode| child_elements(mode, "feature")).any(|feature| {
         matches!(feature.attribute("name"), Some("vmx" | "svm"))
             && feature.attribute("policy") == Some("require")
     })

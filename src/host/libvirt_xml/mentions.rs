@@ -1,17 +1,17 @@
-//! Finds the host's storage that a domain's XML names, in any element.
+//! Finds all storage that a domain's XML mentions, in any element.
 //!
-//! libvirt's XML grows: mirrors of a copy that is under way, data files beside a qcow2 image, EFI variables in a volume,
-//! memory in a file. Who deletes a file must know that a domain needs it, also where an element says so that did
-//! not exist when this was written. So here every absolute path counts, and every pair of pool and volume.
+//! libvirt's XML grows: mirrors of a running copy, data files of a qcow2 image, EFI variables in a volume, memory in a
+//! file. Before a file is deleted, it must be known whether a domain needs it, even if an element says so that did not
+//! exist when this was written. So every absolute path counts, and every pair of pool and volume.
 
 use std::collections::BTreeSet;
 
 use roxmltree::Node;
 
-use super::{attribute, child, parse};
+use super::{attribute_value, child_element, parse_xml};
 use crate::Result;
 
-/// What was named.
+/// The mentioned storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mentions {
     /// Absolute paths.
@@ -20,27 +20,27 @@ pub struct Mentions {
     pub volumes: BTreeSet<(String, String)>,
 }
 
-/// The file with the memory of an external snapshot, if it has one.
+/// The memory file of an external snapshot, if it has one.
 ///
 /// # Errors
-/// Where the text is not a `<domainsnapshot>`.
+/// If the text is not a `<domainsnapshot>`.
 pub fn snapshot_memory(xml: &str) -> Result<Option<String>> {
-    let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
-    let memory = child(document.root_element(), "memory");
-    Ok(memory.and_then(|node| attribute(node, "file")).filter(|path| path.starts_with('/')))
+    let document = parse_xml(xml, "domainsnapshot", "the description of a snapshot")?;
+    let memory = child_element(document.root_element(), "memory");
+    Ok(memory.and_then(|node| attribute_value(node, "file")).filter(|path| path.starts_with('/')))
 }
 
 impl Mentions {
-    /// What the description of a snapshot names: the files that it made, and those of the domain as it was then.
+    /// The files that a snapshot created, and those of the domain at that time.
     ///
     /// # Errors
-    /// Where the text is not a `<domainsnapshot>`.
+    /// If the text is not a `<domainsnapshot>`.
     pub fn of_snapshot(xml: &str) -> Result<Self> {
-        let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
+        let document = parse_xml(xml, "domainsnapshot", "the description of a snapshot")?;
         Ok(Self::of(document.root_element()))
     }
 
-    /// All below a `<domain>` or `<domainsnapshot>`, but for what is there for people and other programs.
+    /// Everything in a `<domain>` or `<domainsnapshot>`, except for titles, descriptions and metadata.
     pub(super) fn of(domain: Node<'_, '_>) -> Self {
         let said =
             |n: &Node<'_, '_>| !matches!(n.tag_name().name(), "metadata" | "title" | "description" | "name");

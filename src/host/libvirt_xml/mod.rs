@@ -1,9 +1,9 @@
 //! Reads libvirt's XML by namespace and element, never by text search.
 //!
-//! These are pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads with
-//! them what libvirt answers, and `memory` what it is asked to define, so that both see the
-//! same domain in the same text. Writing is the business of `domain_xml` and `storage_xml`: nothing
-//! read here is written back, because a reader that knows only some elements loses the others.
+//! Pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads libvirt's answers with them, and
+//! `memory` reads definitions with them, so both see the same domain in the same text. Writing is done by `domain_xml`
+//! and `storage_xml`. Nothing that was read here is written back, because a reader that knows only some elements loses
+//! the others.
 
 mod capabilities;
 mod domain;
@@ -12,7 +12,7 @@ mod mentions;
 mod network;
 mod storage;
 
-pub use capabilities::capabilities;
+pub use capabilities::read_capabilities;
 #[cfg(feature = "testing")]
 pub(super) use domain::is_record;
 pub(super) use domain::is_tag;
@@ -22,89 +22,89 @@ pub use domain::{
 };
 pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::{Mentions, snapshot_memory};
-pub use network::network;
+pub use network::read_network;
 #[cfg(feature = "testing")]
 pub(super) use storage::{PoolParts, VolumeParts};
-pub use storage::{pool, volume, volume_name};
+pub use storage::{read_pool, read_volume, volume_name};
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{HostError, Result};
 
-/// The longest text that is read. libvirt's protocol carries strings of up to 4 MiB
-/// (`REMOTE_STRING_MAX`); nothing longer can be an answer of its.
+/// The longest accepted text. libvirt's protocol limits strings to 4 MiB (`REMOTE_STRING_MAX`).
 const MAX_TEXT: usize = 4 << 20;
 
-/// How many elements, texts and comments one text may have; a domain has some hundreds.
+/// The maximum number of nodes in a text; a domain has some hundreds.
 const MAX_NODES: u32 = 200_000;
 
-/// Parses XML whose outermost element must be `root`. Document types are refused: libvirt writes
-/// none, and an entity could be made to grow without bound.
-pub(super) fn parse<'a>(xml: &'a str, root: &str, what: &str) -> Result<Document<'a>> {
+/// Parses XML with the given root element. Document types are refused: libvirt writes none, and entities could expand
+/// without bound.
+pub(super) fn parse_xml<'a>(xml: &'a str, root: &str, what: &str) -> Result<Document<'a>> {
     if xml.len() > MAX_TEXT {
-        return Err(unreadable(
+        return Err(unreadable_xml(
             what,
             format!("it has {} bytes; libvirt gives {MAX_TEXT} at most", xml.len()),
         ));
     }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(xml, options).map_err(|e| unreadable(what, e.to_string()))?;
+    let document =
+        Document::parse_with_options(xml, options).map_err(|e| unreadable_xml(what, e.to_string()))?;
     let found = document.root_element().tag_name().name();
     if found != root {
-        return Err(unreadable(what, format!("it is a <{found}>, not a <{root}>")));
+        return Err(unreadable_xml(what, format!("it is a <{found}>, not a <{root}>")));
     }
     Ok(document)
 }
 
-pub(super) fn unreadable(what: &str, cause: impl Into<String>) -> HostError {
+pub(super) fn unreadable_xml(what: &str, cause: impl Into<String>) -> HostError {
     HostError::Unreadable { what: what.to_owned(), cause: cause.into() }
 }
 
-/// The elements of that name directly below a node. libvirt's own elements have no namespace, so
-/// that somebody's `<x:disk>` in a metadata element is not one of them.
-fn children<'a, 'i>(
+/// The child elements with a name. libvirt's own elements have no namespace, so an `<x:disk>` in somebody's metadata
+/// does not match.
+fn child_elements<'a, 'i>(
     node: Node<'a, 'i>,
     name: &'static str,
 ) -> impl Iterator<Item = Node<'a, 'i>> + use<'a, 'i> {
     node.children().filter(move |n| is_tag(*n, name))
 }
 
-fn child<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
-    children(node, name).next()
+fn child_element<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
+    child_elements(node, name).next()
 }
 
 /// The element at the end of a path of names.
-fn descend<'a, 'i>(node: Node<'a, 'i>, path: &[&'static str]) -> Option<Node<'a, 'i>> {
-    path.iter().try_fold(node, |at, name| child(at, name))
+fn find_element<'a, 'i>(node: Node<'a, 'i>, path: &[&'static str]) -> Option<Node<'a, 'i>> {
+    path.iter().try_fold(node, |at, name| child_element(at, name))
 }
 
-/// All text below a node, as it was before it was escaped.
+/// All text below a node, unescaped.
 fn text_of(node: Node<'_, '_>) -> String {
     node.descendants().filter(Node::is_text).filter_map(|n| n.text()).collect()
 }
 
-/// The text of the element at the end of a path; `None` where there is no such element.
+/// The text of the element at the end of a path; `None` if there is no such element.
 fn text_at(node: Node<'_, '_>, path: &[&'static str]) -> Option<String> {
-    descend(node, path).map(text_of)
+    find_element(node, path).map(text_of)
 }
 
-fn attribute(node: Node<'_, '_>, name: &str) -> Option<String> {
+fn attribute_value(node: Node<'_, '_>, name: &str) -> Option<String> {
     node.attribute(name).map(str::to_owned)
 }
 
 /// A size with libvirt's `unit` attribute, in bytes.
-fn size(node: Node<'_, '_>, default_unit: &str, what: &str) -> Result<u64> {
+fn read_size(node: Node<'_, '_>, default_unit: &str, what: &str) -> Result<u64> {
     let text = text_of(node);
     let unit = node.attribute("unit").unwrap_or(default_unit);
-    let scaled = text.trim().parse::<u64>().ok().zip(scale(unit)).and_then(|(n, by)| n.checked_mul(by));
+    let scaled = text.trim().parse::<u64>().ok().zip(unit_factor(unit)).and_then(|(n, by)| n.checked_mul(by));
     scaled.ok_or_else(|| {
-        unreadable(what, format!("<{}> is '{text}' {unit}, which is no size", node.tag_name().name()))
+        unreadable_xml(what, format!("<{}> is '{text}' {unit}, which is no size", node.tag_name().name()))
     })
 }
 
-/// What libvirt multiplies by for a unit (`virScaleInteger`): a letter alone or with `iB` counts in
-/// powers of 1024, with `B` in powers of 1000.
-fn scale(unit: &str) -> Option<u64> {
+/// The factor of a unit (`virScaleInteger`): a letter alone or with `iB` counts in powers of 1024, with `B` in powers
+/// of 1000.
+fn unit_factor(unit: &str) -> Option<u64> {
     let unit = unit.to_ascii_lowercase();
     if matches!(unit.as_str(), "b" | "byte" | "bytes") {
         return Some(1);
@@ -122,37 +122,37 @@ fn scale(unit: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn cause(outcome: Result<Document<'_>>) -> String {
+    fn parse_failure(outcome: Result<Document<'_>>) -> String {
         outcome.unwrap_err().cause().unwrap()
     }
 
     #[test]
     fn document_types_are_refused() {
         let bomb = "<!DOCTYPE domain [<!ENTITY a 'aaaa'>]><domain>&a;</domain>";
-        assert!(cause(parse(bomb, "domain", "it")).contains("DTD"));
+        assert!(parse_failure(parse_xml(bomb, "domain", "it")).contains("DTD"));
     }
 
     #[test]
     fn what_is_no_xml_or_another_element_is_refused_by_name() {
-        let error = parse("<volume><name>", "volume", "the description of volume 'x'").unwrap_err();
+        let error = parse_xml("<volume><name>", "volume", "the description of volume 'x'").unwrap_err();
         assert_eq!(error.to_string(), "cannot read the description of volume 'x' that libvirt gave");
-        assert_eq!(cause(parse("<pool/>", "volume", "it")), "it is a <pool>, not a <volume>");
-        parse("", "volume", "it").unwrap_err();
+        assert_eq!(parse_failure(parse_xml("<pool/>", "volume", "it")), "it is a <pool>, not a <volume>");
+        parse_xml("", "volume", "it").unwrap_err();
     }
 
     #[test]
     fn text_is_bounded() {
         let long = format!("<domain>{}</domain>", "a".repeat(MAX_TEXT));
-        assert!(cause(parse(&long, "domain", "it")).contains("at most"));
+        assert!(parse_failure(parse_xml(&long, "domain", "it")).contains("at most"));
         let wide = format!("<domain>{}</domain>", "<a/>".repeat(MAX_NODES as usize));
-        parse(&wide, "domain", "it").unwrap_err();
+        parse_xml(&wide, "domain", "it").unwrap_err();
     }
 
     #[test]
     fn nesting_of_any_depth_ends_in_an_answer() {
         let deep = format!("<domain>{}{}</domain>", "<a>".repeat(100_000), "</a>".repeat(100_000));
-        // Either answer will do; a stack overflow would end the process.
-        let _ = parse(&deep, "domain", "it").map(|d| d.descendants().count());
+        // Both results are fine; a stack overflow would abort the process.
+        let _ = parse_xml(&deep, "domain", "it").map(|d| d.descendants().count());
     }
 
     #[test]
@@ -167,10 +167,10 @@ mod tests {
             ("GiB", 1 << 30),
             ("TB", 1_000_000_000_000),
         ] {
-            assert_eq!(scale(unit), Some(factor), "{unit}");
+            assert_eq!(unit_factor(unit), Some(factor), "{unit}");
         }
         for bad in ["", "x", "kib/s", "ki", "é"] {
-            assert_eq!(scale(bad), None, "{bad}");
+            assert_eq!(unit_factor(bad), None, "{bad}");
         }
     }
 }

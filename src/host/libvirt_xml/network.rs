@@ -5,29 +5,30 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use roxmltree::Node;
 
-use super::{attribute, child, children, parse};
+use super::{attribute_value, child_element, child_elements, parse_xml};
 use crate::{Result, Subnet};
 
-/// Reads how packets leave the network (`<forward mode>`), and its subnets.
+/// Reads the forward mode and the subnets of a network.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<network>`.
-pub fn network(xml: &str) -> Result<(Option<String>, Vec<Subnet>)> {
-    let document = parse(xml, "network", "a network")?;
+/// If the text is not libvirt's `<network>`.
+pub fn read_network(xml: &str) -> Result<(Option<String>, Vec<Subnet>)> {
+    let document = parse_xml(xml, "network", "a network")?;
     let root = document.root_element();
-    // Without a mode it is nat (libvirt's page "Network XML format").
-    let forward = child(root, "forward").map(|f| attribute(f, "mode").unwrap_or_else(|| "nat".to_owned()));
-    Ok((forward, children(root, "ip").filter_map(subnet).collect()))
+    // The default mode is nat (libvirt's page "Network XML format").
+    let forward = child_element(root, "forward")
+        .map(|f| attribute_value(f, "mode").unwrap_or_else(|| "nat".to_owned()));
+    Ok((forward, child_elements(root, "ip").filter_map(read_subnet).collect()))
 }
 
-fn subnet(node: Node<'_, '_>) -> Option<Subnet> {
-    let address: IpAddr = attribute(node, "address")?.parse().ok()?;
-    let mask = || ipnet::ip_mask_to_prefix(attribute(node, "netmask")?.parse().ok()?).ok();
-    let prefix = attribute(node, "prefix").and_then(|p| p.parse().ok()).or_else(mask);
-    let whole = if address.is_ipv4() { classful(address) } else { 64 };
-    let dhcp = child(node, "dhcp");
-    let ranges = dhcp.into_iter().flat_map(|dhcp| children(dhcp, "range"));
-    let end = |range: Node<'_, '_>, name| attribute(range, name).and_then(|ip| ip.parse().ok());
+fn read_subnet(node: Node<'_, '_>) -> Option<Subnet> {
+    let address: IpAddr = attribute_value(node, "address")?.parse().ok()?;
+    let mask = || ipnet::ip_mask_to_prefix(attribute_value(node, "netmask")?.parse().ok()?).ok();
+    let prefix = attribute_value(node, "prefix").and_then(|p| p.parse().ok()).or_else(mask);
+    let whole = if address.is_ipv4() { classful_prefix(address) } else { 64 };
+    let dhcp = child_element(node, "dhcp");
+    let ranges = dhcp.into_iter().flat_map(|dhcp| child_elements(dhcp, "range"));
+    let end = |range: Node<'_, '_>, name| attribute_value(range, name).and_then(|ip| ip.parse().ok());
     Some(Subnet {
         host: IpNet::new(address, prefix.unwrap_or(whole)).ok()?,
         has_dhcp: dhcp.is_some(),
@@ -35,8 +36,8 @@ fn subnet(node: Node<'_, '_>) -> Option<Subnet> {
     })
 }
 
-/// The prefix length of an IPv4 address that has none (libvirt's `virSocketAddrGetIPPrefix`).
-fn classful(address: IpAddr) -> u8 {
+/// The classful prefix length of an IPv4 address (libvirt's `virSocketAddrGetIPPrefix`).
+fn classful_prefix(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(v4) if v4.octets()[0] < 128 => 8,
         IpAddr::V4(v4) if v4.octets()[0] < 192 => 16,
@@ -54,7 +55,7 @@ mod tests {
             <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>
             <range start='192.168.122.2' end='192.168.122.254'><lease expiry='1'/></range></dhcp></ip>
             <ip family='ipv6' address='2001:db8::1' prefix='64'/></network>";
-        let (forward, subnets) = network(xml).unwrap();
+        let (forward, subnets) = read_network(xml).unwrap();
         assert_eq!(forward.as_deref(), Some("nat"));
         assert_eq!(subnets.len(), 2);
         assert_eq!(subnets[0].host.to_string(), "192.168.122.1/24");
@@ -65,8 +66,8 @@ mod tests {
 
     #[test]
     fn one_without_anything_keeps_its_packets_inside() {
-        assert_eq!(network("<network><name>n</name></network>").unwrap(), (None, Vec::new()));
-        assert_eq!(network("<network><forward/></network>").unwrap().0.as_deref(), Some("nat"));
-        network("<domain/>").unwrap_err();
+        assert_eq!(read_network("<network><name>n</name></network>").unwrap(), (None, Vec::new()));
+        assert_eq!(read_network("<network><forward/></network>").unwrap().0.as_deref(), Some("nat"));
+        read_network("<domain/>").unwrap_err();
     }
 }

@@ -2,19 +2,22 @@
 
 use roxmltree::Node;
 
-use super::{attribute, child, children, descend, parse, size, text_at, unreadable};
+use super::{
+    attribute_value, child_element, child_elements, find_element, parse_xml, read_size, text_at,
+    unreadable_xml,
+};
 use foundry_core::pool::{PoolAuth, Secret, Server};
 
 use crate::{Pool, PoolSource, Result, Volume};
 use foundry_core::units::Bytes;
 
-/// Reads the description of a pool; whether it is active and starts by itself is not in it.
+/// Reads a pool's XML, which does not say whether it is active or starts automatically.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<pool>`.
-pub fn pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
+/// If the text is not libvirt's `<pool>`.
+pub fn read_pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
     let parts = PoolParts::read(xml)?;
-    // An inactive pool's description still has the sizes of its last refresh.
+    // The XML of an inactive pool has the sizes of its last refresh.
     let measured = |bytes| Bytes(if active { bytes } else { 0 });
     Ok(Pool {
         name: parts.name,
@@ -29,18 +32,18 @@ pub fn pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
     })
 }
 
-/// Reads the description of a volume in a pool.
+/// Reads a volume's XML.
 ///
 /// # Errors
-/// Where the text is not libvirt's `<volume>`, or leaves out path or capacity.
-pub fn volume(pool: &str, xml: &str) -> Result<Volume> {
+/// If the text is not libvirt's `<volume>`, or has no path or capacity.
+pub fn read_volume(pool: &str, xml: &str) -> Result<Volume> {
     let parts = VolumeParts::read(xml)?;
     let what = parts.what();
-    let capacity = parts.capacity.ok_or_else(|| unreadable(&what, "<capacity> is missing"))?;
+    let capacity = parts.capacity.ok_or_else(|| unreadable_xml(&what, "<capacity> is missing"))?;
     Ok(Volume {
         pool: pool.to_owned(),
-        path: parts.path.ok_or_else(|| unreadable(&what, "<target><path> is missing"))?,
-        // A block device's volume may have none; then a guest sees the bytes as they are.
+        path: parts.path.ok_or_else(|| unreadable_xml(&what, "<target><path> is missing"))?,
+        // A volume on a block device may have no format; then it is raw.
         format: parts.format.unwrap_or_else(|| "raw".into()),
         capacity: Bytes(capacity),
         allocation: Bytes(parts.allocation.unwrap_or(capacity)),
@@ -50,15 +53,15 @@ pub fn volume(pool: &str, xml: &str) -> Result<Volume> {
     })
 }
 
-/// Reads the name in a volume's XML, described or yet to be made.
+/// Reads the name in a volume's XML, of an existing volume or of one to create.
 ///
 /// # Errors
-/// Where the text is not a `<volume>` or has no name.
+/// If the text is not a `<volume>` or has no name.
 pub fn volume_name(xml: &str) -> Result<String> {
     VolumeParts::read(xml).map(|v| v.name)
 }
 
-/// What a `<pool>` says.
+/// The content of a `<pool>`.
 pub(crate) struct PoolParts {
     pub(crate) name: String,
     pub(crate) kind: String,
@@ -71,15 +74,16 @@ pub(crate) struct PoolParts {
 
 impl PoolParts {
     pub(crate) fn read(xml: &str) -> Result<Self> {
-        let document = parse(xml, "pool", "the description of a pool")?;
+        let document = parse_xml(xml, "pool", "the description of a pool")?;
         let root = document.root_element();
         let name = named(root, "the description of a pool")?;
         let what = format!("the description of pool '{name}'");
-        let bytes = |tag| child(root, tag).map_or(Ok(0), |n| size(n, "bytes", &what));
+        let bytes = |tag| child_element(root, tag).map_or(Ok(0), |n| read_size(n, "bytes", &what));
         Ok(Self {
-            kind: attribute(root, "type").ok_or_else(|| unreadable(&what, "its type is missing"))?,
+            kind: attribute_value(root, "type")
+                .ok_or_else(|| unreadable_xml(&what, "its type is missing"))?,
             target: text_at(root, &["target", "path"]),
-            source: child(root, "source").map(source).unwrap_or_default(),
+            source: child_element(root, "source").map(read_source).unwrap_or_default(),
             capacity: bytes("capacity")?,
             allocation: bytes("allocation")?,
             available: bytes("available")?,
@@ -88,30 +92,30 @@ impl PoolParts {
     }
 }
 
-fn source(node: Node<'_, '_>) -> PoolSource {
+fn read_source(node: Node<'_, '_>) -> PoolSource {
     PoolSource {
-        servers: children(node, "host").filter_map(server).collect(),
-        devices: children(node, "device").filter_map(|d| attribute(d, "path")).collect(),
-        directory: child(node, "dir").and_then(|d| attribute(d, "path")),
+        servers: child_elements(node, "host").filter_map(read_server).collect(),
+        devices: child_elements(node, "device").filter_map(|d| attribute_value(d, "path")).collect(),
+        directory: child_element(node, "dir").and_then(|d| attribute_value(d, "path")),
         name: text_at(node, &["name"]),
-        format: child(node, "format").and_then(|f| attribute(f, "type")),
-        auth: child(node, "auth").and_then(auth),
+        format: child_element(node, "format").and_then(|f| attribute_value(f, "type")),
+        auth: child_element(node, "auth").and_then(read_auth),
     }
 }
 
-fn server(node: Node<'_, '_>) -> Option<Server> {
+fn read_server(node: Node<'_, '_>) -> Option<Server> {
     let port = node.attribute("port").and_then(|port| port.parse().ok()).filter(|port| *port > 0);
-    Some(Server { host: attribute(node, "name")?, port })
+    Some(Server { host: attribute_value(node, "name")?, port })
 }
 
-fn auth(node: Node<'_, '_>) -> Option<PoolAuth> {
-    let secret = child(node, "secret")?;
+fn read_auth(node: Node<'_, '_>) -> Option<PoolAuth> {
+    let secret = child_element(node, "secret")?;
     let uuid = secret.attribute("uuid").and_then(|uuid| uuid.parse().ok()).map(Secret::Uuid);
-    let secret = uuid.or_else(|| attribute(secret, "usage").map(Secret::Usage))?;
-    Some(PoolAuth { user: attribute(node, "username")?, secret })
+    let secret = uuid.or_else(|| attribute_value(secret, "usage").map(Secret::Usage))?;
+    Some(PoolAuth { user: attribute_value(node, "username")?, secret })
 }
 
-/// What a `<volume>` says: the description of one, or the wish for one.
+/// The content of a `<volume>`, existing or to be created.
 pub(crate) struct VolumeParts {
     pub(crate) name: String,
     pub(crate) path: Option<String>,
@@ -126,20 +130,23 @@ pub(crate) struct VolumeParts {
 
 impl VolumeParts {
     pub(crate) fn read(xml: &str) -> Result<Self> {
-        let document = parse(xml, "volume", "the description of a volume")?;
+        let document = parse_xml(xml, "volume", "the description of a volume")?;
         let root = document.root_element();
         let name = named(root, "the description of a volume")?;
         let what = format!("the description of volume '{name}'");
-        let bytes = |tag| child(root, tag).map(|n| size(n, "bytes", &what)).transpose();
+        let bytes = |tag| child_element(root, tag).map(|n| read_size(n, "bytes", &what)).transpose();
         Ok(Self {
             path: text_at(root, &["target", "path"]),
-            format: descend(root, &["target", "format"]).and_then(|f| attribute(f, "type")),
+            format: find_element(root, &["target", "format"]).and_then(|f| attribute_value(f, "type")),
             capacity: bytes("capacity")?,
             allocation: bytes("allocation")?,
             backing: text_at(root, &["backingStore", "path"]).filter(|p| !p.is_empty()),
             #[cfg(feature = "testing")]
-            backing_format: descend(root, &["backingStore", "format"]).and_then(|f| attribute(f, "type")),
-            mode: descend(root, &["target", "permissions", "mode"]).map(|m| mode(m, &what)).transpose()?,
+            backing_format: find_element(root, &["backingStore", "format"])
+                .and_then(|f| attribute_value(f, "type")),
+            mode: find_element(root, &["target", "permissions", "mode"])
+                .map(|m| read_mode(m, &what))
+                .transpose()?,
             name,
         })
     }
@@ -150,16 +157,18 @@ impl VolumeParts {
 }
 
 fn named(root: Node<'_, '_>, what: &str) -> Result<String> {
-    text_at(root, &["name"]).filter(|n| !n.is_empty()).ok_or_else(|| unreadable(what, "<name> is missing"))
+    text_at(root, &["name"])
+        .filter(|n| !n.is_empty())
+        .ok_or_else(|| unreadable_xml(what, "<name> is missing"))
 }
 
-/// Permission bits, which libvirt writes in octal.
-fn mode(node: Node<'_, '_>, what: &str) -> Result<u32> {
+/// Permission bits, in octal as libvirt writes them.
+fn read_mode(node: Node<'_, '_>, what: &str) -> Result<u32> {
     let text = node.text().unwrap_or_default();
     u32::from_str_radix(text.trim(), 8)
         .ok()
         .filter(|bits| *bits <= 0o7777)
-        .ok_or_else(|| unreadable(what, format!("<mode> is '{text}', which is not octal")))
+        .ok_or_else(|| unreadable_xml(what, format!("<mode> is '{text}', which is not octal")))
 }
 
 #[cfg(test)]
@@ -214,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_pool_is_read() {
-        let read = pool(POOL, true, false).unwrap();
+        let read = read_pool(POOL, true, false).unwrap();
         assert_eq!(
             read,
             Pool {
@@ -233,14 +242,14 @@ mod tests {
 
     #[test]
     fn an_inactive_pool_has_no_sizes() {
-        let read = pool(POOL, false, true).unwrap();
+        let read = read_pool(POOL, false, true).unwrap();
         assert_eq!((read.capacity, read.allocation, read.available), (Bytes(0), Bytes(0), Bytes(0)));
         assert!(read.autostart && !read.active);
     }
 
     #[test]
     fn an_overlay_is_read_with_its_own_format_mode_and_backing() {
-        let read = volume("vms", OVERLAY).unwrap();
+        let read = read_volume("vms", OVERLAY).unwrap();
         assert_eq!(
             read,
             Volume {
@@ -260,19 +269,19 @@ mod tests {
     fn a_volume_of_the_test_driver_has_no_mode() {
         let xml = "<volume type='file'><name>x</name><key>/d/x</key><capacity unit='bytes'>5</capacity>
             <allocation unit='bytes'>5</allocation><target><path>/d/x</path><format type='raw'/></target></volume>";
-        let read = volume("d", xml).unwrap();
+        let read = read_volume("d", xml).unwrap();
         assert_eq!((read.mode, read.backing, read.format.as_str()), (None, None, "raw"));
     }
 
     #[test]
     fn units_other_than_bytes_count() {
         let xml = "<volume><name>x</name><capacity unit='MiB'>3</capacity><target><path>/x</path></target></volume>";
-        assert_eq!(volume("d", xml).unwrap().capacity, Bytes(3 << 20));
+        assert_eq!(read_volume("d", xml).unwrap().capacity, Bytes(3 << 20));
     }
 
     #[test]
     fn what_is_missing_or_no_number_is_named() {
-        let cause = |xml: &str| volume("d", xml).unwrap_err().cause().unwrap();
+        let cause = |xml: &str| read_volume("d", xml).unwrap_err().cause().unwrap();
         assert_eq!(cause("<volume><name>x</name></volume>"), "<capacity> is missing");
         assert_eq!(cause("<volume><capacity>1</capacity></volume>"), "<name> is missing");
         assert_eq!(

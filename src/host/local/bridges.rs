@@ -10,8 +10,8 @@ use crate::Bridge;
 /// The bridges of this machine: interfaces with a `bridge` directory in sysfs (the kernel's
 /// Documentation/ABI/testing/sysfs-class-net), and those of Open vSwitch's in the kernel, of which one is the bridge's own.
 pub(crate) fn list_bridges() -> io::Result<Vec<Bridge>> {
-    let addresses = netlink::addresses()?;
-    let links = netlink::links()?;
+    let addresses = netlink::list_addresses()?;
+    let links = netlink::list_links()?;
     let bridges = links.into_iter().filter_map(|(number, link)| {
         let settings = Path::new("/sys/class/net").join(&link.name).join("bridge");
         // Besides its bridges, Open vSwitch has one interface for itself.

@@ -1,4 +1,4 @@
-//! What libvirt's storage backends can and cannot do (its `src/storage/storage_backend_*.c`).
+//! What libvirt's storage backends support (its `src/storage/storage_backend_*.c`).
 
 use super::{Failure, File, StateResult};
 use crate::libvirt_xml::VolumeParts;
@@ -11,18 +11,18 @@ const ZVOL_BLOCK: u64 = 16 << 10;
 
 /// A storage backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Backend {
+pub(super) enum PoolBackend {
     /// Files in a directory, with the type of the pool.
     Files(String),
     Logical,
     Zfs,
     Rbd,
-    /// Any other, whose units are there and none can be made.
+    /// Another type, whose volumes exist and in which none can be created.
     Fixed(String),
 }
 
-impl Backend {
-    pub(super) fn of(kind: &str) -> Self {
+impl PoolBackend {
+    pub(super) fn for_pool_type(kind: &str) -> Self {
         match kind {
             "dir" | "fs" | "netfs" => Self::Files(kind.into()),
             "logical" => Self::Logical,
@@ -45,13 +45,13 @@ impl Backend {
         matches!(self, Self::Files(_))
     }
 
-    /// The format of a volume that is to be of that one.
+    /// The format that a new volume gets.
     pub(super) fn format<'a>(&self, wish: Option<&'a str>) -> &'a str {
         if self.holds_files() { wish.unwrap_or("raw") } else { "raw" }
     }
 
-    /// Makes of a new volume what the backend would, or refuses it.
-    pub(super) fn fit(&self, wish: &VolumeParts, made: &mut File) -> StateResult<()> {
+    /// Adapts a new volume as the backend would, or refuses it.
+    pub(super) fn apply_limits(&self, wish: &VolumeParts, made: &mut File) -> StateResult<()> {
         match self {
             Self::Files(_) => Ok(()),
             Self::Fixed(_) => {
@@ -66,7 +66,7 @@ impl Backend {
             }
             Self::Zfs => Ok(()),
             Self::Logical if wish.backing.is_some() || wish.allocation.is_some_and(|a| a != made.capacity) => {
-                // What libvirt would make is a snapshot that runs full. Nobody wants that one.
+                // libvirt would create a snapshot that can overflow, which is never wanted.
                 Err("internal error: lvcreate --type snapshot".into())
             }
             Self::Logical => {
@@ -86,7 +86,7 @@ impl Backend {
         }
     }
 
-    /// A clone is never smaller than what it is made from, whatever was asked; Ceph's is always as large.
+    /// A clone is at least as large as its source; with Ceph always exactly as large.
     pub(super) fn clones_capacity(&self, asked: u64, source: u64) -> u64 {
         if *self == Self::Rbd { source } else { asked.max(source) }
     }
@@ -105,7 +105,7 @@ impl Backend {
         }
     }
 
-    /// A device has an end; what libvirtd 11.3 does there is what it does on a full disk.
+    /// A device has a fixed size; at its end libvirtd 11.3 behaves as on a full disk.
     pub(super) fn check_end(&self, file: &File, end: u64) -> StateResult<()> {
         if self.holds_files() || end <= file.capacity {
             return Ok(());
@@ -121,8 +121,8 @@ impl Backend {
     }
 }
 
-/// The path at which libvirt has a volume of LVM's that somebody names as device-mapper does: it looks where the
-/// links of the pool's directory lead. Dashes of the names are doubled there, a single one is between them.
+/// The path of an LVM volume that is named by its device-mapper path. libvirt follows the links in the pool's
+/// directory. In device-mapper names, dashes are doubled and a single dash separates group and volume.
 pub(super) fn stable_path(path: &str) -> String {
     let Some(mapped) = path.strip_prefix("/dev/mapper/") else { return path.to_owned() };
     let plain = mapped.replace("--", "\0");

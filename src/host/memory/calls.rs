@@ -4,7 +4,7 @@ use super::{Failure, MemoryHost, URI};
 use crate::HostError;
 use foundry_core::error::Kind;
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Refused, and nothing happened.
@@ -15,16 +15,16 @@ pub enum Effect {
     LostBefore,
     /// The connection broke after it took effect; the next call has a new one.
     LostAfterEffect,
-    /// As [`Self::LostBefore`], and every later call is lost too: to the host it looks as if
-    /// foundry was killed before the call.
+    /// As [`Self::LostBefore`], and every later call fails, too: to the host it looks as if foundry was killed before
+    /// the call.
     BrokenBefore,
-    /// As [`Self::LostAfterEffect`], and every later call is lost too: to the host it looks as if
-    /// foundry was killed after the call.
+    /// As [`Self::LostAfterEffect`], and every later call fails, too: to the host it looks as if foundry was killed
+    /// after the call.
     BrokenAfterEffect,
 }
 
 impl Effect {
-    /// All of them.
+    /// All effects.
     pub const ALL: [Self; 6] = [
         Self::RefuseBefore,
         Self::RefuseAfterEffect,
@@ -34,22 +34,22 @@ impl Effect {
         Self::BrokenAfterEffect,
     ];
 
-    /// Whether the call does not take effect.
+    /// Whether the call fails before it takes effect.
     pub fn comes_before(self) -> bool {
         matches!(self, Self::RefuseBefore | Self::LostBefore | Self::BrokenBefore)
     }
 
-    /// Whether no later call gets through.
-    pub fn breaks(self) -> bool {
+    /// Whether all later calls fail, too.
+    pub fn breaks_connection(self) -> bool {
         matches!(self, Self::BrokenBefore | Self::BrokenAfterEffect)
     }
 
-    fn refuses(self) -> bool {
+    fn reports_refusal(self) -> bool {
         matches!(self, Self::RefuseBefore | Self::RefuseAfterEffect)
     }
 }
 
-/// One call, as it is logged and as it reads after "cannot".
+/// A call, as it is logged and as it reads after "cannot".
 pub(super) struct Call {
     entry: String,
     operation: String,
@@ -58,11 +58,11 @@ pub(super) struct Call {
 
 impl Call {
     /// A call about the host as a whole.
-    pub(super) fn host(method: &str, operation: &str) -> Self {
+    pub(super) fn about_host(method: &str, operation: &str) -> Self {
         Self { entry: method.into(), operation: operation.into(), kind: Kind::Vm }
     }
 
-    pub(super) fn domain(method: &str, verb: &str, name: &str) -> Self {
+    pub(super) fn about_domain(method: &str, verb: &str, name: &str) -> Self {
         Self {
             entry: format!("{method} {name}"),
             operation: format!("{verb} domain '{name}'"),
@@ -70,12 +70,12 @@ impl Call {
         }
     }
 
-    /// The same call, of which a failure has another exit code.
+    /// The same call with another exit code.
     pub(super) fn of_kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
 
-    pub(super) fn network(name: &str) -> Self {
+    pub(super) fn about_network(name: &str) -> Self {
         Self {
             entry: format!("network {name}"),
             operation: format!("look up network '{name}'"),
@@ -83,11 +83,11 @@ impl Call {
         }
     }
 
-    pub(super) fn pools(method: &str, operation: &str) -> Self {
+    pub(super) fn about_pools(method: &str, operation: &str) -> Self {
         Self { entry: method.into(), operation: operation.into(), kind: Kind::Storage }
     }
 
-    pub(super) fn pool(method: &str, verb: &str, name: &str) -> Self {
+    pub(super) fn about_pool(method: &str, verb: &str, name: &str) -> Self {
         Self {
             entry: format!("{method} {name}"),
             operation: format!("{verb} pool '{name}'"),
@@ -95,7 +95,7 @@ impl Call {
         }
     }
 
-    pub(super) fn volume(method: &str, verb: &str, pool: &str, name: &str) -> Self {
+    pub(super) fn about_volume(method: &str, verb: &str, pool: &str, name: &str) -> Self {
         Self {
             entry: format!("{method} {pool}/{name}"),
             operation: format!("{verb} volume '{name}' in pool '{pool}'"),
@@ -103,7 +103,7 @@ impl Call {
         }
     }
 
-    pub(super) fn volume_at(path: &str) -> Self {
+    pub(super) fn about_volume_at(path: &str) -> Self {
         Self {
             entry: format!("volume_at {path}"),
             operation: format!("look up the volume at {path}"),
@@ -111,7 +111,7 @@ impl Call {
         }
     }
 
-    pub(super) fn failed(&self, failure: Failure) -> HostError {
+    pub(super) fn to_error(&self, failure: Failure) -> HostError {
         let operation = self.operation.clone();
         match failure {
             Failure::Refused(libvirt) => HostError::Refused { operation, kind: self.kind, libvirt },
@@ -121,9 +121,9 @@ impl Call {
         }
     }
 
-    pub(super) fn fault(&self, effect: Effect) -> HostError {
+    pub(super) fn injected_error(&self, effect: Effect) -> HostError {
         let operation = self.operation.clone();
-        if effect.refuses() {
+        if effect.reports_refusal() {
             let libvirt = format!("a fault that the test asked for: {effect:?}");
             return HostError::Refused { operation, kind: self.kind, libvirt };
         }
@@ -138,7 +138,7 @@ impl Call {
 
 type Hook = Box<dyn FnOnce(&MemoryHost) + Send>;
 
-/// What was called and what is due.
+/// The calls so far, and the faults and hooks to come.
 #[derive(Default)]
 pub(super) struct Calls {
     log: Vec<String>,
@@ -151,9 +151,9 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Logs a call and says what is to go wrong with it. What a hook does is somebody else's doing:
-    /// it is neither counted nor made to fail.
-    pub(super) fn enter(&mut self, call: &Call) -> Option<Effect> {
+    /// Logs a call and returns the fault that is due. Calls of a hook stand for somebody else: they are neither counted
+    /// nor made to fail.
+    pub(super) fn record_call(&mut self, call: &Call) -> Option<Effect> {
         if self.in_hook {
             return None;
         }
@@ -166,7 +166,7 @@ impl Calls {
         let named = || self.named.iter().find(|(name, _)| call.is_named(name)).map(|(_, effect)| *effect);
         let effect = numbered.or_else(named)?;
         self.hit = true;
-        self.broken = effect.breaks();
+        self.broken = effect.breaks_connection();
         Some(effect)
     }
 
@@ -186,57 +186,56 @@ impl Calls {
 
 /// Faults and counts. Calls are numbered from the next one on, which is 0.
 impl MemoryHost {
-    /// Makes the n-th call from now go wrong.
+    /// Makes the n-th call from now fail.
     pub fn fail_at(&self, n: usize, effect: Effect) {
-        let calls = &mut self.inside().calls;
+        let calls = &mut self.lock_inside().calls;
         let at = calls.log.len() + n;
         calls.at.push((at, effect));
     }
 
-    /// Refuses every call of that name: `delete_volume` for all of them, `delete_volume vms/web_boot`
-    /// for those on that object.
+    /// Refuses every call of that name: `delete_volume` for all, `delete_volume vms/web_boot` for one object.
     pub fn fail_calls_named(&self, name: &str) {
         self.fail_calls_named_with(name, Effect::RefuseBefore);
     }
 
-    /// Makes every call of that name go wrong.
+    /// Makes every call of that name fail.
     pub fn fail_calls_named_with(&self, name: &str, effect: Effect) {
-        self.inside().calls.named.push((name.to_owned(), effect));
+        self.lock_inside().calls.named.push((name.to_owned(), effect));
     }
 
-    /// Does something just before the n-th call from now: what a user or a rival might do then. Its
-    /// own calls are not counted.
+    /// Runs a hook right before the n-th call from now, as another user or process might act then. Its own calls are
+    /// not counted.
     pub fn on_call(&self, n: usize, act: impl FnOnce(&MemoryHost) + Send + 'static) {
-        let calls = &mut self.inside().calls;
+        let calls = &mut self.lock_inside().calls;
         let at = calls.log.len() + n;
         calls.hooks.push((at, Box::new(act)));
     }
 
-    /// Whether a fault has happened; a loop over n ends where none has.
+    /// Whether a fault was injected; a loop over n ends when none was.
     pub fn fault_hit(&self) -> bool {
-        self.inside().calls.hit
+        self.lock_inside().calls.hit
     }
 
-    /// Takes all faults and hooks back and mends the connection: the next run of foundry.
+    /// Removes all faults and hooks and restores the connection, for the next run of foundry.
     pub fn heal(&self) {
-        let calls = &mut self.inside().calls;
+        let calls = &mut self.lock_inside().calls;
         let log = std::mem::take(&mut calls.log);
         *calls = Calls { log, ..Calls::default() };
     }
 
     /// All calls, each its name and its object (`create_volume vms/web_boot`), failed ones too.
     pub fn calls(&self) -> Vec<String> {
-        self.inside().calls.log.clone()
+        self.lock_inside().calls.log.clone()
     }
 
-    /// How many calls were made.
+    /// The number of calls.
     pub fn call_count(&self) -> usize {
-        self.inside().calls.log.len()
+        self.lock_inside().calls.log.len()
     }
 
-    /// Starts the log anew; faults that are still to come are taken back, as their numbers would lie.
+    /// Clears the log, and all pending faults, whose numbers would be wrong.
     pub fn forget_calls(&self) {
         self.heal();
-        self.inside().calls.log.clear();
+        self.lock_inside().calls.log.clear();
     }
 }

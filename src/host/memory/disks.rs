@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{MemoryHost, OnUnplug, State, StateResult, refused, xml};
+use super::{MemoryHost, OnUnplug, State, StateResult, to_failure, xml};
 use crate::libvirt_xml::{DiskSource, DomainDescription};
 use crate::{Affect, Disks, DomainState, Result};
 use foundry_core::error::Kind;
@@ -12,8 +12,8 @@ impl Disks for MemoryHost {
     fn attach_disk(&self, domain: Uuid, xml: &str, affect: Affect) -> Result<()> {
         let call = self.on("attach_disk", "attach a disk to", domain);
         self.call(&call, |state| {
-            let (live, persistent) = places(affect);
-            let plugged = if live { Some(state.plugged(domain, xml)?) } else { None };
+            let (live, persistent) = affected_parts(affect);
+            let plugged = if live { Some(state.plug_disk(domain, xml)?) } else { None };
             if persistent {
                 let machine = state.machine(domain)?;
                 let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
@@ -21,7 +21,7 @@ impl Disks for MemoryHost {
             }
             if let Some(with) = plugged {
                 state.slots = state.slots.map(|left| left - 1);
-                state.active(domain)?.xml = with;
+                state.running_domain(domain)?.xml = with;
             }
             Ok(())
         })
@@ -30,19 +30,19 @@ impl Disks for MemoryHost {
     fn detach_disk(&self, domain: Uuid, target: &str, affect: Affect) -> Result<()> {
         let call = self.on("detach_disk", &format!("detach disk '{target}' from"), domain);
         self.call(&call, |state| {
-            let (live, persistent) = places(affect);
+            let (live, persistent) = affected_parts(affect);
             let shown = state.machine(domain)?.xml();
-            let is_there = xml::without_disk(shown, target).map_err(|e| refused(&e))? != shown;
+            let is_there = xml::without_disk(shown, target).map_err(|e| to_failure(&e))? != shown;
             if live && is_there {
                 let name = state.machine_name(domain);
                 let behaviour = state.guest(&name).on_unplug;
-                state.active(domain)?.unplugging.insert(target.to_owned(), behaviour);
+                state.running_domain(domain)?.unplugging.insert(target.to_owned(), behaviour);
                 state.let_go(domain)?;
             }
             if persistent {
                 let machine = state.machine(domain)?;
                 let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
-                machine.definition = Some(xml::without_disk(definition, target).map_err(|e| refused(&e))?);
+                machine.definition = Some(xml::without_disk(definition, target).map_err(|e| to_failure(&e))?);
             }
             Ok(())
         })
@@ -51,12 +51,13 @@ impl Disks for MemoryHost {
     fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
         let call = self.on("resize_disk", &format!("resize disk '{target}' of"), domain);
         self.call(&call.of_kind(Kind::Storage), |state| {
-            let described = DomainDescription::read(&state.active(domain)?.xml).map_err(|e| refused(&e))?;
+            let described =
+                DomainDescription::read(&state.running_domain(domain)?.xml).map_err(|e| to_failure(&e))?;
             let source = described.disk(target).map(|d| d.source.clone());
             let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
             let path = match source {
                 Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
-                // QEMU only looks how large a device is by now.
+                // QEMU only reads the size of a device.
                 Some(DiskSource::Block(_)) => {
                     return Err(
                     "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
@@ -74,8 +75,8 @@ impl Disks for MemoryHost {
     fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
         let call = self.on("has_block_job", &format!("look for block jobs on disk '{target}' of"), domain);
         self.call(&call, |state| {
-            let live = state.active(domain)?;
-            let described = DomainDescription::read(&live.xml).map_err(|e| refused(&e))?;
+            let live = state.running_domain(domain)?;
+            let described = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?;
             if described.disk(target).is_none() {
                 return Err(format!("invalid argument: disk {target} not found in domain").into());
             }
@@ -85,20 +86,20 @@ impl Disks for MemoryHost {
 }
 
 impl State {
-    /// The running domain with a further disk: its file must be there, and a slot for it.
-    fn plugged(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
-        let xml = with_disk(&self.active(uuid)?.xml, disk)?;
-        let described = DomainDescription::read(&xml).map_err(|e| refused(&e))?;
+    /// The XML of the running domain with another disk. Its file must exist, and a slot must be free.
+    fn plug_disk(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
+        let xml = with_disk(&self.running_domain(uuid)?.xml, disk)?;
+        let described = DomainDescription::read(&xml).map_err(|e| to_failure(&e))?;
         if let Some(path) = described.disks.last().and_then(|d| d.source.path()) {
             self.check_files(path)?;
         }
         if self.slots == Some(0) {
             return Err("internal error: No more available PCI slots".into());
         }
-        xml::with_backing_chains(&xml, |path| self.chain(path)).map_err(|e| refused(&e))
+        xml::with_backing_chains(&xml, |path| self.backing_chain(path)).map_err(|e| to_failure(&e))
     }
 
-    /// Lets time pass for the disks that a guest was asked to let go of; one that does not run does nothing.
+    /// Lets time pass for disks that a guest was asked to release; a guest that does not run does nothing.
     pub(super) fn let_go(&mut self, uuid: Uuid) -> StateResult<()> {
         let Some(live) = self.machine(uuid)?.live.as_mut() else { return Ok(()) };
         if live.state != DomainState::Running {
@@ -107,7 +108,7 @@ impl State {
         for (target, left) in std::mem::take(&mut live.unplugging) {
             match left {
                 OnUnplug::AtOnce | OnUnplug::AfterLooks(0) => {
-                    live.xml = xml::without_disk(&live.xml, &target).map_err(|e| refused(&e))?;
+                    live.xml = xml::without_disk(&live.xml, &target).map_err(|e| to_failure(&e))?;
                 }
                 OnUnplug::AfterLooks(left) => {
                     live.unplugging.insert(target, OnUnplug::AfterLooks(left - 1));
@@ -121,15 +122,15 @@ impl State {
 
 const NO_DEFINITION: &str = "Requested operation is not valid: cannot modify device on transient domain";
 
-fn places(affect: Affect) -> (bool, bool) {
+fn affected_parts(affect: Affect) -> (bool, bool) {
     (affect != Affect::Config, affect != Affect::Live)
 }
 
 /// A target belongs to one disk.
 fn with_disk(xml: &str, disk: &str) -> StateResult<String> {
-    let described = DomainDescription::read(xml).map_err(|e| refused(&e))?;
-    let with = xml::with_disk(xml, disk).map_err(|e| refused(&e))?;
-    let new = DomainDescription::read(&with).map_err(|e| refused(&e))?;
+    let described = DomainDescription::read(xml).map_err(|e| to_failure(&e))?;
+    let with = xml::with_disk(xml, disk).map_err(|e| to_failure(&e))?;
+    let new = DomainDescription::read(&with).map_err(|e| to_failure(&e))?;
     match new.disks.last().filter(|d| described.disk(&d.target).is_some()) {
         Some(taken) => {
             Err(format!("Requested operation is not valid: target {} already exists", taken.target).into())

@@ -3,24 +3,24 @@
 use uuid::Uuid;
 
 use super::calls::Call;
-use super::{Failure, Live, MemoryDomain, MemoryHost, State, StateResult, refused, xml};
+use super::{Failure, Live, MemoryDomain, MemoryHost, State, StateResult, to_failure, xml};
 use crate::libvirt_xml::DomainDescription;
-use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View, Why};
+use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View};
 
 impl Domains for MemoryHost {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
-        self.call(&Call::host("domains", "list the domains"), |state| {
+        self.call(&Call::about_host("domains", "list the domains"), |state| {
             let uuids: Vec<_> = state.machines.keys().copied().collect();
-            uuids.into_iter().for_each(|uuid| state.look(uuid));
+            uuids.into_iter().for_each(|uuid| state.pass_time(uuid));
             let listed = state.machines.iter().filter(|(_, m)| !active_only || m.live.is_some());
             listed.map(|(uuid, m)| m.describe(*uuid)).collect()
         })
     }
 
     fn domain(&self, name: &str) -> Result<Option<Domain>> {
-        self.call(&Call::domain("domain", "look up", name), |state| {
-            let Some(uuid) = state.named(name) else { return Ok(None) };
-            state.look(uuid);
+        self.call(&Call::about_domain("domain", "look up", name), |state| {
+            let Some(uuid) = state.find_by_name(name) else { return Ok(None) };
+            state.pass_time(uuid);
             state.machines.get(&uuid).map(|m| m.describe(uuid)).transpose()
         })
     }
@@ -31,7 +31,7 @@ impl Domains for MemoryHost {
 
     fn define_domain(&self, xml: &str) -> Result<Uuid> {
         let name = DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
-        self.call(&Call::domain("define_domain", "define", &name), |state| state.define(xml))
+        self.call(&Call::about_domain("define_domain", "define", &name), |state| state.define(xml))
     }
 
     fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
@@ -43,7 +43,7 @@ impl Domains for MemoryHost {
             let machine = state.machine(domain)?;
             Ok(Some(match view {
                 View::Current => machine.xml().to_owned(),
-                // Of a transient domain libvirt shows what runs.
+                // For a transient domain, libvirt shows the running one.
                 View::Config => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
             }))
         })
@@ -63,7 +63,7 @@ impl Domains for MemoryHost {
                 let held = "cannot acquire state change lock (held by monitor=remoteDispatchDomainSave)";
                 return Err(Failure::Busy(format!("Timed out during operation: {held}")));
             }
-            let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
+            let change = |xml: &str| xml::with_record(xml, text).map_err(|e| to_failure(&e));
             let definition = machine.definition.as_deref().map(change).transpose()?;
             if let Some(live) = &mut machine.live {
                 live.xml = change(&live.xml)?;
@@ -91,18 +91,18 @@ impl Domains for MemoryHost {
         self.call(&self.on("start", "start", domain), |state| state.start(domain))
     }
 
-    /// A domain of that name that is there already stays as it is.
+    /// An existing domain of that name is not changed.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
-        self.call(&Call::host("start_transient", "start a guest for a moment"), |state| {
-            let name = DomainDescription::read(xml).map_err(|e| refused(&e))?.name;
-            if let Some(uuid) = state.named(&name) {
+        self.call(&Call::about_host("start_transient", "start a guest for a moment"), |state| {
+            let name = DomainDescription::read(xml).map_err(|e| to_failure(&e))?.name;
+            if let Some(uuid) = state.find_by_name(&name) {
                 return Err(
                     format!("operation failed: domain '{name}' already exists with uuid {uuid}").into()
                 );
             }
             let uuid = state.define(xml)?;
             let started = state.start(uuid);
-            // Without a definition it is gone when it stops, or at once where it did not start.
+            // A transient domain ends when it stops, or at once if it did not start.
             let gone = state.undefine(uuid, KeptOnUndefine::default());
             started.and(gone).map(|()| uuid)
         })
@@ -114,12 +114,12 @@ impl Domains for MemoryHost {
             use super::OnShutdown::{AfterLooks, AtOnce, Never};
             let name = state.machine_name(domain);
             let behaviour = state.guest(&name).on_shutdown;
-            let live = state.active(domain)?;
+            let live = state.running_domain(domain)?;
             if live.state != DomainState::Running {
                 return Err("Requested operation is not valid: domain is not running".into());
             }
             match behaviour {
-                AtOnce => state.power_off(domain, Why::ShutDown),
+                AtOnce => state.power_off(domain, StateReason::ShutDown),
                 AfterLooks(looks) => live.looks_left = Some(looks),
                 Never => {}
             }
@@ -129,16 +129,16 @@ impl Domains for MemoryHost {
 
     fn resume(&self, domain: Uuid) -> Result<()> {
         self.call(&self.on("resume", "resume", domain), |state| {
-            let live = state.active(domain)?;
+            let live = state.running_domain(domain)?;
             match live.state {
                 DomainState::Running => {
                     Err("Requested operation is not valid: domain is already running".into())
                 }
-                // What stopped it once stops it again.
+                // The error that paused it pauses it again.
                 _ if live.why.is_error(live.state) => Ok(()),
                 _ => {
                     live.state = DomainState::Running;
-                    live.why = Why::NotSaid;
+                    live.why = StateReason::NotSaid;
                     Ok(())
                 }
             }
@@ -148,7 +148,7 @@ impl Domains for MemoryHost {
     fn force_off(&self, domain: Uuid) -> Result<()> {
         let call = self.on("force_off", "force off", domain);
         self.call(&call, |state| {
-            state.power_off(domain, Why::Destroyed);
+            state.power_off(domain, StateReason::Destroyed);
             Ok(())
         })
     }
@@ -168,7 +168,7 @@ impl Domains for MemoryHost {
     }
 
     fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
-        self.call(&Call::host("all_snapshots", "describe the snapshots"), |state| {
+        self.call(&Call::about_host("all_snapshots", "describe the snapshots"), |state| {
             let of = |(name, domain): &(String, String)| {
                 format!("<domainsnapshot><name>{name}</name>{domain}</domainsnapshot>")
             };
@@ -180,7 +180,7 @@ impl Domains for MemoryHost {
 
 impl State {
     pub(super) fn define(&mut self, text: &str) -> StateResult<Uuid> {
-        let described = DomainDescription::read(text).map_err(|e| refused(&e))?;
+        let described = DomainDescription::read(text).map_err(|e| to_failure(&e))?;
         let name = described.name;
         check_domain_name(&name)?;
         if described.memory.0 == 0 {
@@ -188,7 +188,7 @@ impl State {
         }
         let uuid = described.uuid.unwrap_or_else(Uuid::new_v4);
         self.check_identity(&name, uuid)?;
-        let definition = xml::with_uuid(text, uuid).map_err(|e| refused(&e))?;
+        let definition = xml::with_uuid(text, uuid).map_err(|e| to_failure(&e))?;
         let new = MemoryDomain {
             name,
             definition: None,
@@ -196,16 +196,16 @@ impl State {
             autostart: false,
             nvram: false,
             saved: None,
-            why_off: Why::NotSaid,
+            why_off: StateReason::NotSaid,
             snapshots: Vec::new(),
         };
         self.machines.entry(uuid).or_insert(new).definition = Some(definition);
         Ok(uuid)
     }
 
-    /// A name belongs to one UUID and a UUID to one name.
+    /// Name and UUID must be unique.
     fn check_identity(&self, name: &str, uuid: Uuid) -> StateResult<()> {
-        if let Some(holder) = self.named(name).filter(|holder| *holder != uuid) {
+        if let Some(holder) = self.find_by_name(name).filter(|holder| *holder != uuid) {
             return Err(format!("operation failed: domain '{name}' already exists with uuid {holder}").into());
         }
         match self.machines.get(&uuid).filter(|m| m.name != name) {
@@ -222,14 +222,14 @@ impl State {
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());
         }
-        // What was saved goes on with the description that it had then.
+        // Saved memory continues with the definition that it was saved with.
         let definition = machine.saved.clone().unwrap_or_else(|| machine.xml().to_owned());
         let name = machine.name.clone();
-        let described = DomainDescription::read(&definition).map_err(|e| refused(&e))?;
+        let described = DomainDescription::read(&definition).map_err(|e| to_failure(&e))?;
         self.check_disks(&described)?;
         described.interfaces.iter().try_for_each(|i| self.check_interface(i))?;
-        let shown =
-            xml::with_backing_chains(&definition, |path| self.chain(path)).map_err(|e| refused(&e))?;
+        let shown = xml::with_backing_chains(&definition, |path| self.backing_chain(path))
+            .map_err(|e| to_failure(&e))?;
         let stopped = self.guest(&name).stops_by_error;
         let machine = self.machine(uuid)?;
         machine.saved = None;
@@ -238,13 +238,13 @@ impl State {
         Ok(())
     }
 
-    /// libvirt lets an active domain run on without a definition.
+    /// In libvirt an active domain keeps running without a definition.
     fn undefine(&mut self, uuid: Uuid, kept: KeptOnUndefine) -> StateResult<()> {
         let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(()) };
         if kept.saved && machine.saved.is_some() {
             return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
         }
-        // libvirt removes the file that the definition names, whoever else names it.
+        // libvirt deletes the file that the definition names, even if others name it, too.
         let named = machine.definition.take().and_then(|xml| DomainDescription::read(&xml).ok()?.nvram);
         machine.autostart = false;
         machine.saved = None;

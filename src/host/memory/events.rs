@@ -1,4 +1,4 @@
-//! Events of domains: what differs after a call from before it.
+//! Domain events: the differences between the state before and after a call.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ impl Events for MemoryHost {
         if !self.has_events.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        self.call(&Call::host("watch_domains", "watch the domains"), |state| {
+        self.call(&Call::about_host("watch_domains", "watch the domains"), |state| {
             let (sender, events) = channel();
             state.watchers.push(sender);
             Ok(Some(Box::new(Watch(events)) as Box<dyn DomainWatch>))
@@ -24,7 +24,7 @@ impl Events for MemoryHost {
     }
 }
 
-/// No time passes on a host in memory: what is not there yet does not come while one waits.
+/// In memory no time passes, so no event comes while waiting.
 struct Watch(Receiver<DomainEvent>);
 
 impl DomainWatch for Watch {
@@ -33,7 +33,7 @@ impl DomainWatch for Watch {
     }
 }
 
-/// What events are about, of one domain.
+/// The properties of a domain that events are about.
 pub(super) struct Snapshot {
     name: String,
     definition: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Snapshot {
 }
 
 impl State {
-    /// What events are about; nothing if nobody watches.
+    /// The properties of all domains; empty if nobody watches.
     pub(super) fn snapshot(&self) -> BTreeMap<Uuid, Snapshot> {
         if self.watchers.is_empty() {
             return BTreeMap::new();
@@ -56,7 +56,7 @@ impl State {
         self.machines.iter().map(|(uuid, machine)| (*uuid, of(machine))).collect()
     }
 
-    /// Tells the watchers what changed since `before`.
+    /// Sends the changes since `before` to the watchers.
     pub(super) fn send_events(&mut self, before: &BTreeMap<Uuid, Snapshot>) {
         let after = self.snapshot();
         let all = before.keys().chain(after.keys().filter(|uuid| !before.contains_key(uuid)));
@@ -71,7 +71,7 @@ impl State {
     }
 }
 
-/// In the order in which libvirt tells them.
+/// In libvirt's order.
 fn changes(old: Option<&Snapshot>, new: Option<&Snapshot>) -> Vec<DomainChange> {
     use DomainState::{Paused, Running, ShutOff};
     let state = |snapshot: Option<&Snapshot>| snapshot.map_or(ShutOff, |snapshot| snapshot.state);

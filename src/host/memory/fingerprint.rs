@@ -1,4 +1,4 @@
-//! Everything on the host in one value that compares and prints.
+//! The whole state of the host as a value that can be compared and printed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,13 +10,13 @@ use super::{File, MemoryDomain, MemoryHost, PoolCell, State};
 
 /// Everything on a host, one line for each thing.
 ///
-/// What only libvirt keeps in its head (which files it has seen, and when) and how often somebody looked are
-/// not in it: they may change without anything being different.
+/// It excludes what only libvirt remembers (which files it has seen, and when) and how often something was read: these
+/// may change without any difference.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fingerprint(BTreeSet<String>);
 
 impl Fingerprint {
-    /// What is different in a later one: lines that went with `-`, lines that came with `+`.
+    /// The differences to a later one: removed lines with `-`, added lines with `+`.
     pub fn changes_to(&self, later: &Self) -> Vec<String> {
         let gone = self.0.difference(&later.0).map(|line| format!("- {line}"));
         gone.chain(later.0.difference(&self.0).map(|line| format!("+ {line}"))).collect()
@@ -29,25 +29,25 @@ impl Fingerprint {
 }
 
 impl fmt::Debug for Fingerprint {
-    /// One thing a line, so that a failed `assert_eq!` can be read.
+    /// One line per object, so a failed `assert_eq!` is readable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|line| write!(f, "\n    {line}"))
     }
 }
 
 impl MemoryHost {
-    /// Everything that is on the host now; faults do not touch this look.
+    /// The current state of the host. Faults do not affect this.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(lines(&self.inside().state))
+        Fingerprint(state_lines(&self.lock_inside().state))
     }
 
-    /// What is different since then; empty where the host is as it was.
+    /// The changes since then; empty if there are none.
     pub fn changes_since(&self, before: &Fingerprint) -> Vec<String> {
         before.changes_to(&self.fingerprint())
     }
 }
 
-fn lines(state: &State) -> BTreeSet<String> {
+fn state_lines(state: &State) -> BTreeSet<String> {
     let machines = state.machines.iter().map(|(uuid, machine)| domain_line(*uuid, machine));
     let pools = state.pools.iter().map(|(name, pool)| pool_line(name, pool));
     let files = state.files.iter().map(|(path, file)| file_line(path, file));
@@ -58,7 +58,7 @@ fn lines(state: &State) -> BTreeSet<String> {
 
 fn domain_line(uuid: Uuid, machine: &MemoryDomain) -> String {
     let MemoryDomain { name, definition, live, autostart, nvram, saved, why_off: _, snapshots: _ } = machine;
-    let digest = |xml: &String| digest(xml.as_bytes());
+    let digest = |xml: &String| short_digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}{}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
         machine.state(),
@@ -74,19 +74,19 @@ fn pool_line(name: &str, pool: &PoolCell) -> String {
 }
 
 fn file_line(path: &str, file: &File) -> String {
-    // As it is, whether libvirt has noticed or not.
+    // The real content, even if libvirt has not seen it yet.
     let mut file = file.clone();
-    file.probe();
+    file.probe_file();
     let File { format, capacity, allocation, length, content, backing, mode, written: _ } = &file;
     format!(
         "file {path}: {format}, capacity {capacity}, allocation {allocation}, length {length}, \
          backing {}, mode {mode:o}, content {}",
         backing.as_deref().unwrap_or("none"),
-        digest(content),
+        short_digest(content),
     )
 }
 
-/// Enough of a SHA-256 to tell two contents apart.
-fn digest(bytes: &[u8]) -> String {
+/// A shortened SHA-256, enough to distinguish contents.
+fn short_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! How a guest behaves, and what it says of itself.
+//! The behaviour of guests, and the answers of their agents.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use uuid::Uuid;
 use super::MemoryHost;
 use crate::{AddressSource, DomainState, GuestAddress, Guests, Result};
 
-/// What a guest does when it is asked to power off.
+/// What a guest does when asked to power off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnShutdown {
-    /// It is off before the next look.
+    /// It powers off at once.
     #[default]
     AtOnce,
-    /// So many looks still find it running.
+    /// It is still running for so many queries.
     AfterLooks(usize),
-    /// It does not care.
+    /// It ignores the request.
     Never,
 }
 
-/// What a guest does when it is asked to let go of a disk.
+/// What a guest does when asked to release a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnUnplug {
-    /// It is gone before the next look.
+    /// It releases the disk at once.
     #[default]
     AtOnce,
-    /// So many looks still find it.
+    /// The disk is still attached for so many queries.
     AfterLooks(usize),
-    /// It does not care.
+    /// It ignores the request.
     Never,
 }
 
@@ -55,29 +55,28 @@ impl Guest {
         self
     }
 
-    /// Sets what it does when asked to let go of a disk.
+    /// Sets what it does when asked to release a disk.
     #[must_use]
     pub fn on_unplug(mut self, what: OnUnplug) -> Self {
         self.on_unplug = what;
         self
     }
 
-    /// Lets it be paused by an error of the hypervisor as soon as it starts, as on a host that
-    /// offers KVM and cannot run it.
+    /// Lets a hypervisor error pause it right after the start, as on a host that offers KVM and cannot run it.
     #[must_use]
     pub fn stopped_by_error(mut self) -> Self {
         self.stops_by_error = true;
         self
     }
 
-    /// Gives it an address that a source knows from its `after`-th look on, 0 the first.
+    /// Gives it an address that a source reports from its `after`-th query on, 0 the first.
     #[must_use]
     pub fn address(mut self, source: AddressSource, after: usize, address: GuestAddress) -> Self {
         self.addresses.push((source, after, address));
         self
     }
 
-    /// Gives it an agent that answers commands with that text in them (`guest-ping`).
+    /// Gives it an agent that answers commands that contain a text (`guest-ping`).
     #[must_use]
     pub fn agent_answer(mut self, command: &str, answer: &str) -> Self {
         self.agent_answers.push((command.into(), answer.into()));

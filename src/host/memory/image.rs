@@ -1,17 +1,17 @@
-//! The files of the host: sizes, first bytes, and how libvirt sees them.
+//! The files of the host: sizes, content, and how libvirt sees them.
 
 use foundry_fetch::disk_image::{DiskImage, detect_format};
 
 /// First bytes of a qcow2 image.
 const QCOW2_MAGIC: &[u8; 4] = b"QFI\xfb";
 
-/// Where an ISO 9660 file system says that it is one (ECMA-119, 8.4.1 and 8.1.2).
+/// The offset of the ISO 9660 signature (ECMA-119, 8.4.1 and 8.1.2).
 const ISO_MARK: (usize, &[u8; 5]) = (32769, b"CD001");
 
-/// Length of the header that is written: version 3 without extensions (QEMU's docs/interop/qcow2).
+/// The length of the header: version 3 without extensions (QEMU's docs/interop/qcow2).
 const QCOW2_HEADER: usize = 104;
 
-/// What a new qcow2 image takes on the host, as measured.
+/// The allocation of a new qcow2 image, as measured.
 const QCOW2_SIZE: u64 = 196_616;
 
 /// A file.
@@ -20,19 +20,19 @@ pub(super) struct File {
     pub(super) format: String,
     /// The size that a guest sees.
     pub(super) capacity: u64,
-    /// What it takes on the host.
+    /// The size it uses on the host.
     pub(super) allocation: u64,
-    /// Its length. Behind the end of `content` it is zeros.
+    /// Its length. After the end of `content` it is zeros.
     pub(super) length: u64,
     pub(super) content: Vec<u8>,
     pub(super) backing: Option<String>,
     pub(super) mode: u32,
-    /// Whether it was written to since libvirt looked.
+    /// Whether it was written since libvirt last probed it.
     pub(super) written: bool,
 }
 
 impl File {
-    /// A new image without data, as `qemu-img create` makes it.
+    /// An empty image, as `qemu-img create` makes it.
     pub(super) fn new(format: &str, capacity: u64, backing: Option<String>) -> Self {
         let qcow2 = format == "qcow2";
         Self {
@@ -47,8 +47,7 @@ impl File {
         }
     }
 
-    /// An image that a machine could boot from, as far as its first bytes say: a raw one has a boot
-    /// sector.
+    /// An image that looks bootable by its first bytes: a raw one has a boot sector.
     pub(super) fn image(format: &str, capacity: u64) -> Self {
         let mut file = Self::new(format, capacity, None);
         if format == "raw" && capacity >= 512 {
@@ -57,18 +56,18 @@ impl File {
         file
     }
 
-    /// A file with that content, as libvirt sees it when it refreshes the pool.
+    /// A file with content, as libvirt sees it after a refresh of the pool.
     pub(super) fn with_content(content: &[u8]) -> Self {
         let mut file = Self::new("raw", content.len() as u64, None);
         file.write(0, content, 0);
-        file.probe();
+        file.probe_file();
         file
     }
 
-    /// Writes to one place. libvirt looks anew some time after an upload (it starts a thread for
-    /// it, measured up to 60 ms late) or when it is told to: only the latter is promised.
+    /// Writes at an offset. libvirt probes the file some time after an upload (in a thread, measured up to 60 ms late)
+    /// or when told to; only the latter is reliable.
     ///
-    /// `data` is how many of the bytes are no holes.
+    /// `data` is the number of bytes that are not holes.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8], data: u64) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(bytes.len());
@@ -92,7 +91,7 @@ impl File {
         }
     }
 
-    /// Up to `length` bytes from the beginning; zeros where nothing was written.
+    /// Up to `length` bytes from the start; zeros where nothing was written.
     pub(super) fn read(&self, length: u64) -> Vec<u8> {
         let length = usize::try_from(length.min(self.length)).unwrap_or(usize::MAX);
         let mut bytes = self.content[..self.content.len().min(length)].to_vec();
@@ -100,8 +99,8 @@ impl File {
         bytes
     }
 
-    /// Lets libvirt look at what was written.
-    pub(super) fn probe(&mut self) {
+    /// Lets libvirt probe the file.
+    pub(super) fn probe_file(&mut self) {
         if !std::mem::take(&mut self.written) {
             return;
         }
@@ -117,7 +116,7 @@ impl File {
     }
 }
 
-/// The first bytes of an image, real enough for whoever looks into them.
+/// A qcow2 header that is real enough for its readers.
 fn qcow2_header(capacity: u64, backing: Option<&str>) -> Vec<u8> {
     let mut header = vec![0; QCOW2_HEADER];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
@@ -128,7 +127,7 @@ fn qcow2_header(capacity: u64, backing: Option<&str>) -> Vec<u8> {
     put(96, &4u32.to_be_bytes());
     put(100, &(QCOW2_HEADER as u32).to_be_bytes());
     if let Some(backing) = backing {
-        // Eight zeros end the list of extensions; the name comes behind it.
+        // Eight zeros end the list of extensions; the backing file's name follows.
         put(8, &(QCOW2_HEADER as u64 + 8).to_be_bytes());
         put(16, &u32::try_from(backing.len()).unwrap_or(u32::MAX).to_be_bytes());
         header.extend([0; 8]);

@@ -28,16 +28,16 @@ impl HostInfo for MemoryHost {
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
-        let call = Call::host("capabilities", "ask for the host's capabilities");
+        let call = Call::about_host("capabilities", "ask for the host's capabilities");
         self.call(&call, |_| Ok(self.capabilities.clone()))
     }
 
     fn machine(&self) -> Result<Machine> {
-        self.call(&Call::host("machine", "ask for what the host has"), |_| Ok(self.machine.clone()))
+        self.call(&Call::about_host("machine", "ask for what the host has"), |_| Ok(self.machine.clone()))
     }
 
     fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
-        let call = Call::host(
+        let call = Call::about_host(
             "guest_machine",
             &format!("ask for what {arch} guests of machine type {machine} can have"),
         );
@@ -48,6 +48,6 @@ impl HostInfo for MemoryHost {
     }
 
     fn memory(&self) -> Result<Bytes> {
-        self.call(&Call::host("memory", "ask for what the host has"), |_| Ok(self.machine.memory))
+        self.call(&Call::about_host("memory", "ask for what the host has"), |_| Ok(self.machine.memory))
     }
 }

@@ -1,15 +1,15 @@
-//! What a domain consists of, and what it takes to run.
+//! The parts of a domain, and what it needs to run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Failure, Guest, Live, MemoryDomain, State, StateResult, refused};
+use super::{Failure, Guest, Live, MemoryDomain, State, StateResult, to_failure};
 use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
-use crate::{Domain, DomainState, StateNow, Why};
+use crate::{Domain, DomainState, StateNow, StateReason};
 
 impl MemoryDomain {
-    /// What describes it now.
+    /// Its current XML.
     pub(super) fn xml(&self) -> &str {
         let live = self.live.as_ref().map(|live| live.xml.as_str());
         live.or(self.definition.as_deref()).unwrap_or_default()
@@ -19,12 +19,12 @@ impl MemoryDomain {
         self.live.as_ref().map_or(DomainState::ShutOff, |live| live.state)
     }
 
-    fn why(&self) -> Why {
+    fn why(&self) -> StateReason {
         self.live.as_ref().map_or(self.why_off, |live| live.why)
     }
 
     pub(super) fn describe(&self, uuid: Uuid) -> StateResult<Domain> {
-        let described = DomainDescription::read(self.xml()).map_err(|e| refused(&e))?;
+        let described = DomainDescription::read(self.xml()).map_err(|e| to_failure(&e))?;
         Ok(Domain {
             uuid,
             name: self.name.clone(),
@@ -42,7 +42,7 @@ impl MemoryDomain {
 
 impl State {
     pub(super) fn machine_name(&self, uuid: Uuid) -> String {
-        // libvirt names what it does not find by UUID.
+        // libvirt's messages name an unknown domain by its UUID.
         self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())
     }
 
@@ -51,12 +51,12 @@ impl State {
         self.machines.get_mut(&uuid).ok_or_else(|| absent().into())
     }
 
-    pub(super) fn active(&mut self, uuid: Uuid) -> StateResult<&mut Live> {
+    pub(super) fn running_domain(&mut self, uuid: Uuid) -> StateResult<&mut Live> {
         let live = self.machine(uuid)?.live.as_mut();
         live.ok_or_else(|| "Requested operation is not valid: domain is not running".into())
     }
 
-    pub(super) fn named(&self, name: &str) -> Option<Uuid> {
+    pub(super) fn find_by_name(&self, name: &str) -> Option<Uuid> {
         self.machines.iter().find(|(_, m)| m.name == name).map(|(uuid, _)| *uuid)
     }
 
@@ -65,23 +65,23 @@ impl State {
     }
 
     pub(super) fn state_now(&mut self, uuid: Uuid) -> Option<StateNow> {
-        self.look(uuid);
+        self.pass_time(uuid);
         let machine = self.machines.get(&uuid)?;
         Some(StateNow { state: machine.state(), why: machine.why() })
     }
 
-    /// Lets time pass for a guest: it has no other clock than the looks at it.
-    pub(super) fn look(&mut self, uuid: Uuid) {
+    /// Lets time pass for a guest. Its only clock is the number of queries.
+    pub(super) fn pass_time(&mut self, uuid: Uuid) {
         let live = self.machines.get_mut(&uuid).and_then(|m| m.live.as_mut());
         match live.and_then(|live| live.looks_left.as_mut()) {
-            Some(0) => self.power_off(uuid, Why::ShutDown),
+            Some(0) => self.power_off(uuid, StateReason::ShutDown),
             Some(left) => *left -= 1,
             None => {}
         }
     }
 
-    /// A transient domain is gone when it is off.
-    pub(super) fn power_off(&mut self, uuid: Uuid, why: Why) {
+    /// A transient domain ends when it stops.
+    pub(super) fn power_off(&mut self, uuid: Uuid, why: StateReason) {
         if let Some(machine) = self.machines.get_mut(&uuid) {
             if machine.live.take().is_some() {
                 machine.why_off = why;
@@ -92,7 +92,7 @@ impl State {
         }
     }
 
-    /// A disk's volume and every file below it must be there.
+    /// A disk's volume and its whole backing chain must exist.
     pub(super) fn check_disks(&self, domain: &DomainDescription) -> StateResult<()> {
         for disk in &domain.disks {
             match &disk.source {
@@ -109,17 +109,17 @@ impl State {
     }
 
     pub(super) fn check_files(&self, path: &str) -> StateResult<()> {
-        let chain = std::iter::once(path.to_owned()).chain(self.chain(path));
+        let chain = std::iter::once(path.to_owned()).chain(self.backing_chain(path));
         let missing = chain.into_iter().find(|path| !self.files.contains_key(path));
         let refusal =
             |p| Failure::from(format!("Cannot access storage file '{p}': No such file or directory"));
         missing.map_or(Ok(()), |path| Err(refusal(path)))
     }
 
-    /// Paths below a file, nearest first; one that is missing ends it.
-    pub(super) fn chain(&self, path: &str) -> Vec<String> {
+    /// The backing chain below a file, nearest first; it ends at a missing file.
+    pub(super) fn backing_chain(&self, path: &str) -> Vec<String> {
         let below = |path: &String| self.files.get(path)?.backing.clone();
-        // No more steps than there are files: somebody may have made a circle.
+        // At most as many steps as there are files, because a chain can be circular.
         std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
     }
 
@@ -147,7 +147,7 @@ impl Live {
         Self {
             xml,
             state,
-            why: Why::NotSaid,
+            why: StateReason::NotSaid,
             looks_left: None,
             address_looks: 0,
             agent_looks: 0,

@@ -1,12 +1,11 @@
 //! A host in memory, with state and injected faults, for tests of order and errors.
 //!
-//! [`MemoryHost`] is no record of calls with canned answers: it keeps domains, pools, files and
-//! networks, and says yes and no where libvirt 11.3 does. A domain may be defined before its
-//! volumes exist and then does not start; undefining a running one leaves it running; a file that
-//! libvirt has not seen is no volume and still in the way. `tests/pure/host_contract.rs` asks the same
-//! of it and of the real thing.
+//! [`MemoryHost`] is not a mock with canned answers: it keeps domains, pools, files and networks, and accepts and
+//! refuses what libvirt 11.3 does. A domain may be defined before its volumes exist, and then does not start;
+//! undefining a running one leaves it running; a file that libvirt has not seen is no volume and still in the way.
+//! `tests/pure/host_contract.rs` runs the same checks on it and on a real host.
 //!
-//! What goes wrong is data ([`Effect`]), given for the n-th call or for calls of a name:
+//! Faults are data ([`Effect`]), set for the n-th call or for calls of a name:
 //!
 //! ```
 //! # use foundry_host::{Pools, memory::{Effect, MemoryHost}};
@@ -52,16 +51,16 @@ use uuid::Uuid;
 
 use super::{
     Bridge, Capabilities, DomainEvent, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network,
-    PoolSource, Result, Why,
+    PoolSource, Result, StateReason,
 };
-use backend::Backend;
+use backend::PoolBackend;
 use calls::{Call, Calls};
 use image::File;
 
-/// The URI of a host in memory, for messages.
+/// The URI of a host in memory, as messages show it.
 const URI: &str = "memory:///";
 
-/// A virtualization host in memory; see the module. A clone is the same host.
+/// A virtualization host in memory. Clones share its state.
 #[derive(Clone)]
 pub struct MemoryHost {
     capabilities: Capabilities,
@@ -70,63 +69,63 @@ pub struct MemoryHost {
     local: bool,
     /// Whether another foundry holds every lock.
     busy: Arc<AtomicBool>,
-    /// Whether it tells what happens to its domains.
+    /// Whether it sends domain events.
     has_events: Arc<AtomicBool>,
-    /// Where their lock files are, if rivals are foundries of one machine.
+    /// The directory of lock files, if concurrent foundry processes are on one machine.
     locks: Option<Arc<TempDir>>,
-    inside: Arc<Mutex<Inside>>,
+    inside: Arc<Mutex<Shared>>,
 }
 
-/// One lock for everything, so that each call is as atomic as a libvirt call.
-struct Inside {
+/// One mutex for the whole state, so each call is as atomic as in libvirt.
+struct Shared {
     state: State,
     calls: Calls,
 }
 
-/// Everything that is on the host.
+/// The state of the host.
 #[derive(Default)]
 struct State {
     machines: BTreeMap<Uuid, MemoryDomain>,
-    /// How guests behave, by the name of their domain; it may not exist yet.
+    /// The behaviour of guests, by domain name; the domain may not exist yet.
     guests: BTreeMap<String, Guest>,
     pools: BTreeMap<String, PoolCell>,
-    /// The files of the host by path. Pools are views of them: a file stays when its pool goes.
+    /// The files of the host by path. Pools are views of them: a file remains when its pool is deleted.
     files: BTreeMap<String, File>,
     directories: BTreeSet<String>,
     networks: BTreeMap<String, bool>,
-    /// What is known of some of them besides.
+    /// More details of some networks.
     known_networks: BTreeMap<String, Network>,
     /// Interfaces and addresses of its machine; `None` if unknown.
     neighbourhood: Option<Neighbourhood>,
-    /// `None`: it is unknown, and every bridge is there.
+    /// The bridges; `None` if unknown, and then every bridge exists.
     bridges: Option<Vec<Bridge>>,
-    /// Size of the one file system that all pools are on.
+    /// The size of the file system that all pools share.
     space: u64,
-    /// Whether there is no room for definitions; deleting any volume makes some.
+    /// Whether there is no space for definitions; deleting any volume makes some.
     no_room_for_definitions: bool,
-    /// What others have on it, whom libvirt knows nothing of.
+    /// Space used by others, which libvirt does not know.
     others: u64,
-    /// Who is told what happens to domains.
+    /// The receivers of domain events.
     watchers: Vec<Sender<DomainEvent>>,
-    /// How many disks can still be plugged into running domains; `None` is no limit.
+    /// How many disks can still be hot-plugged; `None` is no limit.
     slots: Option<usize>,
 }
 
 /// A domain.
 struct MemoryDomain {
     name: String,
-    /// Its definition; a transient domain has none.
+    /// Its definition; `None` for a transient domain.
     definition: Option<String>,
-    /// What runs; `None` while it is off.
+    /// The running domain; `None` while it is off.
     live: Option<Live>,
     autostart: bool,
-    /// Whether a file with its EFI variables was made, which only undefining removes.
+    /// Whether it has a file with EFI variables, which only undefining deletes.
     nvram: bool,
-    /// What its saved memory is restored with.
+    /// The definition of its saved memory.
     saved: Option<String>,
     /// Why it went off.
-    why_off: Why,
-    /// Its snapshots: their names, and the definition that each was made of.
+    why_off: StateReason,
+    /// Its snapshots, by name, each with the definition at that time.
     snapshots: Vec<(String, String)>,
 }
 
@@ -134,46 +133,46 @@ struct MemoryDomain {
 struct Live {
     xml: String,
     state: DomainState,
-    why: Why,
-    /// How many more looks find it running after it was asked to shut down.
+    why: StateReason,
+    /// How many more queries find it running after a shutdown request.
     looks_left: Option<usize>,
     address_looks: usize,
     agent_looks: usize,
-    /// The disks that the guest was asked to let go of, and how many more looks still find each.
+    /// The disks that the guest was asked to release, and how many more queries find each.
     unplugging: BTreeMap<String, OnUnplug>,
     /// The disks that a block job works on.
     block_jobs: BTreeSet<String>,
-    /// Whether a libvirt job keeps everybody else from it.
+    /// Whether a libvirt job blocks it.
     has_job: bool,
 }
 
 /// A pool.
 struct PoolCell {
-    kind: Backend,
-    /// Below which path its volumes are.
+    kind: PoolBackend,
+    /// The directory of its volumes.
     target: String,
     source: PoolSource,
     active: bool,
     autostart: bool,
     /// The files that libvirt has seen in its target.
     known: BTreeSet<String>,
-    /// What others had on the file system when libvirt looked last.
+    /// Space used by others at libvirt's last refresh.
     others_seen: u64,
 }
 
-/// Why an effect did not come about.
+/// The reason why a call had no effect.
 enum Failure {
-    /// libvirt would say this.
+    /// libvirt's error message.
     Refused(String),
-    /// Something else works on the domain.
+    /// Another job holds the domain.
     Busy(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
-    /// libvirt ended, and its client says this.
+    /// libvirtd exited; the client's error message.
     Lost(String),
 }
 
-/// What the parts of the state answer; the call around it says what was asked.
+/// The result of a change of the state. The call around it adds the operation.
 type StateResult<T> = std::result::Result<T, Failure>;
 
 impl<T: Into<String>> From<T> for Failure {
@@ -182,44 +181,43 @@ impl<T: Into<String>> From<T> for Failure {
     }
 }
 
-/// What cannot be read was given by the caller, so it is a refusal.
-fn refused(error: &HostError) -> Failure {
+/// Unreadable XML came from the caller, so it is a refusal.
+fn to_failure(error: &HostError) -> Failure {
     Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
 }
 
 impl MemoryHost {
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        // A test that panicked inside of a call has failed; the others may still look.
+    fn lock_inside(&self) -> MutexGuard<'_, Shared> {
+        // A test that panicked during a call has failed already; others may continue.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call on a domain, under the name that it has now.
+    /// A call on a domain, with its current name.
     fn on(&self, method: &str, verb: &str, domain: Uuid) -> Call {
-        Call::domain(method, verb, &self.inside().state.machine_name(domain))
+        Call::about_domain(method, verb, &self.lock_inside().state.machine_name(domain))
     }
 
-    /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or
-    /// after its effect.
+    /// Makes one call: counts it, runs its hook, and injects the fault that is due before or after its effect.
     fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> StateResult<T>) -> Result<T> {
         self.run_hook();
-        let Inside { state, calls } = &mut *self.inside();
-        let effect = calls.enter(call);
+        let Shared { state, calls } = &mut *self.lock_inside();
+        let effect = calls.record_call(call);
         if let Some(effect) = effect.filter(|e| e.comes_before()) {
-            return Err(call.fault(effect));
+            return Err(call.injected_error(effect));
         }
         let before = state.snapshot();
         let answer = act(state);
         state.send_events(&before);
-        let answer = answer.map_err(|failure| call.failed(failure))?;
-        effect.map_or(Ok(answer), |effect| Err(call.fault(effect)))
+        let answer = answer.map_err(|failure| call.to_error(failure))?;
+        effect.map_or(Ok(answer), |effect| Err(call.injected_error(effect)))
     }
 
-    /// Runs without the lock, so that the hook can act on the host itself.
+    /// Runs without the mutex, so that the hook can use the host.
     fn run_hook(&self) {
-        let due = self.inside().calls.take_hook();
+        let due = self.lock_inside().calls.take_hook();
         if let Some(hook) = due {
             hook(self);
-            self.inside().calls.hook_ended();
+            self.lock_inside().calls.hook_ended();
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::backend::Backend;
+use super::backend::PoolBackend;
 use super::calls::Call;
-use super::{MemoryHost, PoolCell, State, StateResult, refused};
+use super::{MemoryHost, PoolCell, State, StateResult, to_failure};
 use crate::libvirt_xml::PoolParts;
 use crate::{Pool, PoolSource, Pools, Result};
 use foundry_core::units::Bytes;
@@ -12,10 +12,10 @@ use foundry_core::units::Bytes;
 impl PoolCell {
     /// A directory pool.
     pub(super) fn directory(target: &str) -> Self {
-        Self::new(Backend::Files("dir".into()), target, PoolSource::default())
+        Self::new(PoolBackend::Files("dir".into()), target, PoolSource::default())
     }
 
-    fn new(kind: Backend, target: &str, source: PoolSource) -> Self {
+    fn new(kind: PoolBackend, target: &str, source: PoolSource) -> Self {
         Self {
             kind,
             target: target.into(),
@@ -34,22 +34,22 @@ impl PoolCell {
 
 impl Pools for MemoryHost {
     fn pools(&self) -> Result<Vec<Pool>> {
-        self.call(&Call::pools("pools", "list the pools"), |state| {
+        self.call(&Call::about_pools("pools", "list the pools"), |state| {
             Ok(state.pools.keys().filter_map(|name| state.pool(name)).collect())
         })
     }
 
     fn pool(&self, name: &str) -> Result<Option<Pool>> {
-        self.call(&Call::pool("pool", "look up", name), |state| Ok(state.pool(name)))
+        self.call(&Call::about_pool("pool", "look up", name), |state| Ok(state.pool(name)))
     }
 
     fn define_pool(&self, xml: &str) -> Result<()> {
         let name = PoolParts::read(xml).map(|p| p.name).unwrap_or_default();
-        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml).map(drop))
+        self.call(&Call::about_pool("define_pool", "define", &name), |state| state.define_pool(xml).map(drop))
     }
 
     fn build_pool(&self, name: &str) -> Result<()> {
-        self.call(&Call::pool("build_pool", "make the target of", name), |state| {
+        self.call(&Call::about_pool("build_pool", "make the target of", name), |state| {
             let target = state.pool_that_is(false, name)?.target.clone();
             state.directories.insert(target);
             Ok(())
@@ -57,7 +57,7 @@ impl Pools for MemoryHost {
     }
 
     fn start_pool(&self, name: &str) -> Result<()> {
-        self.call(&Call::pool("start_pool", "start", name), |state| {
+        self.call(&Call::about_pool("start_pool", "start", name), |state| {
             let target = state.pool_that_is(false, name)?.target.clone();
             if !state.directories.contains(&target) {
                 return Err(format!("cannot open directory '{target}': No such file or directory").into());
@@ -68,14 +68,14 @@ impl Pools for MemoryHost {
     }
 
     fn stop_pool(&self, name: &str) -> Result<()> {
-        self.call(&Call::pool("stop_pool", "stop", name), |state| {
+        self.call(&Call::about_pool("stop_pool", "stop", name), |state| {
             state.pool_that_is(true, name)?.active = false;
             Ok(())
         })
     }
 
     fn set_pool_autostart(&self, name: &str, on: bool) -> Result<()> {
-        let call = Call::pool("set_pool_autostart", "set autostart of", name);
+        let call = Call::about_pool("set_pool_autostart", "set autostart of", name);
         self.call(&call, |state| {
             state.existing_pool(name)?.autostart = on;
             Ok(())
@@ -83,11 +83,11 @@ impl Pools for MemoryHost {
     }
 
     fn refresh_pool(&self, name: &str) -> Result<()> {
-        self.call(&Call::pool("refresh_pool", "refresh", name), |state| state.refresh_pool(name))
+        self.call(&Call::about_pool("refresh_pool", "refresh", name), |state| state.refresh_pool(name))
     }
 
     fn undefine_pool(&self, name: &str) -> Result<()> {
-        self.call(&Call::pool("undefine_pool", "undefine", name), |state| {
+        self.call(&Call::about_pool("undefine_pool", "undefine", name), |state| {
             if state.existing_pool(name)?.active {
                 let still =
                     format!("Requested operation is not valid: storage pool '{name}' is still active");
@@ -114,7 +114,7 @@ impl State {
         Err(format!("Requested operation is not valid: storage pool '{name}' is {word}").into())
     }
 
-    pub(super) fn allocated(&self) -> u64 {
+    pub(super) fn allocated_bytes(&self) -> u64 {
         self.files.values().map(|f| f.allocation).sum()
     }
 
@@ -126,24 +126,27 @@ impl State {
             kind: pool.kind.as_str().into(),
             active: pool.active,
             autostart: pool.autostart,
-            target: Some(pool.target.clone()).filter(|_| pool.kind != Backend::Rbd),
+            target: Some(pool.target.clone()).filter(|_| pool.kind != PoolBackend::Rbd),
             source: pool.source.clone(),
             capacity: measured(self.space),
-            allocation: measured(self.allocated().saturating_add(pool.others_seen)),
-            available: measured(self.space.saturating_sub(self.allocated()).saturating_sub(pool.others_seen)),
+            allocation: measured(self.allocated_bytes().saturating_add(pool.others_seen)),
+            available: measured(
+                self.space.saturating_sub(self.allocated_bytes()).saturating_sub(pool.others_seen),
+            ),
         })
     }
 
     pub(super) fn define_pool(&mut self, xml: &str) -> StateResult<String> {
-        let PoolParts { name, kind, target, source, .. } = PoolParts::read(xml).map_err(|e| refused(&e))?;
+        let PoolParts { name, kind, target, source, .. } =
+            PoolParts::read(xml).map_err(|e| to_failure(&e))?;
         if let Some(c) = name.chars().find(|c| matches!(c, '/' | '\n')) {
             return Err(format!("XML error: name {name} cannot contain '{c}'").into());
         }
         if self.pools.contains_key(&name) {
             return Err(format!("operation failed: pool '{name}' already exists with another uuid").into());
         }
-        let kind = Backend::of(&kind);
-        let target = if kind == Backend::Rbd { source.name.clone() } else { target };
+        let kind = PoolBackend::for_pool_type(&kind);
+        let target = if kind == PoolBackend::Rbd { source.name.clone() } else { target };
         let target = target.filter(|t| !t.is_empty()).ok_or("XML error: missing storage pool target path")?;
         if let Some((other, _)) = self.pools.iter().find(|(_, pool)| pool.target == target) {
             return Err(format!("operation failed: Storage source conflict with pool: '{other}'").into());
@@ -159,9 +162,9 @@ impl State {
         for (path, file) in &mut self.files {
             if let Some(name) = path.strip_prefix(&directory).filter(|name| !name.contains('/')) {
                 known.insert(name.to_owned());
-                // Into a block device it does not look.
+                // libvirt does not probe block devices.
                 if files {
-                    file.probe();
+                    file.probe_file();
                 }
             }
         }

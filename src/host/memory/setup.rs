@@ -1,4 +1,4 @@
-//! How a test sets up a host, and changes it from outside.
+//! Sets up a host for a test, and changes it from outside.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls::Calls;
-use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
+use super::{File, Guest, Live, MemoryHost, PoolCell, Shared, State};
 use crate::{
-    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel, Why,
+    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
+    StateReason,
 };
 use foundry_core::units::Bytes;
 
-/// Size of the host's file system, where a test does not care.
+/// The default size of the file system.
 const SPACE: u64 = 1 << 40;
 
 impl Default for MemoryHost {
@@ -22,7 +23,7 @@ impl Default for MemoryHost {
     }
 }
 
-/// Putting things on a host. What a test asks for is there; nothing is checked.
+/// Builds a host. Nothing is checked.
 impl MemoryHost {
     /// An empty x86 host with KVM and libvirt 11.3.
     pub fn new() -> Self {
@@ -63,77 +64,76 @@ impl MemoryHost {
             busy: Arc::default(),
             has_events: Arc::default(),
             locks: None,
-            inside: Arc::new(Mutex::new(Inside { state, calls: Calls::default() })),
+            inside: Arc::new(Mutex::new(Shared { state, calls: Calls::default() })),
         }
     }
 
-    /// Lets the foundries that are at it wait for each other, as those of one machine do. Without it they
-    /// know nothing of each other, like those of two.
+    /// Makes concurrent foundry processes use locks, as on one machine. Without this they do not see each other, as on
+    /// two machines.
     ///
     /// # Errors
-    /// Where there is no place for their lock files.
+    /// If the directory for the locks cannot be created.
     pub fn with_locks(mut self) -> std::io::Result<Self> {
         self.locks = Some(Arc::new(tempfile::tempdir()?));
         Ok(self)
     }
 
-    /// Sets what it can run.
+    /// Sets its capabilities.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// Sets what its machine is like.
+    /// Sets the properties of its machine.
     #[must_use]
     pub fn with_machine(mut self, machine: Machine) -> Self {
         self.machine = machine;
         self
     }
 
-    /// Sets what guests can have, whatever their machine type.
+    /// Sets the capabilities of guests of every machine type.
     #[must_use]
     pub fn with_guest_machine(mut self, machine: GuestMachine) -> Self {
         self.guest_machine = machine;
         self
     }
 
-    /// Makes it the machine that foundry runs on.
+    /// Makes it the local machine.
     #[must_use]
     pub fn local(mut self) -> Self {
         self.local = true;
         self
     }
 
-    /// Puts a started, autostarted directory pool on it.
+    /// Adds a started, autostarted directory pool.
     #[must_use]
     pub fn with_pool(self, name: &str, target: &str) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             let pool = PoolCell { active: true, autostart: true, ..PoolCell::directory(target) };
             state.directories.insert(target.into());
             state.pools.insert(name.into(), pool);
         })
     }
 
-    /// Puts a directory pool on it that is not started.
+    /// Adds a stopped directory pool.
     #[must_use]
     pub fn with_inactive_pool(self, name: &str, target: &str) -> Self {
-        self.with_pool(name, target).change(|state| {
+        self.with_pool(name, target).with_change(|state| {
             state.pools.insert(name.into(), PoolCell::directory(target));
         })
     }
 
-    /// Puts something on it that pools can be of: a directory, or a volume group or dataset by its path.
+    /// Adds a source for pools: a directory, or the path of a volume group or dataset.
     #[must_use]
     pub fn with_directory(self, path: &str) -> Self {
-        self.change(|state| state.directories.extend([path.to_owned()]))
+        self.with_change(|state| state.directories.extend([path.to_owned()]))
     }
 
-    /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
-    /// is there. XML that cannot be read leaves the host without it.
+    /// Adds a started pool from its XML (libvirt's `<pool>`), with its source. Unreadable XML adds nothing.
     #[must_use]
     pub fn with_pool_of(self, xml: &str) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             let Ok(name) = state.define_pool(xml) else { return };
             if let Some(pool) = state.pools.get_mut(&name) {
                 (pool.active, pool.autostart) = (true, true);
@@ -142,28 +142,28 @@ impl MemoryHost {
         })
     }
 
-    /// Puts an image without data into a pool; the pool is made where it is missing.
+    /// Adds an empty image to a pool, which is created if missing.
     #[must_use]
     pub fn with_image(self, pool: &str, name: &str, format: &str, capacity: u64) -> Self {
         self.with_volume_file(pool, name, File::image(format, capacity))
     }
 
-    /// Puts an overlay on another file into a pool.
+    /// Adds an overlay of another file to a pool.
     #[must_use]
     pub fn with_overlay(self, pool: &str, name: &str, capacity: u64, backing: &str) -> Self {
         self.with_volume_file(pool, name, File::new("qcow2", capacity, Some(backing.into())))
     }
 
-    /// Puts a volume with that content into a pool; its format is what the content says.
+    /// Adds a volume with content; its format is detected.
     #[must_use]
     pub fn with_volume(self, pool: &str, name: &str, content: &[u8]) -> Self {
         self.with_volume_file(pool, name, File::with_content(content))
     }
 
     fn with_volume_file(self, pool: &str, name: &str, file: File) -> Self {
-        let there = self.inside().state.pools.contains_key(pool);
+        let there = self.lock_inside().state.pools.contains_key(pool);
         let host = if there { self } else { self.with_pool(pool, &format!("/pool/{pool}")) };
-        host.change(|state| {
+        host.with_change(|state| {
             if let Some(cell) = state.pools.get_mut(pool) {
                 cell.known.insert(name.into());
                 state.files.insert(cell.path(name), file);
@@ -171,31 +171,30 @@ impl MemoryHost {
         })
     }
 
-    /// Puts a file on it that libvirt has not seen, in a pool's directory or elsewhere.
+    /// Adds a file that libvirt has not seen, in a pool's directory or elsewhere.
     #[must_use]
     pub fn with_file(self, path: &str, content: &[u8]) -> Self {
-        self.change(|state| drop(state.files.insert(path.into(), File::with_content(content))))
+        self.with_change(|state| drop(state.files.insert(path.into(), File::with_content(content))))
     }
 
-    /// Defines a domain that foundry did not make; `xml` is its `<domain>`. XML that cannot be
-    /// read leaves the host without it.
+    /// Defines a foreign domain from its `<domain>` XML. Unreadable XML defines nothing.
     #[must_use]
     pub fn with_foreign_domain(self, xml: &str) -> Self {
-        self.change(|state| drop(state.define(xml)))
+        self.with_change(|state| drop(state.define(xml)))
     }
 
-    /// Puts a libvirt network on it.
+    /// Adds a libvirt network.
     #[must_use]
     pub fn with_network(self, name: &str, active: bool) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             state.networks.insert(name.into(), active);
         })
     }
 
-    /// Puts a libvirt network on it of which more is known than its name.
+    /// Adds a libvirt network with all its details.
     #[must_use]
     pub fn with_network_of(self, network: Network) -> Self {
-        self.change(|state| {
+        self.with_change(|state| {
             state.networks.insert(network.name.clone(), network.active);
             state.known_networks.insert(network.name.clone(), network);
         })
@@ -204,156 +203,164 @@ impl MemoryHost {
     /// Sets the interfaces and addresses of its machine. Without this they are unknown, as on a remote host.
     #[must_use]
     pub fn with_neighbourhood(self, neighbourhood: Neighbourhood) -> Self {
-        self.change(|state| state.neighbourhood = Some(neighbourhood))
+        self.with_change(|state| state.neighbourhood = Some(neighbourhood))
     }
 
-    /// Says which bridges its kernel has. Without this they are unknown, as on a remote host, and a
-    /// domain on any bridge starts.
+    /// Sets the bridges of its kernel. Without this they are unknown, as on a remote host, and a domain on any bridge
+    /// starts.
     #[must_use]
     pub fn with_bridges(self, bridges: &[Bridge]) -> Self {
-        self.change(|state| state.bridges = Some(bridges.to_vec()))
+        self.with_change(|state| state.bridges = Some(bridges.to_vec()))
     }
 
-    /// Says how a guest behaves, now or once a domain of that name exists.
+    /// Sets the behaviour of a guest, which may not exist yet.
     #[must_use]
     pub fn with_guest(self, name: &str, guest: Guest) -> Self {
-        self.change(|state| drop(state.guests.insert(name.into(), guest)))
+        self.with_change(|state| drop(state.guests.insert(name.into(), guest)))
     }
 
     /// Sets the size of the file system that all pools are on.
     #[must_use]
     pub fn with_space(self, bytes: u64) -> Self {
-        self.change(|state| state.space = bytes)
+        self.with_change(|state| state.space = bytes)
     }
 
-    /// Sets how many disks can be plugged into running domains.
+    /// Sets how many disks can be hot-plugged.
     #[must_use]
     pub fn with_free_slots(self, count: usize) -> Self {
-        self.change(|state| state.slots = Some(count))
+        self.with_change(|state| state.slots = Some(count))
     }
 
-    fn change(self, act: impl FnOnce(&mut State)) -> Self {
-        act(&mut self.inside().state);
+    fn with_change(self, act: impl FnOnce(&mut State)) -> Self {
+        act(&mut self.lock_inside().state);
         self
     }
 }
 
-/// What happens to a host without foundry.
+/// Changes from outside foundry.
 impl MemoryHost {
-    /// Puts a domain into a state, whatever it takes; an absent one stays absent.
+    /// Sets the state of a domain, if it exists.
     pub fn set_state(&self, name: &str, now: DomainState) {
-        // Nobody paused it without a reason unless the hypervisor did.
+        // Only the hypervisor pauses a domain without a reason.
         self.set_state_because(
             name,
             now,
-            if now == DomainState::Paused { Why::ByUser } else { Why::NotSaid },
+            if now == DomainState::Paused { StateReason::ByUser } else { StateReason::NotSaid },
         );
     }
 
-    /// The same, with the reason that libvirt gives.
-    pub fn set_state_because(&self, name: &str, now: DomainState, why: Why) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+    /// The same, with libvirt's reason.
+    pub fn set_state_because(&self, name: &str, now: DomainState, why: StateReason) {
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let definition = machine.definition.clone().unwrap_or_default();
         machine.live = now.is_active().then(|| Live { state: now, why, ..Live::new(definition, false) });
         machine.why_off = why;
     }
 
-    /// Gives a domain that is off another name, as `virsh domrename` does; an absent one stays absent.
+    /// Renames a stopped domain, as `virsh domrename` does, if it exists.
     pub fn rename(&self, old: &str, new: &str) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(old).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(old).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let name = |name: &str| format!("<name>{name}</name>");
         machine.name = new.to_owned();
         machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(old), &name(new), 1));
     }
 
-    /// Changes how a guest behaves.
+    /// Changes the behaviour of a guest.
     pub fn set_guest(&self, name: &str, guest: Guest) {
-        self.inside().state.guests.insert(name.into(), guest);
+        self.lock_inside().state.guests.insert(name.into(), guest);
     }
 
-    /// Gives a domain snapshots of these names, made of it as it is.
+    /// Adds snapshots of a domain in its current state.
     pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         let definition = machine.definition.clone().unwrap_or_default();
         machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
 
-    /// Saves the memory of a running domain and stops it, as `virsh managedsave` does; of one that is off, the memory
-    /// of what was like its definition is there.
+    /// Saves the memory of a running domain and stops it, as `virsh managedsave` does. For a stopped domain, it adds
+    /// saved memory with its definition.
     pub fn save(&self, name: &str) {
-        let state = &mut self.inside().state;
-        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let state = &mut self.lock_inside().state;
+        let Some(machine) = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid)) else {
+            return;
+        };
         machine.saved = Some(machine.xml().to_owned());
         if machine.live.take().is_some() {
-            machine.why_off = Why::Saved;
+            machine.why_off = StateReason::Saved;
         }
     }
 
-    /// Lets a libvirt job hold a running domain until it is off, as where QEMU hangs.
+    /// Lets a libvirt job block a running domain until it is off, as with a hung QEMU.
     pub fn set_job(&self, name: &str) {
-        let state = &mut self.inside().state;
-        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        let state = &mut self.lock_inside().state;
+        let machine = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.has_job = true;
         }
     }
 
-    /// Leaves no room for definitions, until a volume is deleted.
+    /// Leaves no space for definitions until a volume is deleted.
     pub fn fill_definitions(&self) {
-        self.inside().state.no_room_for_definitions = true;
+        self.lock_inside().state.no_room_for_definitions = true;
     }
 
-    /// Lets a block job work on a disk of a running domain.
+    /// Starts a block job on a disk of a running domain.
     pub fn set_block_job(&self, name: &str, target: &str) {
-        let state = &mut self.inside().state;
-        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        let state = &mut self.lock_inside().state;
+        let machine = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.block_jobs.insert(target.to_owned());
         }
     }
 
-    /// Has it tell what happens to its domains.
+    /// Enables domain events.
     #[must_use]
     pub fn with_events(self) -> Self {
         self.has_events.store(true, Ordering::Relaxed);
         self
     }
 
-    /// Has another foundry work on everything, or on nothing any more.
+    /// Makes another foundry hold all locks, or none.
     pub fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
     }
 
-    /// Has others take that much of the file system, all together, without telling libvirt.
+    /// Sets the space that others use, without libvirt's knowledge.
     pub fn take_space(&self, bytes: u64) {
-        self.inside().state.others = bytes;
+        self.lock_inside().state.others = bytes;
     }
 
-    /// Puts a file there without telling libvirt.
+    /// Adds a file without libvirt's knowledge.
     pub fn put_file(&self, path: &str, content: &[u8]) {
-        self.inside().state.files.insert(path.into(), File::with_content(content));
+        self.lock_inside().state.files.insert(path.into(), File::with_content(content));
     }
 
-    /// Removes a file without telling libvirt.
+    /// Deletes a file without libvirt's knowledge.
     pub fn remove_file(&self, path: &str) {
-        self.inside().state.files.remove(path);
+        self.lock_inside().state.files.remove(path);
     }
 
     /// The paths of all files, sorted.
     pub fn files(&self) -> Vec<String> {
-        self.inside().state.files.keys().cloned().collect()
+        self.lock_inside().state.files.keys().cloned().collect()
     }
 
-    /// The first bytes of a file, as far as they were ever written.
+    /// The start of a file, as far as it was written.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
-        self.inside().state.files.get(path).map(|file| file.content.clone())
+        self.lock_inside().state.files.get(path).map(|file| file.content.clone())
     }
 
-    /// The UUID of a domain; not a call.
+    /// The UUID of a domain, without a call.
     pub fn uuid_of(&self, name: &str) -> Option<Uuid> {
-        self.inside().state.named(name)
+        self.lock_inside().state.find_by_name(name)
     }
 }

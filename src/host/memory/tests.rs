@@ -26,7 +26,7 @@ fn host() -> MemoryHost {
     MemoryHost::new().with_pool("vms", "/pool/vms")
 }
 
-/// Defines a domain and a volume, and takes them back if that fails: the shape of a creation.
+/// Defines a domain and a volume, and rolls back on failure: the pattern of a creation.
 fn make_two(host: &MemoryHost) -> Result<()> {
     let uuid = host.define_domain(&domain("web", ""))?;
     let made = host.create_volume("vms", &volume("web_boot", "qcow2", 1 << 30)).map(drop);
@@ -68,7 +68,7 @@ fn effects_come_before_or_after_and_may_stay() {
             !matches!(effect, Effect::RefuseBefore | Effect::RefuseAfterEffect)
         );
         assert_eq!(host.changes_since(&before).is_empty(), effect.comes_before(), "{effect:?}");
-        assert_eq!(host.pools().is_err(), effect.breaks(), "{effect:?}");
+        assert_eq!(host.pools().is_err(), effect.breaks_connection(), "{effect:?}");
         host.heal();
         host.pools().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The content of volumes, there and back.
+//! Uploads and downloads of volumes.
 
 use super::calls::Call;
 use super::{Failure, MemoryHost};
@@ -6,7 +6,7 @@ use crate::{Result, Stopped, Transfers, Zeros};
 use foundry_fetch::content::{Content, Sink};
 
 impl Transfers for MemoryHost {
-    /// What came before the content ended or failed is written, as it is on a real host.
+    /// Content is written up to the point where it ended or failed, as on a real host.
     fn upload(
         &self,
         pool: &str,
@@ -16,9 +16,9 @@ impl Transfers for MemoryHost {
         length: u64,
         zeros: Zeros,
     ) -> Result<u64> {
-        let call = Call::volume("upload", "upload to", pool, name);
+        let call = Call::about_volume("upload", "upload to", pool, name);
         self.call(&call, |state| {
-            let space = state.space.saturating_sub(state.allocated()).saturating_sub(state.others);
+            let space = state.space.saturating_sub(state.allocated_bytes()).saturating_sub(state.others);
             let kind = state.existing_pool(pool)?.kind.clone();
             let file = state.file(pool, name)?;
             kind.check_upload()?;
@@ -28,7 +28,7 @@ impl Transfers for MemoryHost {
             let before = file.allocation;
             file.write(offset, &sent.bytes, sent.data);
             if file.allocation.saturating_sub(before) > space {
-                // What libvirtd 11.3 does on a full disk: it ends itself, and every client loses it.
+                // On a full disk libvirtd 11.3 exits, and every client loses its connection.
                 return Err(Failure::Lost("Cannot recv data: Connection reset by peer".into()));
             }
             outcome.map_err(|e| transfer_failed(&e))?;
@@ -43,7 +43,7 @@ impl Transfers for MemoryHost {
         into: &mut dyn Sink,
         (offset, length): (u64, u64),
     ) -> Result<()> {
-        let call = Call::volume("download", "download", pool, name);
+        let call = Call::about_volume("download", "download", pool, name);
         self.call(&call, |state| {
             state.existing_pool(pool)?.kind.check_download()?;
             let bytes = state.file(pool, name)?.read(offset.saturating_add(length));
@@ -53,12 +53,12 @@ impl Transfers for MemoryHost {
     }
 }
 
-/// What came out of some content.
+/// Content that was read.
 struct Sent {
     length: u64,
     room: Zeros,
     bytes: Vec<u8>,
-    /// How many of them are no holes.
+    /// The number of bytes that are not holes.
     data: u64,
 }
 
@@ -89,7 +89,7 @@ impl Sent {
 }
 
 fn transfer_failed(error: &std::io::Error) -> Failure {
-    // As the adapter tells it: only this is the user's doing.
+    // As in the adapter, only this is the user's doing.
     let stopped = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>);
     Failure::Transfer { cause: error.to_string(), interrupted: stopped }
 }

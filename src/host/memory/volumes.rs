@@ -1,34 +1,34 @@
 //! Volumes: what libvirt's storage driver does with them.
 
 use super::calls::Call;
-use super::{Failure, File, MemoryHost, State, StateResult, backend, refused};
+use super::{Failure, File, MemoryHost, State, StateResult, backend, to_failure};
 use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
 use foundry_core::units::Bytes;
 
-/// Formats that a volume of a directory pool can be given.
+/// The formats that a volume of a directory pool can have.
 const FORMATS: [&str; 6] = ["raw", "qcow2", "qcow", "iso", "vmdk", "vdi"];
 
 impl Volumes for MemoryHost {
     fn volumes(&self, pool: &str) -> Result<Vec<Volume>> {
-        self.call(&Call::pool("volumes", "list the volumes of", pool), |state| {
+        self.call(&Call::about_pool("volumes", "list the volumes of", pool), |state| {
             let names: Vec<_> = state.pool_that_is(true, pool)?.known.iter().cloned().collect();
             Ok(names.iter().filter_map(|name| state.volume(pool, name)).collect())
         })
     }
 
     fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
-        self.call(&Call::volume("volume", "look up", pool, name), |state| Ok(state.volume(pool, name)))
+        self.call(&Call::about_volume("volume", "look up", pool, name), |state| Ok(state.volume(pool, name)))
     }
 
     fn volume_at(&self, path: &str) -> Result<Option<Volume>> {
-        self.call(&Call::volume_at(path), |state| Ok(state.volume_at(path)))
+        self.call(&Call::about_volume_at(path), |state| Ok(state.volume_at(path)))
     }
 
     fn create_volume(&self, pool: &str, xml: &str) -> Result<Volume> {
-        let call = Call::volume("create_volume", "create", pool, &volume_name(xml)?);
+        let call = Call::about_volume("create_volume", "create", pool, &volume_name(xml)?);
         self.call(&call, |state| {
-            let wish = VolumeParts::read(xml).map_err(|e| refused(&e))?;
+            let wish = VolumeParts::read(xml).map_err(|e| to_failure(&e))?;
             let capacity = wish.capacity.ok_or("XML error: missing capacity element")?;
             let kind = &state.existing_pool(pool)?.kind;
             let made = File::new(kind.format(wish.format.as_deref()), capacity, wish.backing.clone());
@@ -36,11 +36,11 @@ impl Volumes for MemoryHost {
         })
     }
 
-    /// A clone is never smaller than what it is made from, whatever was asked.
+    /// A clone is at least as large as its source.
     fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
-        let call = Call::volume("clone_volume", "create", pool, &volume_name(xml)?);
+        let call = Call::about_volume("clone_volume", "create", pool, &volume_name(xml)?);
         self.call(&call, |state| {
-            let wish = VolumeParts::read(xml).map_err(|e| refused(&e))?;
+            let wish = VolumeParts::read(xml).map_err(|e| to_failure(&e))?;
             let source = state.file(from_pool, from_name)?.clone();
             let kind = &state.existing_pool(pool)?.kind;
             kind.check_clone(pool == from_pool, from_name)?;
@@ -55,7 +55,7 @@ impl Volumes for MemoryHost {
     }
 
     fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()> {
-        let call = Call::volume("resize_volume", "resize", pool, name);
+        let call = Call::about_volume("resize_volume", "resize", pool, name);
         self.call(&call, |state| {
         state.existing_pool(pool)?.kind.check_resize()?;
         let file = state.file(pool, name)?;
@@ -68,7 +68,7 @@ impl Volumes for MemoryHost {
     }
 
     fn delete_volume(&self, pool: &str, name: &str) -> Result<()> {
-        let call = Call::volume("delete_volume", "delete", pool, name);
+        let call = Call::about_volume("delete_volume", "delete", pool, name);
         self.call(&call, |state| {
             state.delete_volume(pool, name);
             Ok(())
@@ -92,7 +92,7 @@ impl State {
         })
     }
 
-    /// Path of a volume that libvirt has seen in an active pool.
+    /// The path of a volume that libvirt has seen in an active pool.
     pub(super) fn known_path(&self, pool: &str, name: &str) -> StateResult<String> {
         let absent =
             || Failure::from(format!("Storage volume not found: no storage vol with matching name '{name}'"));
@@ -118,11 +118,11 @@ impl State {
         self.check_format(wish)?;
         made.mode = wish.mode.unwrap_or(made.mode);
         if made.format != "qcow2" {
-            // libvirt allocates a raw volume in full where it is not told otherwise.
+            // By default libvirt fully allocates a raw volume.
             made.allocation = wish.allocation.unwrap_or(made.capacity).min(made.capacity);
         }
-        self.existing_pool(pool)?.kind.fit(wish, &mut made)?;
-        if made.allocation > self.space.saturating_sub(self.allocated()).saturating_sub(self.others) {
+        self.existing_pool(pool)?.kind.apply_limits(wish, &mut made)?;
+        if made.allocation > self.space.saturating_sub(self.allocated_bytes()).saturating_sub(self.others) {
             return Err(format!(
                 "cannot allocate {} bytes in file '{path}': No space left on device",
                 made.allocation
@@ -134,7 +134,7 @@ impl State {
         self.volume(pool, &wish.name).ok_or_else(|| "the volume vanished".into())
     }
 
-    /// A file in the way is refused, seen by libvirt or not.
+    /// An existing file of that name is refused, even if libvirt has not seen it.
     fn free_path(&mut self, pool: &str, name: &str) -> StateResult<String> {
         let cell = self.pool_that_is(true, pool)?;
         if name.contains('/') {
@@ -163,9 +163,9 @@ impl State {
             let gone = format!("inaccessible backing store volume {path}: No such file or directory");
             return Err(gone.into());
         };
-        // It looks into the file, whether libvirt has or not.
-        backing.probe();
-        // qemu-img opens the file as what it is said to be; everything is raw if it is said to be.
+        // qemu-img reads the file, even if libvirt has not seen it.
+        backing.probe_file();
+        // qemu-img opens the file in the given format; any file can be raw.
         match wish.backing_format.as_deref() {
             Some(said) if said != "raw" && said != backing.format => {
                 Err(format!("{path}: Image is not in {said} format").into())
@@ -174,7 +174,7 @@ impl State {
         }
     }
 
-    /// A file that is gone behind libvirt's back is as good as deleted.
+    /// A file that was deleted without libvirt counts as deleted.
     pub(super) fn delete_volume(&mut self, pool: &str, name: &str) {
         let Ok(path) = self.known_path(pool, name) else { return };
         self.files.remove(&path);

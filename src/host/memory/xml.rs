@@ -1,4 +1,4 @@
-//! What libvirt adds to a domain's XML: a UUID, the record, and the backing chains of a running one.
+//! Changes that libvirt makes to a domain's XML: UUID, record, and the backing chains of a running domain.
 
 use foundry_core::record::METADATA_NAMESPACE;
 use std::ops::Range;
@@ -8,36 +8,36 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::libvirt_xml::{disk_element, is_record, is_tag, parse};
+use crate::libvirt_xml::{disk_element, is_record, is_tag, parse_xml};
 
-/// Gives a definition the UUID that libvirt gave the domain, unless it has one.
+/// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
-    let document = parse(xml, "domain", "the definition")?;
+    let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    match (element(root, "uuid"), element(root, "name")) {
-        (None, Some(name)) => Ok(insert(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
+    match (find_element(root, "uuid"), find_element(root, "name")) {
+        (None, Some(name)) => Ok(insert_text(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
         _ => Ok(xml.to_owned()),
     }
 }
 
-/// Replaces the text of foundry's metadata element, or makes one. The outcome is read again, as
-/// libvirt does: a text that XML cannot carry is refused.
+/// Replaces or adds the text of foundry's metadata element. The result is parsed again, as libvirt does: a text that
+/// XML cannot carry is refused.
 pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
     let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
     let (range, replacement) = record_place(xml, &record)?;
-    let changed = replace(xml, range, &replacement);
-    parse(&changed, "domain", "the record")?;
+    let changed = replace_text(xml, range, &replacement);
+    parse_xml(&changed, "domain", "the record")?;
     Ok(changed)
 }
 
-/// What is to be replaced by what: the record, an empty `<metadata/>`, or the nothing before its end
-/// or behind the name.
+/// The range to replace and its replacement: the record, an empty `<metadata/>`, or an insertion at its end or after
+/// the name.
 fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
-    let document = parse(xml, "domain", "the definition")?;
+    let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
     let wrapped = format!("<metadata>{record}</metadata>");
-    let Some(metadata) = element(root, "metadata") else {
-        let behind = element(root, "name").map_or(xml.len(), |name| name.range().end);
+    let Some(metadata) = find_element(root, "metadata") else {
+        let behind = find_element(root, "name").map_or(xml.len(), |name| name.range().end);
         return Ok((behind..behind, wrapped));
     };
     if let Some(old) = metadata.children().find(|n| is_record(*n)) {
@@ -49,59 +49,59 @@ fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
     }
 }
 
-/// Adds a disk behind the other devices.
+/// Adds a disk after the other devices.
 pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
-    parse(disk, "disk", "the disk")?;
-    let document = parse(xml, "domain", "the definition")?;
+    parse_xml(disk, "disk", "the disk")?;
+    let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    let Some(devices) = element(root, "devices") else {
+    let Some(devices) = find_element(root, "devices") else {
         let behind = root.last_child().map_or(xml.len(), |last| last.range().end);
-        return Ok(insert(xml, behind, &format!("<devices>{disk}</devices>")));
+        return Ok(insert_text(xml, behind, &format!("<devices>{disk}</devices>")));
     };
     match devices.last_child() {
-        Some(last) => Ok(insert(xml, last.range().end, disk)),
-        None => Ok(replace(xml, devices.range(), &format!("<devices>{disk}</devices>"))),
+        Some(last) => Ok(insert_text(xml, last.range().end, disk)),
+        None => Ok(replace_text(xml, devices.range(), &format!("<devices>{disk}</devices>"))),
     }
 }
 
-/// Takes the disk with that target away, if there is one.
+/// Removes the disk with that target, if there is one.
 pub(super) fn without_disk(xml: &str, target: &str) -> Result<String> {
     let Some(disk) = disk_element(xml, target)? else { return Ok(xml.to_owned()) };
     Ok(xml.replacen(disk, "", 1))
 }
 
-/// Shows below each disk's source the files that it is made of, as libvirt does while it runs.
-/// `chain` gives the paths below a path.
+/// Adds the backing chain to each disk's source, as libvirt does while the domain runs. `chain` returns the paths below
+/// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
-    let document = parse(xml, "domain", "the definition")?;
-    let devices = element(document.root_element(), "devices");
+    let document = parse_xml(xml, "domain", "the definition")?;
+    let devices = find_element(document.root_element(), "devices");
     let disks = devices.iter().flat_map(|d| d.children()).filter(|n| is_tag(*n, "disk"));
     let mut shown = xml.to_owned();
-    // From the end, so that the places found in the original stay right.
+    // From the end, so that earlier positions stay valid.
     for disk in disks.collect::<Vec<_>>().into_iter().rev() {
-        let source = element(disk, "source").filter(|_| element(disk, "backingStore").is_none());
+        let source = find_element(disk, "source").filter(|_| find_element(disk, "backingStore").is_none());
         if let Some((source, path)) = source.and_then(|s| Some((s, s.attribute("file")?))) {
-            shown = insert(&shown, source.range().end, &stores(&chain(path)));
+            shown = insert_text(&shown, source.range().end, &backing_stores_xml(&chain(path)));
         }
     }
     Ok(shown)
 }
 
-fn stores(paths: &[String]) -> String {
+fn backing_stores_xml(paths: &[String]) -> String {
     paths.iter().rev().fold("<backingStore/>".to_owned(), |inner, path| {
         format!("<backingStore type='file'><source file='{}'/>{inner}</backingStore>", escape(path.as_str()))
     })
 }
 
-fn element<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+fn find_element<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
     node.children().find(|n| is_tag(*n, name))
 }
 
-fn insert(xml: &str, at: usize, text: &str) -> String {
-    replace(xml, at..at, text)
+fn insert_text(xml: &str, at: usize, text: &str) -> String {
+    replace_text(xml, at..at, text)
 }
 
-fn replace(xml: &str, range: Range<usize>, text: &str) -> String {
+fn replace_text(xml: &str, range: Range<usize>, text: &str) -> String {
     format!("{}{text}{}", &xml[..range.start], &xml[range.end..])
 }
 

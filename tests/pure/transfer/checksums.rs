@@ -137,7 +137,7 @@ fn a_list_is_of_the_function_that_it_is_named_after() {
         ["https://x/b2sums.txt?…", "disk.qcow2.b2", "/a/disk.qcow2.blake2b", "SHA3-512SUMS", "disk.sha3"]
     {
         let error = ChecksumFile::read(text.as_bytes(), name).unwrap_err().to_string();
-        assert!(error.contains("which foundry does not check by"), "{error}");
+        assert!(error.contains("which foundry does not support"), "{error}");
     }
     let signed = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{text}");
     assert!(ChecksumFile::read(signed.as_bytes(), "b2sums").is_err(), "that is how it is signed");

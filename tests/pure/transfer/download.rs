@@ -145,7 +145,7 @@ fn a_loop_of_redirections_ends() {
     let server = Server::start(|_| Reply::redirect("/again"));
     let bench = Bench::new();
     let failed = bench.read(&server.url("/x")).unwrap_err();
-    assert!(failed.to_string().contains("more than 10 redirections"), "{failed}");
+    assert!(failed.to_string().contains("more than 10 times"), "{failed}");
     assert_eq!((server.requests().len(), bench.told().len()), (11, 0));
 }
 

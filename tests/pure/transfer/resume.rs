@@ -165,7 +165,7 @@ fn a_part_that_is_longer_than_the_file_is_refused() {
         reply.with("Content-Range", &format!("bytes 200000-{}/{LENGTH}", LENGTH - 1))
     });
     let failed = Bench::new().read(&server.url("/x")).unwrap_err();
-    assert!(failed.to_string().contains("more came than"), "{failed}");
+    assert!(failed.to_string().contains("the server sent more than"), "{failed}");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_stall_is_a_break() {
     let bench =
         Bench::with(HttpSettings { stall_timeout: Duration::from_millis(300), ..HttpSettings::default() });
     assert!(bench.read(&server.url("/x")).unwrap().0 == noise(LENGTH));
-    assert!(bench.told()[0].contains("nothing came for 0.3 s"), "{:?}", bench.told());
+    assert!(bench.told()[0].contains("no data was received for 0.3 s"), "{:?}", bench.told());
 }
 
 #[test]

@@ -82,10 +82,10 @@ fn a_digest_that_nobody_wants_is_not_made() {
 fn a_file_that_changes_while_it_is_read_is_an_error() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
-        ("shorter", |path| File::options().write(true).open(path).unwrap().set_len(MIB).unwrap()),
-        ("shorter", |path| File::options().write(true).open(path).unwrap().set_len(0).unwrap()),
-        ("longer", |path| File::options().append(true).open(path).unwrap().write_all(b"x").unwrap()),
-        ("written to", |path| {
+        ("truncated", |path| File::options().write(true).open(path).unwrap().set_len(MIB).unwrap()),
+        ("truncated", |path| File::options().write(true).open(path).unwrap().set_len(0).unwrap()),
+        ("grew", |path| File::options().append(true).open(path).unwrap().write_all(b"x").unwrap()),
+        ("modified", |path| {
             File::options().write(true).open(path).unwrap().write_all_at(b"x", 5).unwrap();
         }),
     ];

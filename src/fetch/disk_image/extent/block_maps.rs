@@ -3,18 +3,18 @@
 use super::{ExtentState, TableKind, be32_entries, le32_entries};
 use crate::disk_image::{has_bytes, read_be32, read_be64, read_le32, read_le64};
 
-/// A table of blocks.
+/// The layout of a block table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockMapLayout {
     big_endian: bool,
-    /// What says that a block is not there: a number, and each above it.
+    /// Values from this number on mean that a block does not exist.
     none_from: u32,
-    /// Whether the number 0 says so, too.
+    /// Whether 0 also means that.
     none_at_zero: bool,
-    /// An entry counts units of so many bytes, from that place on.
+    /// An entry counts units of this many bytes, starting at `base`.
     unit: u64,
     base: u64,
-    /// Bytes of a block, with what belongs to it.
+    /// Bytes of a block including its bitmap.
     block: u64,
 }
 
@@ -31,7 +31,8 @@ impl BlockMapLayout {
     }
 }
 
-/// VDI (block/vdi.c, `VdiHeader`). The two highest numbers are a block that was never written and one of zeros.
+/// Reads the header of a VDI (block/vdi.c, `VdiHeader`). The two highest numbers are a block that was never written and
+/// a block of zeros.
 pub(super) fn read_vdi_header(head: &[u8], state: &mut ExtentState) {
     let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
     let (map, data, block) = (small(0x154), small(0x158), small(0x178).saturating_add(small(0x17c)));
@@ -48,8 +49,8 @@ pub(super) fn read_vdi_header(head: &[u8], state: &mut ExtentState) {
     state.add_table(map, small(0x180).saturating_mul(4), TableKind::Blocks(layout));
 }
 
-/// A dynamic VHD ("Virtual Hard Disk Image Format Specification", 1.0): the footer's copy, the header that it names, the
-/// table that that names. Each block has a bitmap of its sectors in front.
+/// Reads the header of a dynamic VHD ("Virtual Hard Disk Image Format Specification", 1.0): the copy of the footer
+/// refers to the header, which refers to the table. Each block begins with a bitmap of its sectors.
 pub(super) fn read_vhd_header(head: &[u8], state: &mut ExtentState) {
     state.disk = read_be64(head, 48);
     let header = read_be64(head, 16).and_then(|at| usize::try_from(at).ok()).and_then(|at| head.get(at..));
@@ -72,7 +73,7 @@ pub(super) fn read_vhd_header(head: &[u8], state: &mut ExtentState) {
     );
 }
 
-/// Parallels (docs/interop/parallels.rst): the newer of its two kinds counts clusters.
+/// Reads the header of a Parallels image (docs/interop/parallels.rst). The newer of its two variants counts clusters.
 pub(super) fn read_parallels_header(head: &[u8], state: &mut ExtentState) {
     let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
     let cluster = small(28).saturating_mul(512);

@@ -1,8 +1,9 @@
 //! Computes how far an image extends according to its own tables, to detect a truncated one.
 //!
-//! Formats with tables keep the data anywhere behind them, and their readers take what lies behind the file's end for
-//! zeros. So each table is followed to the data that it names. The tables are read where they pass by in a transfer
-//! ([`ImageExtent::see`]), or from a file ([`ImageExtent::complete`]), also those that lie in front of what names them.
+//! Formats with tables store the data anywhere after them, and programs read zeros beyond the end of the file. So each
+//! table is followed to the data that it refers to. The tables are read as they pass by in a transfer
+//! ([`ImageExtent::feed_bytes`]), or from a file ([`ImageExtent::read_missing_tables`]) if they precede the table that
+//! refers to them.
 
 mod block_maps;
 mod qcow2;
@@ -14,31 +15,31 @@ use std::collections::BTreeMap;
 use super::foreign::ForeignFormat;
 use super::{DiskImage, raw};
 
-/// No more tables than this are kept in mind, which is what an image of hundreds of tebibytes has; a file that is made
-/// to name more costs no more.
+/// Maximum number of tables in memory, enough for an image of hundreds of tebibytes. It limits the memory that a
+/// malicious file can use.
 const MOST_TABLES: usize = 1 << 18;
-/// No table is longer, as QEMU has it for qcow2 (block/qcow2.h, `QCOW_MAX_L1_SIZE`); one that says so is nothing that
-/// QEMU would open.
+/// Maximum length of a table, QEMU's limit for qcow2 (block/qcow2.h, `QCOW_MAX_L1_SIZE`). QEMU would not open an image
+/// with a longer one.
 const LONGEST_TABLE: u64 = 32 << 20;
 
-/// What an image says of its own length.
+/// The length of an image according to its own tables.
 #[derive(Debug, Clone)]
 pub struct ImageExtent {
     state: ExtentState,
-    /// Tables that lie ahead, by the offset of what is missing of them.
+    /// Tables that come later in the file, by the offset of their missing part.
     ahead: BTreeMap<(u64, u64), Table>,
-    /// Tables that had passed by before it was known what they are.
+    /// Tables that had already passed by when they became known.
     missed: Vec<(u64, Table)>,
 }
 
 /// What is known of the image so far.
 #[derive(Debug, Clone, Default)]
 struct ExtentState {
-    /// The end of the furthest thing that the image has.
+    /// End of the last part of the image.
     end: u64,
-    /// What the guest sees, where the image says it.
+    /// Virtual size, if the image states it.
     disk: Option<u64>,
-    /// Tables that were named and not read yet, with their places.
+    /// Known tables that were not read yet, with their offsets.
     tables: Vec<(u64, Table)>,
 }
 
@@ -46,11 +47,11 @@ struct ExtentState {
 struct Table {
     length: u64,
     kind: TableKind,
-    /// What of it passed by.
+    /// The bytes of the table that passed by so far.
     bytes: Vec<u8>,
 }
 
-/// What a table's entries mean.
+/// The meaning of a table's entries.
 #[derive(Debug, Clone, Copy)]
 enum TableKind {
     Qcow2(qcow2::Qcow2Layout, qcow2::Qcow2Table),
@@ -71,18 +72,18 @@ impl TableKind {
 }
 
 impl ExtentState {
-    /// Something of the image lies there.
+    /// Adds a range that belongs to the image.
     fn add_range(&mut self, offset: u64, length: u64) {
         self.end = self.end.max(offset.saturating_add(length));
     }
 
-    /// A table of the image lies there.
+    /// Adds a table of the image.
     fn add_table(&mut self, offset: u64, length: u64, kind: TableKind) {
         self.add_range(offset, length);
         self.add_partial_table(offset, length, kind);
     }
 
-    /// A table begins there, of which the file need not hold all.
+    /// Adds a table that the file need not contain completely.
     fn add_partial_table(&mut self, offset: u64, length: u64, kind: TableKind) {
         if (1..=LONGEST_TABLE).contains(&length) && self.tables.len() < MOST_TABLES {
             self.tables.push((offset, Table { length, kind, bytes: Vec::new() }));
@@ -91,7 +92,7 @@ impl ExtentState {
 }
 
 impl ImageExtent {
-    /// What the beginning says.
+    /// Starts with the first bytes of an image.
     pub fn from_header(image: &DiskImage, head: &[u8]) -> Self {
         let mut state = ExtentState::default();
         match image {
@@ -115,17 +116,17 @@ impl ImageExtent {
         reach
     }
 
-    /// The end of the furthest thing that the image has, as far as its tables were read.
+    /// Returns the end of the last part of the image, as far as its tables were read.
     pub fn end(&self) -> u64 {
         self.state.end
     }
 
-    /// What a guest would see, where the image says it.
+    /// Returns the virtual size, if the image states it.
     pub fn disk_size(&self) -> Option<u64> {
         self.state.disk
     }
 
-    /// Bytes pass by, each behind those before.
+    /// Takes the next bytes of the image, in order.
     pub fn feed_bytes(&mut self, at: u64, bytes: &[u8]) {
         let end = at.saturating_add(bytes.len() as u64);
         self.feed_tables(at, end, |table, from, to| {
@@ -134,10 +135,10 @@ impl ImageExtent {
         });
     }
 
-    /// A hole passes by.
+    /// Takes a hole of the image, which reads as zeros.
     pub fn feed_hole(&mut self, at: u64, length: u64) {
         self.feed_tables(at, at.saturating_add(length), |table, from, to| {
-            // No entry of a table that is all zeros names anything.
+            // The entries of a table of zeros refer to nothing.
             if !(table.bytes.is_empty() && to - from == table.length) {
                 table.bytes.resize(table.bytes.len() + usize::try_from(to - from).unwrap_or(0), 0);
             }
@@ -163,21 +164,21 @@ impl ImageExtent {
         }
     }
 
-    /// Takes up the tables that were named. One place is one table.
+    /// Queues the new tables. Each offset is read once.
     fn queue_tables(&mut self) {
         for (offset, table) in std::mem::take(&mut self.state.tables) {
-            // Behind the largest offset of any file is nothing.
+            // No file can be longer than a signed offset.
             if self.ahead.len() + self.missed.len() < MOST_TABLES && i64::try_from(offset).is_ok() {
                 self.ahead.entry((offset, offset)).or_insert(table);
             }
         }
     }
 
-    /// Reads the tables that did not pass by, from a file of that length; `read` fills the buffer from an offset on.
-    /// What lies behind the length is not read.
+    /// Reads the remaining tables from a file with this length; `read` fills the buffer from an offset on. Tables
+    /// beyond the length are not read.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// Errors of `read`.
     pub fn read_missing_tables<E>(
         &mut self,
         length: u64,
@@ -197,7 +198,7 @@ impl ImageExtent {
     }
 }
 
-/// The little-endian entries of a table.
+/// Returns the little-endian entries of a table.
 fn le32_entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_le_bytes(*entry))
 }
@@ -206,7 +207,7 @@ fn le64_entries(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.as_chunks::<8>().0.iter().map(|entry| u64::from_le_bytes(*entry))
 }
 
-/// The big-endian entries of a table.
+/// Returns the big-endian entries of a table.
 fn be32_entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_be_bytes(*entry))
 }

@@ -1,37 +1,37 @@
-//! qcow2: tables of clusters in two levels, and reference counts (QEMU's docs/interop/qcow2.txt).
+//! qcow2: two levels of cluster tables, and reference counts (QEMU's docs/interop/qcow2.txt).
 
 use super::{ExtentState, TableKind, be64_entries};
 use crate::disk_image::qcow2::Qcow2;
 use crate::disk_image::{read_be32, read_be64};
 
-/// An entry's offset of a table or a cluster: bits 9 to 55.
+/// Bits 9 to 55 of an entry: the offset of a table or a cluster.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// The cluster is compressed.
+/// Flag: the cluster is compressed.
 const COMPRESSED: u64 = 1 << 62;
-/// The cluster reads as zeros, whatever lies at its place.
+/// Flag: the cluster reads as zeros, whatever is at its offset.
 const ZERO: u64 = 1;
-/// How many parts a cluster with an extended entry has.
+/// Number of subclusters of a cluster with an extended entry.
 const SUBCLUSTERS: u64 = 32;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Qcow2Layout {
     cluster: u64,
     disk: u64,
-    /// Entries of 16 bytes, with a bitmap of the cluster's parts.
+    /// Whether entries have 16 bytes, with a bitmap of the subclusters.
     extended: bool,
-    /// Bits of a reference count.
+    /// Number of bits of a reference count.
     count_bits: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Qcow2Table {
-    /// The table of tables.
+    /// The level 1 table.
     First,
-    /// The table of the clusters from a place of the disk on.
+    /// A level 2 table, for the clusters from an offset of the disk on.
     Second { from: u64 },
-    /// The table of the blocks of reference counts.
+    /// The table of reference count blocks.
     Counts,
-    /// The counts from a cluster on.
+    /// A reference count block, for the clusters from a number on.
     Block { from: u64 },
 }
 
@@ -49,9 +49,9 @@ pub(super) fn read_header(header: &Qcow2, head: &[u8], state: &mut ExtentState) 
     let kind = |part| TableKind::Qcow2(layout, part);
     state.add_table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
     let (counts, clusters) = (field(48), small(56));
-    // Only the first of its clusters has to be there in full.
+    // Only the first cluster of the table must be complete.
     state.add_range(counts, clusters.min(1) * 512);
-    // The clusters of a snapshot are in no table but its own.
+    // The clusters of a snapshot are only in the snapshot's own table, so the reference counts are needed.
     if header.snapshots > 0 {
         state.add_partial_table(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
     }
@@ -80,7 +80,7 @@ impl Qcow2Layout {
         }
     }
 
-    /// QEMU reads no table that is not at the border of a cluster.
+    /// Adds a table of one cluster. QEMU reads only tables that begin at a cluster boundary.
     fn add_cluster_table(self, offset: u64, part: Qcow2Table, state: &mut ExtentState) {
         if offset > 0 && offset.is_multiple_of(self.cluster) {
             state.add_table(offset, self.cluster, TableKind::Qcow2(self, part));
@@ -105,18 +105,18 @@ impl Qcow2Layout {
         }
     }
 
-    /// How much of a cluster is data.
+    /// Returns how much of a cluster is data.
     fn data_length(self, entry: u64) -> u64 {
         if entry & ZERO == 0 { self.cluster } else { 0 }
     }
 
-    /// Up to the last part that is allocated.
+    /// Returns the data length up to the last allocated subcluster.
     fn extended_data_length(self, entry: &[u8]) -> u64 {
         let allocated = read_be64(entry, 8).unwrap_or_default() as u32;
         u64::from(u32::BITS - allocated.leading_zeros()) * (self.cluster / SUBCLUSTERS)
     }
 
-    /// A byte offset, and behind it how many sectors more than its first it takes.
+    /// Adds a compressed cluster: the entry has a byte offset, and the number of further sectors.
     fn add_compressed(self, entry: u64, state: &mut ExtentState) {
         let sector_bits = self.cluster.trailing_zeros() - 8;
         let offset_bits = 62 - sector_bits;
@@ -132,7 +132,7 @@ impl Qcow2Layout {
         }
     }
 
-    /// A cluster that is counted begins in the file; the last one may be there in part.
+    /// Adds the last cluster with a reference. It begins in the file; the last one may be incomplete.
     fn read_block(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return };
         let cluster = from.saturating_add(last as u64 * 8 / self.count_bits);
@@ -140,7 +140,7 @@ impl Qcow2Layout {
     }
 }
 
-/// 0, one step, two steps, as far as numbers go.
+/// Returns 0, `step`, 2 × `step` and so on, until the number overflows.
 fn multiples_of(step: u64) -> impl Iterator<Item = u64> {
     (0..).map_while(move |i: u64| i.checked_mul(step))
 }

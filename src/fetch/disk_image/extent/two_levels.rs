@@ -1,16 +1,16 @@
-//! Formats with a table of tables of clusters: VMDK, QED, and qcow's version 1.
+//! Formats with two levels of cluster tables: VMDK, QED, and qcow version 1.
 
 use super::{ExtentState, TableKind, be64_entries, le32_entries, le64_entries};
 use crate::disk_image::{bytes_at, read_be64, read_le32, read_le64};
 
-/// What an entry of a table says.
+/// The format of table entries.
 #[derive(Debug, Clone, Copy)]
 enum Entries {
-    /// VMDK: little-endian sectors; 1 is a grain of zeros.
+    /// VMDK: little-endian sectors; 1 means a grain of zeros.
     Sectors,
-    /// QED: little-endian bytes; 1 is a cluster of zeros.
+    /// QED: little-endian byte offsets; 1 means a cluster of zeros.
     Little,
-    /// qcow: big-endian bytes; bit 63 is a compressed cluster, whose length has so many bits.
+    /// qcow: big-endian byte offsets; bit 63 means a compressed cluster, whose length has `cluster_bits` bits.
     Big { cluster_bits: u32 },
 }
 
@@ -20,7 +20,7 @@ pub(super) struct TwoLevelLayout {
     /// Bytes of a cluster, and of the disk.
     cluster: u64,
     disk: u64,
-    /// Entries of a table of the second level, and its bytes.
+    /// Number of entries of a second-level table, and its bytes.
     second: u64,
     second_bytes: u64,
 }
@@ -28,7 +28,7 @@ pub(super) struct TwoLevelLayout {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Level {
     First,
-    /// The clusters from a place of the disk on.
+    /// The table for the clusters from an offset of the disk on.
     Second {
         from: u64,
     },
@@ -36,14 +36,15 @@ pub(super) enum Level {
 
 const SECTOR: u64 = 512;
 
-/// VMDK's sparse extent (block/vmdk.c, `VMDK4Header`): capacity, grain, grain tables' entries, directory. The one made
-/// for streams has its directory's place at its end, without which QEMU does not open it.
+/// Reads the header of VMDK's sparse extent (block/vmdk.c, `VMDK4Header`): capacity, grain size, entries per grain
+/// table, directory. The stream-optimized variant has the directory's offset at its end; QEMU does not open it without
+/// that.
 pub(super) fn read_vmdk_header(head: &[u8], state: &mut ExtentState) {
     let field = |at| read_le64(head, at).unwrap_or_default();
     let (disk, cluster) = (field(12).saturating_mul(SECTOR), field(20).saturating_mul(SECTOR));
     let second = u64::from(read_le32(head, 44).unwrap_or_default());
     state.disk = Some(disk);
-    // Grains of a stream are compressed, behind markers of their own.
+    // The grains of a stream are compressed and preceded by markers.
     let is_compressed = read_le32(head, 8).is_none_or(|flags| flags & (1 << 16) != 0);
     if field(56) == u64::MAX || is_compressed || second == 0 || cluster == 0 {
         return;
@@ -55,7 +56,7 @@ pub(super) fn read_vmdk_header(head: &[u8], state: &mut ExtentState) {
     state.add_table(field(56).saturating_mul(SECTOR), directory, TableKind::TwoLevels(layout, Level::First));
 }
 
-/// QED (docs/interop/qed_spec.rst): all tables have one size.
+/// Reads the header of QED (docs/interop/qed_spec.rst). All tables have the same size.
 pub(super) fn read_qed_header(head: &[u8], state: &mut ExtentState) {
     let small = |at| u64::from(read_le32(head, at).unwrap_or_default());
     let (cluster, disk) = (small(4), read_le64(head, 48).unwrap_or_default());
@@ -67,13 +68,13 @@ pub(super) fn read_qed_header(head: &[u8], state: &mut ExtentState) {
     state.add_table(first, second_bytes, TableKind::TwoLevels(layout, Level::First));
 }
 
-/// qcow, version 1 (block/qcow.c, `QCowHeader`).
+/// Reads the header of qcow version 1 (block/qcow.c, `QCowHeader`).
 pub(super) fn read_qcow_header(head: &[u8], state: &mut ExtentState) {
     let field = |at| read_be64(head, at).unwrap_or_default();
     let [cluster_bits, second_bits] = bytes_at::<2>(head, 32).unwrap_or_default().map(u32::from);
     let disk = field(24);
     state.disk = Some(disk);
-    // What QEMU takes: block/qcow.c, `qcow_open`.
+    // The limits of QEMU: block/qcow.c, `qcow_open`.
     if !(9..=16).contains(&cluster_bits) || !(6..=13).contains(&second_bits) {
         return;
     }
@@ -121,7 +122,7 @@ impl TwoLevelLayout {
         }
     }
 
-    /// A cluster, of which so many bytes are the disk's.
+    /// Adds a cluster, of which `left` bytes belong to the disk.
     fn add_data(self, entry: u64, left: u64, state: &mut ExtentState) {
         let length = self.cluster.min(left);
         match self.entries {

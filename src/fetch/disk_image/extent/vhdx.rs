@@ -1,28 +1,28 @@
-//! VHDX ("MS-VHDX", 2.2 to 2.6): a table of regions, of which one is the table of blocks and one says how large they are.
+//! VHDX ("MS-VHDX", 2.2 to 2.6): a table of regions; one region is the block table, another contains the block size.
 
 use super::{ExtentState, TableKind, le64_entries};
 use crate::disk_image::{bytes_at, has_bytes, read_le32, read_le64};
 
-/// Where the first of two equal tables of regions is, and its length.
+/// Offset and length of the first of two identical region tables.
 const REGIONS: u64 = 192 << 10;
 const REGIONS_LENGTH: u64 = 64 << 10;
-/// The identities of what is looked for, as they lie in the file.
+/// The GUIDs of the regions and metadata items, in their byte order in the file.
 const BLOCKS: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
 const METADATA: [u8; 16] = *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";
 const FILE_PARAMETERS: [u8; 16] = *b"\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b";
 const DISK_SIZE: [u8; 16] = *b"\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\xd8\x3b\xf4\xb8";
 const SECTOR_SIZE: [u8; 16] = *b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f";
-/// The states of blocks that lie in the file, in part at least.
+/// States of blocks that are at least partly in the file.
 const PRESENT: [u64; 2] = [6, 7];
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum VhdxTable {
     Regions,
-    /// What the disk is like, and where the table of its blocks is.
+    /// The metadata of the disk; `blocks` is the range of the block table.
     Metadata {
         blocks: (u64, u64),
     },
-    /// Blocks of so many bytes; behind so many of them there is an entry for their bitmap.
+    /// The block table. After every `ratio` blocks of `block` bytes there is an entry for their bitmap.
     Blocks {
         block: u64,
         ratio: u64,
@@ -71,7 +71,7 @@ fn read_metadata(bytes: &[u8], blocks: (u64, u64), state: &mut ExtentState) {
     if block == 0 || sector == 0 {
         return;
     }
-    // One bitmap of a mebibyte has a bit for each sector of so many blocks.
+    // A bitmap of one mebibyte has one bit for each sector of `ratio` blocks.
     let ratio = ((1 << 23) * sector / block).max(1);
     let disk = state.disk.unwrap_or_default().div_ceil(block);
     let entries = disk.saturating_add(disk.saturating_sub(1) / ratio);

@@ -1,4 +1,4 @@
-//! Sends one request.
+//! Sends one request and follows its redirects.
 
 use std::io;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use super::proxy::Proxies;
 use super::remote_resolver::{RemoteOnlyResolver, is_local_address};
 use foundry_core::text::describe_io_error;
 
-/// The most redirections that are followed.
+/// Maximum number of redirects that are followed.
 const REDIRECTS: u32 = 10;
 
-/// How patient a client is.
+/// Timeouts, retries and proxies of a client.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// For a name to be resolved, and again for a connection.
+    /// Timeout for resolving a name, and again for connecting.
     pub connect_timeout: Duration,
-    /// For a server to answer, and for the next byte of what it sends.
+    /// Timeout for the server's answer, and for each read of the content.
     pub stall_timeout: Duration,
-    /// How often a try is repeated. Each MiB that comes earns the same number again.
+    /// Number of retries. Each received MiB allows the same number again.
     pub retries: u32,
-    /// The wait before the first repetition; each further one takes twice as long.
+    /// Wait before the first retry; it doubles with each further one.
     pub backoff: Duration,
-    /// The longest wait, also one that a server asks for (`Retry-After`); one that asks for more is given up.
+    /// Maximum wait, including one that the server requests (`Retry-After`). If it requests more, the download fails.
     pub longest_wait: Duration,
-    /// The proxies.
+    /// Proxies for each scheme.
     pub proxies: Proxies,
 }
 
@@ -50,16 +50,16 @@ impl Default for HttpSettings {
     }
 }
 
-/// Makes requests. The certificates that it trusts are the machine's own. A clone shares its connections.
+/// Sends requests. It trusts the machine's certificates. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: Agent,
-    /// For where servers lead to: it connects to nothing that only this machine reaches.
+    /// Agent for redirects from other servers. It does not connect to addresses that only this machine can reach.
     far: Agent,
     settings: Arc<HttpSettings>,
 }
 
-/// A request.
+/// A request for a file or for its headers.
 #[derive(Debug)]
 pub(super) struct HttpRequest {
     pub(super) head_only: bool,
@@ -67,42 +67,43 @@ pub(super) struct HttpRequest {
     pub(super) headers: Vec<(&'static str, String)>,
 }
 
-/// An answer, as far as its body.
+/// The head of a response.
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    /// Where redirections ended.
+    /// URL after all redirects.
     pub(super) found_at: Url,
 }
 
-/// Why a try failed, and whether another one may do.
+/// Why an attempt failed, and whether to retry.
 #[derive(Debug)]
 pub(super) struct RequestFailure {
     pub(super) error: TransferError,
-    /// That a repetition may help: `Never`, or after a time that the server asked for.
+    /// Whether a retry may help, and after which time.
     pub(super) retry: Retry,
-    /// The address that it is the failure of, which redirections may have led to.
+    /// The URL that failed, possibly after redirects.
     pub(super) at: Option<Box<Url>>,
 }
 
-/// Whether a try is worth another.
+/// Whether an attempt should be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It would fail the same way.
+    /// No: it would fail in the same way.
     Never,
-    /// Only where bytes have come before: then the server was there, and will be again.
+    /// Only if data has been received before: then the server was reachable and will be again.
     IfBegun,
-    /// After the usual wait, but not often unless bytes have come before: it hardly gets better soon.
+    /// After the usual wait, but only a few times unless data has been received before: the cause rarely goes away
+    /// soon.
     Seldom,
     /// After the usual wait.
     Soon,
-    /// Not before that time.
+    /// Not before this time.
     After(Duration),
 }
 
 impl Client {
-    /// Makes one. Nothing is connected yet.
+    /// Makes a client. It does not connect yet.
     pub fn new(settings: HttpSettings) -> Self {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
@@ -125,7 +126,7 @@ impl Client {
         &self.settings
     }
 
-    /// Asks and waits for the beginning of the answer, through all redirections.
+    /// Sends a request and waits for the head of the response after all redirects.
     pub(super) fn send_request(
         &self,
         request: &HttpRequest,
@@ -146,7 +147,7 @@ impl Client {
         Err(RequestFailure::without_retry(error.because(format!("it redirects more than {REDIRECTS} times"))))
     }
 
-    /// Asks at one address, to which another one may have led, and which may lead to another one.
+    /// Sends a request to one URL; `from` is the URL that redirected there, if any.
     fn request_once(
         &self,
         url: &Url,
@@ -154,12 +155,12 @@ impl Client {
         request: &HttpRequest,
     ) -> Result<Response<Body>, RequestFailure> {
         let uri = url.uri().clone();
-        // A proxy looks the name up where it is, and may itself be on this machine.
+        // A proxy resolves the name itself, and may be on this machine.
         let proxy = self.settings.proxies.for_url(url).filter(|proxy| !proxy.is_no_proxy(&uri));
         let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_redirect_locally(url));
         let agent = if is_led { &self.far } else { &self.agent };
         let mut builder = if request.head_only { agent.head(uri) } else { agent.get(uri) };
-        // The bytes of the file itself are wanted, as their checksum is.
+        // Request the file's own bytes, because the checksum is that of the file.
         builder = builder.header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = url.authorization() {
             builder = builder.header(AUTHORIZATION, authorization);
@@ -182,10 +183,10 @@ impl Client {
         };
         let (reason, cause, retry) = match error {
             E::Timeout(ureq::Timeout::Resolve) => {
-                (Reason::Unreachable, "no name server answers for its host's name".into(), Retry::Seldom)
+                (Reason::Unreachable, "no name server answers for its host name".into(), Retry::Seldom)
             }
             E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Retry::Soon),
-            E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Retry::IfBegun),
+            E::HostNotFound => (Reason::Unreachable, "its host name is unknown".into(), Retry::IfBegun),
             E::Io(io) if is_refusal(io) => (Reason::Unreachable, describe_io_error(io), Retry::IfBegun),
             E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Retry::Seldom),
             E::Io(io) if is_tls(io) => {
@@ -194,7 +195,7 @@ impl Client {
             E::Io(io) => (Reason::Unreachable, describe_io_error(io), Retry::Soon),
             E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
             E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
-            // Who speaks no HTTP now speaks none in a second.
+            // A server that does not speak HTTP will not do so after a wait either.
             E::Protocol(_) => (Reason::Answer, error.to_string(), Retry::IfBegun),
             E::Tls(_) | E::Rustls(_) => {
                 return RequestFailure::without_retry(certificate_error(url, error.to_string())).for_url(url);
@@ -204,7 +205,7 @@ impl Client {
         RequestFailure { error: failed(reason, cause), retry, at: Some(Box::new(url.clone())) }
     }
 
-    /// A connection that broke while the content came.
+    /// Makes the failure for a connection that broke while the content was received.
     pub(super) fn broken_connection(&self, url: &Url, error: &io::Error) -> RequestFailure {
         let timeout = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
         let cause = match timeout {
@@ -218,7 +219,7 @@ impl Client {
     }
 
     fn timeout_text(&self) -> String {
-        format!("nothing came for {} s", self.settings.stall_timeout.as_secs_f32())
+        format!("no data was received for {} s", self.settings.stall_timeout.as_secs_f32())
     }
 }
 
@@ -243,7 +244,8 @@ impl From<TransferError> for RequestFailure {
     }
 }
 
-/// Where a redirection leads (RFC 9110, 15.4). The library would follow any, and log in as the server says.
+/// Returns the target of a redirect (RFC 9110, 15.4). The library would follow all redirects, and use a login from the
+/// redirect.
 fn redirect_target(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
@@ -262,7 +264,7 @@ fn local_redirect_error(from: &Url, url: &Url, why: &io::Error) -> TransferError
 fn certificate_error(url: &Url, cause: String) -> TransferError {
     TransferError::new(Reason::Unreachable, format!("cannot download {url}"))
         .because(cause)
-        .hint("the certificate must be one that this machine trusts (package ca-certificates, SSL_CERT_FILE)")
+        .hint("the machine must trust the certificate (package ca-certificates, SSL_CERT_FILE)")
 }
 
 fn is_refusal(error: &io::Error) -> bool {
@@ -272,12 +274,12 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// The standard library has no kind for getaddrinfo(3)'s own errors.
+/// Whether resolving the name failed. The standard library has no kind for the errors of getaddrinfo(3).
 fn is_lookup(error: &io::Error) -> bool {
     error.to_string().contains("failed to lookup address information")
 }
 
-/// rustls reports what it does not like as invalid data.
+/// Whether TLS failed. rustls reports such errors as invalid data.
 fn is_tls(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
         || error.get_ref().and_then(|e| e.source()).is_some_and(|e| e.to_string().contains("certificate"))

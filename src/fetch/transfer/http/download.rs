@@ -1,4 +1,4 @@
-//! Downloads a whole file, resuming whenever the connection breaks.
+//! Downloads a whole file, and resumes if the connection breaks.
 
 use foundry_core::error::{Advice, Verb};
 use std::io::{self, Read};
@@ -12,57 +12,46 @@ use super::super::url::Url;
 use super::client::{Client, HttpRequest, RequestFailure, ResponseHead, Retry};
 use super::headers::{content_length, content_range, status_text};
 use super::stream::ResponseStream;
-use super::validators::Validators;
+use super::validators::{RemoteFile, Validators};
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
-/// What must come for a connection to be worth as many new tries as the first one.
+/// Number of received bytes after which the retries count anew.
 const PROGRESS: u64 = 1 << 20;
 
-/// How often what hardly gets better soon is tried again.
+/// Number of retries for failures whose cause rarely goes away soon.
 const SELDOM: u32 = 2;
 
-/// A password in an address stands in the list of processes.
+/// Advises how to pass a login. In a URL, the process list would show it.
 fn login_advice() -> Advice {
-    Advice::from("it may want a login, which ").run(Verb::ImagePull { image: None }).text(
-        " takes from --login-file FILE or from the variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)",
+    Advice::from("it may require a login, which ").run(Verb::ImagePull { image: None }).text(
+        " accepts with --login-file FILE or in the variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)",
     )
 }
 
 /// Reads a file from a server.
 ///
-/// A connection that breaks, stalls or ends too early is taken up again where it was (`Range`, RFC 9110 14.2), by
-/// `If-Range` only if the file is still the same. From a server that knows no ranges it comes anew and is read past
-/// what is there already, if it is recognized as the same. Where nothing recognizes it, the download fails, unless
-/// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
+/// If a connection breaks, stalls or ends too early, the download resumes at the same position (`Range`, RFC 9110
+/// 14.2), with `If-Range` only if the file is unchanged. If the server does not support ranges, the file is received
+/// again, and the known part is skipped if the file is recognized as the same. If it cannot be recognized, the download
+/// fails, unless the digest of the whole is verified: then a mixture is detected at the end.
 pub struct Download<'a> {
     pub(super) client: Client,
     pub(super) control: &'a dyn RetryControl,
     pub(super) url: Url,
-    /// Whether what came is compared with a digest at its end.
+    /// Whether the digest of the whole is verified.
     verified: bool,
-    /// What is known of the file since the first answer.
+    /// What is known of the file since the first response.
     file: Option<RemoteFile>,
     position: u64,
     stream: Option<ResponseStream>,
     complete: bool,
-    /// Repetitions since there was progress, and where that was.
+    /// Retries since the last progress, and the position of that progress.
     tries: u32,
     earned_at: u64,
 }
 
-/// A file on a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// How many bytes it has, where the server says so.
-    pub length: Option<u64>,
-    /// What it is recognized by.
-    pub validators: Validators,
-    /// Where redirections ended.
-    pub found_at: Url,
-}
-
-/// Where an answer begins to be of use.
+/// Where the new data in a response begins.
 enum ReadFrom {
     Here,
     After(u64),
@@ -70,7 +59,7 @@ enum ReadFrom {
 }
 
 impl<'a> Download<'a> {
-    /// Asks for a file, and again as the settings say, until the beginning of an answer is there.
+    /// Requests a file, with retries as configured, until the head of a response is received.
     ///
     /// # Errors
     /// [`Reason::Unreachable`], [`Reason::Refused`], [`Reason::Answer`], [`Reason::Stopped`].
@@ -83,11 +72,11 @@ impl<'a> Download<'a> {
         Self::connected(Self::new(client, url, control, verified))
     }
 
-    /// As [`open`](Self::open), from behind a part that an earlier run has. `verified` is for the part, too: what is
-    /// expected now was expected then.
+    /// Like [`open`](Self::open), after a part of an earlier run. `verified` applies to the part, too: the earlier run
+    /// expected the same digest.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Reason::Changed`] where the file is not recognized as the one of the part.
+    /// As [`open`](Self::open); [`Reason::Changed`] if the file is not recognized as that of the part.
     pub fn open_after(
         client: &Client,
         url: &Url,
@@ -125,9 +114,9 @@ impl<'a> Download<'a> {
         Ok(self)
     }
 
-    /// What the server said of the file.
+    /// Returns the server's information about the file.
     pub fn remote_file(&self) -> RemoteFile {
-        // There is one since `open`.
+        // It is set since `open`.
         self.file.clone().unwrap_or_else(|| RemoteFile {
             length: None,
             validators: Validators::default(),
@@ -135,7 +124,7 @@ impl<'a> Download<'a> {
         })
     }
 
-    /// Tries until there is an answer to read from.
+    /// Retries until there is a response to read from.
     fn connect(&mut self) -> Result<(), TransferError> {
         loop {
             match self.try_once() {
@@ -160,8 +149,8 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Each other try asks where the file was found the last time: what redirects may lead to another mirror, and
-    /// where it led to may be gone.
+    /// Every second attempt uses the last URL after redirects: the redirect may lead to another mirror, and the mirror
+    /// may be gone.
     fn build_request(&self) -> Result<HttpRequest, RequestFailure> {
         let file = self.file.as_ref().filter(|_| self.tries % 2 == 1);
         let url = file.map_or(&self.url, |file| &file.found_at).clone();
@@ -175,13 +164,17 @@ impl<'a> Download<'a> {
             Some(condition) => headers.push(("If-Range", condition.to_owned())),
             None if self.verified => {}
             None => {
-                return Err(self.changed_error("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
+                return Err(self
+                    .changed_error(
+                        "the connection broke, and the server sends no headers to recognize the file by",
+                    )
+                    .into());
             }
         }
         Ok(headers)
     }
 
-    /// What an answer means.
+    /// Decides what to do with a response.
     fn judge_response(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         match head.status {
             200 => self.judge_whole(head),
@@ -212,7 +205,7 @@ impl<'a> Download<'a> {
             before.validators.same_bytes(&now.validators)
         };
         if !same || before.length.is_some_and(|length| now.length.is_some_and(|n| n != length)) {
-            return Err(self.changed_error("it is another file now than when the download began").into());
+            return Err(self.changed_error("the file has changed since the download began").into());
         }
         self.update_file(now.length, head);
         Ok(ReadFrom::After(self.position))
@@ -223,7 +216,7 @@ impl<'a> Download<'a> {
         let Some((_, length)) = content_range(&head.headers).filter(|(first, _)| *first == Some(position))
         else {
             return Err(RequestFailure::without_retry(
-                self.answer_error("the server sent another part of the file than was asked for"),
+                self.answer_error("the server sent another part of the file than was requested"),
             ));
         };
         let known = self.remote_file();
@@ -231,13 +224,13 @@ impl<'a> Download<'a> {
         let may_be_same =
             self.verified || known.validators.may_be_same(&Validators::from_headers(&head.headers));
         if differs || !may_be_same {
-            return Err(self.changed_error("it is another file now than when the download began").into());
+            return Err(self.changed_error("the file has changed since the download began").into());
         }
         self.update_file(length, head);
         Ok(ReadFrom::Here)
     }
 
-    /// "Range not satisfiable": there is nothing behind what is here already, or the server has less.
+    /// Handles "Range not satisfiable": the file ends at the present position, or the server has less.
     fn judge_end(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         let length = content_range(&head.headers).and_then(|(_, length)| length);
         if length == Some(self.position)
@@ -246,7 +239,7 @@ impl<'a> Download<'a> {
             self.update_file(length, head);
             return Ok(ReadFrom::AtEnd);
         }
-        Err(self.changed_error("the server has less of it than it sent before").into())
+        Err(self.changed_error("the file on the server is now shorter than what it sent before").into())
     }
 
     fn update_file(&mut self, length: Option<u64>, head: &ResponseHead) {
@@ -269,9 +262,9 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// An answer that is no content.
+    /// Makes the failure for a response without content.
     pub(super) fn refusal_failure(&self, head: &ResponseHead) -> RequestFailure {
-        let said = format!("the server answers {}", status_text(head.status));
+        let said = format!("the server answered {}", status_text(head.status));
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
         let failure = match head.status {
@@ -279,21 +272,21 @@ impl<'a> Download<'a> {
                 RequestFailure { error, retry: self.requested_wait(&head.headers), at: None }
             }
             407 => RequestFailure::without_retry(
-                error.hint("the proxy wants a login, which its address in https_proxy can have"),
+                error.hint("the proxy requires a login, which can be part of its URL in https_proxy"),
             ),
             401 | 403 if head.found_at.has_login() => RequestFailure::without_retry(
-                error.hint("the login may be wrong, or not be one for this file"),
+                error.hint("the login may be wrong, or not valid for this file"),
             ),
             401 | 403 => RequestFailure::without_retry(error.hint(login_advice())),
-            404 | 410 => RequestFailure::without_retry(error.hint("see whether the address is still right")),
+            404 | 410 => RequestFailure::without_retry(error.hint("check whether the URL is still correct")),
             400..=499 => RequestFailure::without_retry(error),
             _ => return RequestFailure::without_retry(error),
         };
         failure.for_url(&head.found_at)
     }
 
-    /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
-    /// the next time. The address itself is named, too.
+    /// If a mirror failed, retries the original URL, which may redirect to another mirror next time. The message names
+    /// both.
     fn blame_mirror(&self, failure: RequestFailure) -> RequestFailure {
         match &failure.at {
             Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
@@ -307,7 +300,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// `Retry-After` in seconds (RFC 9110, 10.2.3); a date there is passed over.
+    /// Reads `Retry-After` in seconds (RFC 9110, 10.2.3). A date is ignored.
     fn requested_wait(&self, headers: &HeaderMap) -> Retry {
         let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds.map(Duration::from_secs) {
@@ -317,7 +310,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Waits before the next try, if there is to be one.
+    /// Waits before the next attempt, or fails if there is to be none.
     pub(super) fn wait_for_retry(&mut self, failure: RequestFailure) -> Result<(), TransferError> {
         self.stream = None;
         let failure = self.blame_mirror(failure);
@@ -345,12 +338,12 @@ impl<'a> Download<'a> {
     }
 
     fn changed_error(&self, cause: &str) -> TransferError {
-        TransferError::new(Reason::Changed, format!("cannot go on with the download of {}", self.url))
+        TransferError::new(Reason::Changed, format!("cannot resume the download of {}", self.url))
             .because(cause)
             .hint("run it again")
     }
 
-    /// An answer that ends before the file does.
+    /// Makes the failure for a response that ends before the file.
     fn cut_off_failure(&self, length: u64) -> RequestFailure {
         let cause = format!("it ended after {} of {length} bytes", self.position);
         RequestFailure::with_retry(
@@ -359,10 +352,10 @@ impl<'a> Download<'a> {
     }
 
     fn too_long_error(&self, length: u64) -> TransferError {
-        self.answer_error(&format!("more came than the {} that the server announced", Bytes(length)))
+        self.answer_error(&format!("the server sent more than the {} that it announced", Bytes(length)))
     }
 
-    /// What a stream gave, as far as it is what was announced.
+    /// Counts the bytes of a read, and checks them against the announced length.
     fn count_read(&mut self, read: usize) -> Result<usize, RequestFailure> {
         let length = self.file.as_ref().and_then(|file| file.length);
         self.position += read as u64;

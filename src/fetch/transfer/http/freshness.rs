@@ -1,28 +1,28 @@
-//! Asks about a file on a server, without its content.
+//! Checks whether a file on a server changed, without downloading it.
 
 use super::super::error::TransferError;
 use super::super::retry_control::RetryControl;
 use super::super::url::Url;
 use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
-use super::download::{Download, RemoteFile};
+use super::download::Download;
 use super::headers::content_length;
 use super::stream::ResponseStream;
-use super::validators::Validators;
+use super::validators::{RemoteFile, Validators};
 
 /// Whether a file on a server is still the one that was downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileFreshness {
-    /// It is.
+    /// The file is the same.
     Unchanged,
-    /// It is another one.
+    /// The file is another one.
     Changed(RemoteFile),
 }
 
-/// Asks whether a file on a server changed; its content is not transferred.
+/// Asks whether a file on a server changed. Its content is not transferred.
 ///
-/// By `HEAD` with `If-None-Match` and `If-Modified-Since`. Servers answer that with anything where they know `GET` only
-/// (405, 501, 403 of those that sign addresses for one method, but 400, 404 and 500, too) or say less, and some break
-/// off; then it is asked by a `GET` that is broken off.
+/// The request is `HEAD` with `If-None-Match` and `If-Modified-Since`. Servers that only support `GET` answer it in
+/// various ways (405, 501, 403 if URLs are signed for one method, but also 400, 404 and 500), send fewer headers, or
+/// disconnect. In these cases a `GET` is sent and interrupted after its head.
 ///
 /// # Errors
 /// As [`Download::open`].

@@ -2,7 +2,7 @@
 
 use ureq::http::HeaderMap;
 
-/// Chunked content has the length that its chunks have (RFC 9112, 6.3).
+/// Returns the length of the content. With chunked encoding, the header is ignored (RFC 9112, 6.3).
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key("transfer-encoding") {
         return None;
@@ -10,7 +10,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get("content-length")?.to_str().ok()?.trim().parse().ok()
 }
 
-/// `bytes 5-9/10`, `bytes 5-9/*` and `bytes */10`: the first byte, and how many there are in all.
+/// Parses `bytes 5-9/10`, `bytes 5-9/*` and `bytes */10`: the first byte, and the total length.
 pub(super) fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
     let (range, length) =
         headers.get("content-range")?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;

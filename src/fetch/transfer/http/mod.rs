@@ -1,8 +1,8 @@
 //! HTTP(S) over ureq: one request at a time; distinguishes errors that can be retried from others.
 //!
 //! ```text
-//!  Client ── one request ──▶ Stream ── bytes ──▶ Download   (resumes, counts, gives up)
-//!                            (a thread, so that a user can stop what hangs)
+//!  Client ── one request ──▶ ResponseStream ── bytes ──▶ Download   (resumes, counts, gives up)
+//!                            (a thread, so a stalled one can be interrupted)
 //! ```
 
 mod client;
@@ -15,7 +15,7 @@ mod stream;
 mod validators;
 
 pub use client::{Client, HttpSettings};
-pub use download::{Download, RemoteFile};
+pub use download::Download;
 pub use freshness::{FileFreshness, check_freshness};
 pub use proxy::Proxies;
-pub use validators::Validators;
+pub use validators::{RemoteFile, Validators};

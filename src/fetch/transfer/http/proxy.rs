@@ -1,4 +1,4 @@
-//! Proxies from the environment, as curl(1) reads it.
+//! Reads proxies from the environment, as curl(1) does.
 
 use ureq::Proxy;
 
@@ -6,9 +6,9 @@ use super::super::url::Url;
 
 /// The proxies for each scheme.
 ///
-/// From the environment: `https_proxy` or `HTTPS_PROXY` for https, `http_proxy` for http (not in capitals, which a
-/// server's client can set as a header `Proxy:` of a CGI program), `all_proxy` or `ALL_PROXY` for both; and
-/// `no_proxy` or `NO_PROXY` for what is reached directly. An HTTP proxy is asked to CONNECT, for http, too.
+/// Variables: `https_proxy` or `HTTPS_PROXY` for https, `http_proxy` for http (not in capitals, because a client can
+/// set that variable in a CGI program with the header `Proxy:`), `all_proxy` or `ALL_PROXY` for both, and `no_proxy` or
+/// `NO_PROXY` for hosts that are reached directly. HTTP proxies get a CONNECT request, for http URLs, too.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     http: Option<Proxy>,
@@ -16,12 +16,12 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Those of this process's environment.
+    /// Reads the proxies from this process's environment.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Those that variables name, each looked up by its name. One that cannot be read is as good as not there.
+    /// Reads the proxies from variables; `variable` looks up one by its name. Invalid values are ignored.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first =
             |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
@@ -38,7 +38,7 @@ impl Proxies {
     }
 }
 
-/// A proxy that is not used for the hosts of a list with commas.
+/// Makes a proxy with a comma-separated list of hosts for which it is not used.
 fn with_exceptions(value: &str, direct: &str) -> Option<Proxy> {
     let plain = Proxy::new(value).ok()?;
     let mut proxy = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_own() {
+    fn each_scheme_has_its_own_proxy() {
         let both = [("http_proxy", "http://plain:3128"), ("HTTPS_PROXY", "secure:3129")];
         assert_eq!(proxy_for("http://a/", &both).as_deref(), Some("plain:3128"));
         assert_eq!(proxy_for("https://a/", &both).as_deref(), Some("secure:3129"));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_is_reached_directly() {
+    fn hosts_in_no_proxy_are_reached_directly() {
         let direct = [("all_proxy", "http://me:pw@p:1"), ("NO_PROXY", "localhost, .example.org,10.0.0.1")];
         for near in ["http://localhost/", "https://x.example.org/", "http://10.0.0.1:80/"] {
             assert_eq!(proxy_for(near, &direct), None, "{near}");

@@ -1,7 +1,7 @@
-//! Looks up the hosts of redirects: none may be this machine.
+//! Resolves the host names of redirects, and refuses addresses of this machine.
 //!
-//! What an address is called says nothing of where it is: `127.1`, `2130706433` and any name in anybody's DNS can stand
-//! for loopback, or for an address of the machine's own link that services of a cloud answer on.
+//! The text of a URL does not show where it leads: `127.1`, `2130706433` and any name in a public DNS can stand for
+//! loopback, or for a link-local address on which cloud services answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::super::url::local_scope_of;
 
-/// Finds the addresses of names, but for those that only this machine reaches.
+/// Resolves names to addresses, without those that only this machine can reach.
 #[derive(Debug, Default)]
 pub(super) struct RemoteOnlyResolver(DefaultResolver);
 
@@ -37,12 +37,12 @@ impl Resolver for RemoteOnlyResolver {
     }
 }
 
-/// All that a name stands for is this machine, or on its own link.
+/// All addresses of a name are on this machine or its own link.
 #[derive(Debug, thiserror::Error)]
 #[error("resolves to {}, which {}", .0.ip(), local_scope_of(.0.ip()).unwrap_or_default())]
 pub(super) struct LocalAddressError(SocketAddr);
 
-/// Whether a request failed for that.
+/// Whether a request failed with this error.
 pub(super) fn is_local_address(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<LocalAddressError>())
 }

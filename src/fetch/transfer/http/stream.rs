@@ -1,4 +1,4 @@
-//! Receives a response on its own thread: a stalled one can be cancelled, and receiving overlaps with storing.
+//! Receives a response on its own thread, so a stalled one can be interrupted, and receiving overlaps with storing.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -10,7 +10,7 @@ use super::super::error::{Reason, TransferError};
 use super::super::retry_control::{RetryControl, TICK};
 use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
 
-/// How many bytes are read at once, and how many such pieces wait for their reader: 2 MiB at most.
+/// Number of bytes per read, and number of such pieces in the queue: 2 MiB at most.
 const PIECE: usize = 128 * 1024;
 const PIECES: usize = 16;
 
@@ -21,7 +21,7 @@ enum StreamMessage {
     Fault(RequestFailure),
 }
 
-/// An answer on its way. Whoever drops it ends the connection with the next bytes that come.
+/// A response being received. Dropping it closes the connection when the next bytes arrive.
 pub(super) struct ResponseStream {
     messages: Receiver<StreamMessage>,
     piece: Vec<u8>,
@@ -29,7 +29,7 @@ pub(super) struct ResponseStream {
 }
 
 impl ResponseStream {
-    /// Asks.
+    /// Sends the request.
     pub(super) fn open(client: &Client, request: HttpRequest) -> Result<Self, RequestFailure> {
         let (sender, messages) = sync_channel(PIECES);
         let client = client.clone();
@@ -43,7 +43,7 @@ impl ResponseStream {
         Ok(Self { messages, piece: Vec::new(), given: 0 })
     }
 
-    /// Waits for the beginning of the answer.
+    /// Waits for the head of the response.
     pub(super) fn receive_head(
         &mut self,
         control: &dyn RetryControl,
@@ -55,7 +55,7 @@ impl ResponseStream {
         }
     }
 
-    /// As [`Read::read`].
+    /// Like [`std::io::Read::read`].
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -75,7 +75,7 @@ impl ResponseStream {
         Ok(read)
     }
 
-    /// The thread's own timeouts see to it that something comes.
+    /// Waits for the next message. The thread's own timeouts ensure that one arrives.
     fn receive_message(&self, control: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
         loop {
             if control.should_stop() {
@@ -94,7 +94,7 @@ fn thread_ended() -> RequestFailure {
     RequestFailure::without_retry(TransferError::new(Reason::Local, "the download ended unexpectedly"))
 }
 
-/// Sends the data until the receiver is gone.
+/// Runs the request and sends its data until the receiver is dropped.
 fn run_request(client: &Client, request: &HttpRequest, to: &SyncSender<StreamMessage>) {
     let last = match client.send_request(request) {
         Err(failure) => StreamMessage::Fault(failure),
@@ -108,11 +108,11 @@ fn run_request(client: &Client, request: &HttpRequest, to: &SyncSender<StreamMes
             }
         }
     };
-    // Nobody may be left to hear it.
+    // The receiver may be gone; then nobody needs the message.
     let _ = to.send(last);
 }
 
-/// The last message, or `None` if the receiver is gone.
+/// Forwards the body. Returns the last message, or `None` if the receiver is gone.
 fn forward_body(
     client: &Client,
     request: &HttpRequest,

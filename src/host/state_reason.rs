@@ -1,56 +1,56 @@
-//! Why a domain is in its state.
+//! The reason of a domain's state.
 
 use super::DomainState;
 
-/// Why a domain is off, paused or crashed, as libvirt says (its page "libvirt-domain", the reasons of a domain's states).
+/// The reason why a domain is off, paused or crashed (libvirt's page "libvirt-domain", reasons of states).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Why {
-    /// libvirt does not say, or something that this foundry does not know. After libvirtd was started anew it no longer
-    /// knows of any domain why it went off. A guest that KVM could not go on with is paused without a reason, too.
+pub enum StateReason {
+    /// Unknown: libvirt gives no reason, or one that this foundry does not know. After a restart, libvirtd does not
+    /// know why domains went off. A guest that KVM cannot continue is paused without a reason, too.
     #[default]
     NotSaid,
     /// Its guest shut down.
     ShutDown,
-    /// Somebody pulled its plug.
+    /// It was powered off (`virsh destroy`).
     Destroyed,
-    /// Its QEMU ended, or its guest crashed.
+    /// QEMU exited, or the guest crashed.
     Crashed,
-    /// It went to another host.
+    /// It was migrated to another host.
     Migrated,
     /// Its memory was saved.
     Saved,
     /// It did not start.
     NotStarted,
-    /// It was put back to a snapshot.
+    /// It was reverted to a snapshot.
     FromSnapshot,
-    /// libvirt ended it, as it could not take it up again.
+    /// libvirt stopped it, because it could not reconnect to it.
     GivenUp,
-    /// Somebody paused it.
+    /// A user paused it.
     ByUser,
-    /// It moves to another host.
+    /// It is being migrated to another host.
     Migrating,
     /// Its memory is being saved.
     Saving,
     /// Its memory is being dumped.
     Dumping,
-    /// Its disk had an error, a full file system for one.
+    /// A disk had an I/O error, for example a full file system.
     IoError,
-    /// Its watchdog was not fed.
+    /// Its watchdog expired.
     Watchdog,
-    /// It shuts down.
+    /// It is shutting down.
     ShuttingDown,
     /// A snapshot of it is being made.
     Snapshotting,
     /// It is being started.
     StartingUp,
-    /// Its move to another host failed on the way.
+    /// A post-copy migration failed.
     MoveFailed,
-    /// libvirt could not let it go on after a job.
+    /// libvirt could not resume it after a job.
     NotResumed,
 }
 
-impl Why {
-    /// Whether a domain in that state will not go on by itself, since something failed.
+impl StateReason {
+    /// Whether an error stopped the domain, so it will not continue by itself.
     pub fn is_error(self, state: DomainState) -> bool {
         match state {
             DomainState::Crashed => true,
@@ -68,11 +68,11 @@ impl Why {
         }
     }
 
-    /// The reason as a sentence about the VM, without its end; `None` where nothing is known beyond the state.
-    pub fn sentence(self, state: DomainState) -> Option<&'static str> {
+    /// The reason as a sentence about the VM, without a full stop; `None` if there is none.
+    pub fn to_sentence(self, state: DomainState) -> Option<&'static str> {
         match state {
-            DomainState::ShutOff => self.off(),
-            DomainState::Paused => Some(self.paused()),
+            DomainState::ShutOff => self.off_sentence(),
+            DomainState::Paused => Some(self.paused_sentence()),
             DomainState::Crashed => Some("it crashed"),
             DomainState::Suspended => Some("its guest has put itself to sleep"),
             DomainState::ShuttingDown => Some("it shuts down"),
@@ -80,7 +80,7 @@ impl Why {
         }
     }
 
-    fn off(self) -> Option<&'static str> {
+    fn off_sentence(self) -> Option<&'static str> {
         Some(match self {
             Self::ShutDown => "it shut down",
             Self::Destroyed => "its plug was pulled",
@@ -96,7 +96,7 @@ impl Why {
         })
     }
 
-    fn paused(self) -> &'static str {
+    fn paused_sentence(self) -> &'static str {
         match self {
             Self::NotSaid => "the hypervisor stopped it with an error of its own",
             Self::IoError => "an error of its disk stopped it",
@@ -115,8 +115,8 @@ impl Why {
         }
     }
 
-    /// The word for a listing, as `virsh domstate --reason` says it, of what is an error.
-    pub fn word(self) -> &'static str {
+    /// The word for an error in a listing, as in `virsh domstate --reason`.
+    pub fn short_word(self) -> &'static str {
         match self {
             Self::IoError => "I/O error",
             Self::Crashed => "crashed",
@@ -135,17 +135,17 @@ mod tests {
 
     #[test]
     fn what_is_an_error_depends_on_the_state() {
-        assert!(Why::NotSaid.is_error(DomainState::Paused), "KVM could not go on");
-        assert!(!Why::NotSaid.is_error(DomainState::ShutOff), "libvirtd was started anew");
-        assert!(!Why::ByUser.is_error(DomainState::Paused));
-        assert!(Why::Crashed.is_error(DomainState::ShutOff));
-        assert!(!Why::Crashed.is_error(DomainState::Running), "it was started again after it");
-        assert!(!Why::FromSnapshot.is_error(DomainState::Paused));
-        let word = |why: Why| why.word();
+        assert!(StateReason::NotSaid.is_error(DomainState::Paused), "KVM could not go on");
+        assert!(!StateReason::NotSaid.is_error(DomainState::ShutOff), "libvirtd was started anew");
+        assert!(!StateReason::ByUser.is_error(DomainState::Paused));
+        assert!(StateReason::Crashed.is_error(DomainState::ShutOff));
+        assert!(!StateReason::Crashed.is_error(DomainState::Running), "it was started again after it");
+        assert!(!StateReason::FromSnapshot.is_error(DomainState::Paused));
+        let word = |why: StateReason| why.short_word();
         assert_eq!(
-            [Why::Crashed, Why::NotStarted, Why::IoError].map(word),
+            [StateReason::Crashed, StateReason::NotStarted, StateReason::IoError].map(word),
             ["crashed", "failed", "I/O error"]
         );
-        assert_eq!(Why::NotSaid.word(), "error");
+        assert_eq!(StateReason::NotSaid.short_word(), "error");
     }
 }
