@@ -4,22 +4,14 @@
 //! Only evidence from this machine counts, only what was written after the operation began, and only a limited amount
 //! is read. Unreadable evidence is not an error. [`diagnosis`] draws the conclusions.
 
-mod files;
-pub(super) use self::files::name_of;
-pub(super) mod following;
-mod kernel;
-
 use std::path::{Path, PathBuf};
 
-use self::following::LogPosition;
-use self::kernel::KernelLog;
 use crate::Context;
-use crate::context::is_session;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Denial, Diagnosis, Evidence, RequestedVm};
 use foundry_host::libvirt_xml::selinux_label;
-use foundry_host::local::{Accounts, User};
+use foundry_host::local::{self, Accounts, KernelLog, LibvirtInstance, LogPosition, User, is_session};
 use foundry_host::{HostError, View};
 
 /// Bytes that are read from the end of QEMU's log.
@@ -84,13 +76,14 @@ impl FailureContext {
                 None => is_session(context.host.uri()).then(User::current_user),
             };
             evidence.denials = credible_denials(context, &self.asked, place.kernel.read_denials());
-            evidence.barrier = files::find_barrier(&place.root, refused.path, user);
+            evidence.barrier = local::find_barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::find_holders(&place.root, locked, &pid_files(context));
+            let pid_files = LibvirtInstance::of(context.host.uri()).pid_files();
+            evidence.holders = local::find_holders(&place.root, locked, pid_files.as_deref());
         }
         if words.contains("MTU") {
-            evidence.mtus = files::read_mtus(&place.root, &self.asked.bridges);
+            evidence.mtus = local::read_mtus(&place.root, &self.asked.bridges);
         }
         evidence
     }
@@ -108,15 +101,6 @@ fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
     let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver_name());
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
-}
-
-/// The directory of the guests' PID files (libvirt's page "Drivers", QEMU), of the system or of a session.
-fn pid_files(context: &Context) -> PathBuf {
-    if is_session(context.host.uri()) {
-        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
-        return PathBuf::from(runtime).join("libvirt/qemu/run");
-    }
-    PathBuf::from("/run/libvirt/qemu")
 }
 
 /// The log lines for `--verbose`, without those that libvirt's message already contains.
@@ -139,7 +123,7 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 /// QEMU's own messages in the last run in its log; `None` if that run ended with a normal shutdown.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
     let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
-    let written = following::read_tail(&path, 0, LOG_BYTES)?;
+    let written = local::read_tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
         return None;
