@@ -16,7 +16,7 @@ use super::validators::{RemoteFile, Validators};
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
-/// Number of received bytes after which the retries count anew.
+/// Number of received bytes after which the number of retries starts again from zero.
 const PROGRESS: u64 = 1 << 20;
 
 /// Number of retries for failures whose cause rarely goes away soon.
