@@ -17,7 +17,8 @@ use signal_hook::iterator::Signals;
 
 use super::ui;
 use foundry_core::error::{Code, Error, Kind};
-use foundry_engine::{Cancel, own_status};
+use foundry_engine::Cancel;
+use foundry_host::local::own_status;
 
 /// Time before the "still stopping" notice (first signal) and before a forced exit (second).
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);

@@ -15,7 +15,8 @@ use crate::config::{self, Config, ConfigFile, Inputs, SettingKey, SettingOrigin,
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::units::parse_duration;
-use foundry_engine::{Settings, is_root};
+use foundry_engine::Settings;
+use foundry_host::local::is_root;
 
 /// The global options that set something, as far as they were given.
 #[derive(Debug, Clone, Default)]

@@ -12,6 +12,7 @@ use foundry_core::names::{BridgeName, PoolName};
 use foundry_core::plan::Defaults;
 use foundry_fetch::catalog::Catalog;
 use foundry_host::Host;
+use foundry_host::local::LibvirtInstance;
 
 /// Everything that an operation needs from outside. It owns its parts, so a thread can take a copy along, and each
 /// of several hosts can have its own.
@@ -94,12 +95,8 @@ impl Settings {
         if let Some(path) = &self.storage_path {
             return Some(path.trim_end_matches('/').to_owned());
         }
-        if !is_session(uri) {
-            return Some("/var/lib/libvirt/images/foundry".into());
-        }
-        let data = std::env::var("XDG_DATA_HOME").ok().filter(|d| !d.is_empty());
-        let data = data.or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.local/share")))?;
-        Some(format!("{data}/libvirt/images/foundry"))
+        let images = LibvirtInstance::of(uri).images()?.join("foundry");
+        images.into_os_string().into_string().ok()
     }
 }
 
@@ -118,24 +115,6 @@ impl Default for Settings {
             catalog: None,
         }
     }
-}
-
-/// Whether a URI means a user's own libvirt, with its directories in that user's home. Root has none: its
-/// session is the system's.
-pub(super) fn is_session(uri: &str) -> bool {
-    uri.split('?').next().is_some_and(|u| u.ends_with("/session")) && !is_root()
-}
-
-/// Whether this process may do everything. The effective user is the second of the four ids.
-pub fn is_root() -> bool {
-    own_status("Uid").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
-}
-
-/// What the kernel says of this process under a name (proc_pid_status(5)).
-pub fn own_status(name: &str) -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.map(|value| value.trim().to_owned())
 }
 
 /// Something that happened on the way.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Context;
-use crate::context::is_session;
 use foundry_core::text::quote_for_shell;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;
@@ -39,7 +38,7 @@ impl ClosedKvm {
     fn read(root: &Path, context: &Context, capabilities: &Capabilities) -> Option<Self> {
         let device = local::kvm_device(root)?;
         let accounts = Accounts::load(root);
-        let user = if is_session(context.host.uri()) {
+        let user = if local::is_session(context.host.uri()) {
             User::current_user()
         } else {
             let (uid, gid) = capabilities.guest_ids()?;

@@ -25,7 +25,7 @@ mod kvm_device;
 mod lock;
 mod poll;
 
-pub use context::{Cancel, Clock, Context, Event, Progress, Settings, SystemClock, is_root, own_status};
+pub use context::{Cancel, Clock, Context, Event, Progress, Settings, SystemClock};
 
 #[cfg(doc)]
 use foundry_host::Host;

@@ -2,19 +2,15 @@
 //!
 //! Nobody goes on without: the one that has the turn may be stopped right before it deletes what the other needs.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::Context;
-use crate::diagnose::name_of;
 use crate::poll::{Poll, Waited};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
-use foundry_host::local::Accounts;
+use foundry_host::local::ProcessStatus;
 use foundry_host::{HostLock, LockError};
 
 /// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
@@ -92,21 +88,12 @@ fn locks_unusable(why: &str) -> Error {
     )
 }
 
-/// Who has it: what /proc says of a process, of which the name is its own choice.
+/// The process that has the lock. A process chooses its name itself.
 fn describe_process(pid: u32) -> String {
-    let process = Path::new("/proc").join(pid.to_string());
-    let accounts = Accounts::load(Path::new("/"));
-    let user = fs::metadata(&process).map(|found| accounts.name_of(found.uid()));
-    let user = user.map(|user| format!(" of user '{}'", escape_unseen(&user))).unwrap_or_default();
-    let stopped = if is_stopped(&process) { ", which is stopped," } else { "" };
-    format!("process {pid} ('{}'){user}{stopped}", name_of(&process))
-}
-
-/// By proc_pid_status(5): `T (stopped)`, as after Ctrl-Z.
-fn is_stopped(process: &Path) -> bool {
-    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
-    state.is_some_and(|state| state.trim_start().starts_with('T'))
+    let process = ProcessStatus::read(pid);
+    let user = process.user.map(|user| format!(" of user '{user}'")).unwrap_or_default();
+    let stopped = if process.is_stopped { ", which is stopped," } else { "" };
+    format!("process {pid} ('{}'){user}{stopped}", process.name)
 }
 
 fn wait_for_lock(

@@ -1,10 +1,7 @@
 //! Properties of a connection URI (libvirt's page "Connection URIs").
 
-#[cfg(doc)]
-use crate::HostInfo;
-
 /// Whether a URI means this machine: no remote transport and no host. A socket that is forwarded to another machine
-/// shows only after connecting; see [`HostInfo::is_local`].
+/// shows only after connecting; see [`crate::HostInfo::is_local`].
 pub fn is_local_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();

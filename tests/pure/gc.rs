@@ -13,12 +13,12 @@ use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;
 use foundry::operations::gc::{
-    LeftoverAction, LeftoverKind, LeftoverName, Leftovers, LibvirtPaths, choose_leftovers, execute_cleanup,
-    find_leftovers,
+    LeftoverAction, LeftoverKind, LeftoverName, Leftovers, choose_leftovers, execute_cleanup, find_leftovers,
 };
 use foundry::record::RecordState;
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
+use foundry_host::local::DomainDirectories;
 
 const NOTHING: [&str; 0] = [];
 
@@ -39,7 +39,7 @@ fn run(bench: &Bench, named: &[&str]) -> Result<(), Vec<Error>> {
     run_in(bench, None, named)
 }
 
-fn run_in(bench: &Bench, places: Option<&LibvirtPaths>, named: &[&str]) -> Result<(), Vec<Error>> {
+fn run_in(bench: &Bench, places: Option<&DomainDirectories>, named: &[&str]) -> Result<(), Vec<Error>> {
     let context = bench.context();
     let found = find_leftovers(&context, places).map_err(|e| vec![e])?;
     let named: Vec<LeftoverName> = named.iter().map(|name| LeftoverName::from(*name)).collect();
@@ -430,7 +430,7 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
 #[test]
 fn efi_variables_of_domains_that_are_gone_go_when_named() {
     let folder = tempfile::tempdir().unwrap();
-    let places = LibvirtPaths {
+    let places = DomainDirectories {
         nvram: folder.path().join("nvram"),
         definitions: folder.path().join("qemu"),
         saved: folder.path().join("save"),
@@ -471,7 +471,7 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
 #[test]
 fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     let folder = tempfile::tempdir().unwrap();
-    let places = LibvirtPaths {
+    let places = DomainDirectories {
         nvram: folder.path().join("nvram"),
         definitions: folder.path().into(),
         saved: folder.path().join("save"),
@@ -489,7 +489,7 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
 #[test]
 fn efi_variables_that_were_replaced_since_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let places = LibvirtPaths {
+    let places = DomainDirectories {
         nvram: folder.path().into(),
         definitions: folder.path().join("none"),
         saved: folder.path().join("save"),

@@ -97,6 +97,50 @@ fn bindings_and_the_terminal_have_one_place() {
     }
 }
 
+/// The files besides those of the command line that read variables.
+const READ_VARIABLES: [&str; 3] = [
+    "host/local/directories.rs",
+    // Proxies are given in variables, to curl(1) too; fetch knows no host.
+    "fetch/transfer/http/proxy.rs",
+    // qemu-img is looked for in PATH.
+    "fetch/convert/sandbox.rs",
+];
+
+/// Literals that begin so are paths of this machine's kernel and accounts, from `/` or from another root.
+const OF_THIS_MACHINE: [&str; 10] = [
+    "\"/proc\"",
+    "\"/proc/",
+    "\"proc/",
+    "\"/sys\"",
+    "\"/sys/",
+    "\"sys/",
+    "\"/etc/passwd\"",
+    "\"etc/passwd\"",
+    "\"/etc/group\"",
+    "\"etc/group\"",
+];
+
+#[test]
+fn this_machine_has_one_place() {
+    for (path, text) in texts(&source()) {
+        let at = path.strip_prefix(source()).unwrap().to_string_lossy().into_owned();
+        let code = without_comments(&text);
+        let first_of = |words: &[&'static str]| words.iter().copied().find(|word| code.contains(word));
+        let reads = first_of(&["env::var", "env::temp_dir", "env::home_dir"]).is_some();
+        let may_read = at.starts_with("cli/") || READ_VARIABLES.contains(&at.as_str());
+        assert!(!reads || may_read, "{at} reads the environment: host/local/directories.rs does that");
+        let is_checked = at.starts_with("engine/") || at.starts_with("host/");
+        let is_exempt = ["host/local/", "host/lock/", "host/memory/"].iter().any(|place| at.starts_with(place))
+            // A list of virt-aa-helper's: paths are compared with it.
+            || at == "engine/doctor/confinement.rs";
+        let found = first_of(&OF_THIS_MACHINE);
+        assert!(
+            !is_checked || is_exempt || found.is_none(),
+            "{at} has {found:?}: host/local reads this machine"
+        );
+    }
+}
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }

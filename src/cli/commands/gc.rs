@@ -15,7 +15,8 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
-use foundry_engine::gc::{self, Leftover, LeftoverAction, LeftoverName, Leftovers, LibvirtPaths};
+use foundry_engine::gc::{self, Leftover, LeftoverAction, LeftoverName, Leftovers};
+use foundry_host::local::LibvirtInstance;
 
 /// Clean up after interrupted commands and list unused volumes
 ///
@@ -43,7 +44,7 @@ pub(crate) struct GcArgs {
 
 pub(super) fn run_gc(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
-    let paths = LibvirtPaths::of(context.host.uri());
+    let paths = LibvirtInstance::of(context.host.uri()).domain_directories();
     let named: Vec<LeftoverName> = args.names.iter().map(|name| name.as_str().into()).collect();
     let found = gc::find_leftovers_for(&context, paths.as_ref(), &named)?;
     let pools = found.unseen_pools.iter().map(words::render_advice);

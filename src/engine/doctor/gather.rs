@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::facts::{HostAnswer, HostFacts, answer_of, arch_of, virt_type_of};
 use super::probe;
-use crate::context::is_session;
 use crate::storage::status;
 use crate::{Context, Settings};
 use foundry_core::error::Error;
-use foundry_host::local::LocalFacts;
+use foundry_host::local::{LocalFacts, is_session};
 use foundry_host::{Capabilities, Network, Pool};
 
 pub(super) fn gather_facts(context: &Context, probe: bool) -> Result<HostFacts, Error> {

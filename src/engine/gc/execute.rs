@@ -1,12 +1,13 @@
 //! Executes a cleanup; checks each object again before it is deleted.
 
-use super::{CleanupStep, Leftover, LeftoverAction, LibvirtPaths, NvramFile, nvram, vms, volumes};
+use super::{CleanupStep, Leftover, LeftoverAction, NvramFile, nvram, vms, volumes};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
 use crate::{Context, disk, image};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
 use foundry_core::text::describe_io_error;
+use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, Volume};
 
 /// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
@@ -16,7 +17,7 @@ use foundry_host::{Domain, Volume};
 /// Each that failed. What was broken off is finished by another run.
 pub fn execute_cleanup(
     context: &Context,
-    paths: Option<&LibvirtPaths>,
+    paths: Option<&DomainDirectories>,
     chosen: &[&Leftover],
     mut done: impl FnMut(&Leftover),
 ) -> Result<(), Vec<Error>> {
@@ -37,7 +38,11 @@ pub fn execute_cleanup(
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
-fn execute_step(context: &Context, paths: Option<&LibvirtPaths>, leftover: &Leftover) -> Result<(), Error> {
+fn execute_step(
+    context: &Context,
+    paths: Option<&DomainDirectories>,
+    leftover: &Leftover,
+) -> Result<(), Error> {
     let told = match &leftover.step {
         CleanupStep::Nothing => None,
         CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
@@ -129,7 +134,7 @@ fn look_again(context: &Context, leftover: &Leftover, volume: &Volume) -> Result
 
 fn delete_nvram(
     context: &Context,
-    paths: Option<&LibvirtPaths>,
+    paths: Option<&DomainDirectories>,
     leftover: &Leftover,
     file: &NvramFile,
 ) -> StepResult {

@@ -28,9 +28,10 @@ use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
+use foundry_host::local::DomainDirectories;
 
 pub use execute::execute_cleanup;
-pub use nvram::{LibvirtPaths, NvramFile};
+pub use nvram::NvramFile;
 pub use selection::{LeftoverName, choose_leftovers};
 
 /// Everything that a survey found.
@@ -200,7 +201,7 @@ impl Leftover {
 ///
 /// # Errors
 /// The host's.
-pub fn find_leftovers(context: &Context, paths: Option<&LibvirtPaths>) -> Result<Leftovers, Error> {
+pub fn find_leftovers(context: &Context, paths: Option<&DomainDirectories>) -> Result<Leftovers, Error> {
     find_leftovers_for(context, paths, &[])
 }
 
@@ -210,7 +211,7 @@ pub fn find_leftovers(context: &Context, paths: Option<&LibvirtPaths>) -> Result
 /// The host's.
 pub fn find_leftovers_for(
     context: &Context,
-    paths: Option<&LibvirtPaths>,
+    paths: Option<&DomainDirectories>,
     named: &[LeftoverName],
 ) -> Result<Leftovers, Error> {
     usage::refresh_pools(context)?;

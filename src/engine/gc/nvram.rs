@@ -10,41 +10,16 @@ use std::path::{Path, PathBuf};
 
 use super::{CleanupStep, Leftover, LeftoverKind, modification_time};
 use crate::Context;
-use crate::context::is_session;
 use crate::storage::file_locks;
 use crate::storage::usage::Usage;
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
+use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, View};
 
 /// How libvirt ends their names (its `qemuDomainNVRAMPathFormat`).
 pub(crate) const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
-
-/// Where a libvirt of this machine keeps files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LibvirtPaths {
-    /// The EFI variables.
-    pub nvram: PathBuf,
-    /// What domains are defined by.
-    pub definitions: PathBuf,
-    /// The memory of domains that were saved (managed save).
-    pub saved: PathBuf,
-}
-
-impl LibvirtPaths {
-    /// Those of the libvirt that a URI means (its page "Drivers", QEMU: location of configuration files).
-    pub fn of(uri: &str) -> Option<Self> {
-        if !is_session(uri) {
-            let (nvram, definitions) = ("/var/lib/libvirt/qemu/nvram".into(), "/etc/libvirt/qemu".into());
-            return Some(Self { nvram, definitions, saved: "/var/lib/libvirt/qemu/save".into() });
-        }
-        let config = std::env::var_os("XDG_CONFIG_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-        let definitions = config.or_else(home)?.join("libvirt/qemu");
-        Some(Self { nvram: definitions.join("nvram"), saved: definitions.join("save"), definitions })
-    }
-}
 
 /// A file with EFI variables, as it was when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +39,7 @@ struct NvramOwners {
 /// The files of deleted domains; or why they cannot be checked.
 pub(super) fn find_nvram_files(
     context: &Context,
-    paths: &LibvirtPaths,
+    paths: &DomainDirectories,
     domains: &[Domain],
     usage: &Usage,
 ) -> Result<Result<Vec<Leftover>, String>, Error> {
@@ -88,7 +63,7 @@ pub(super) fn find_nvram_files(
 /// The host's.
 pub(super) fn is_still_free(
     context: &Context,
-    paths: &LibvirtPaths,
+    paths: &DomainDirectories,
     file: &NvramFile,
 ) -> Result<bool, Error> {
     let domains = context.host.domains(false)?;

@@ -19,6 +19,7 @@ use foundry_fetch::transfer::{
     self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
     SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
 };
+use foundry_host::local;
 
 /// An image that is to be fetched.
 #[derive(Clone, Copy)]
@@ -174,14 +175,14 @@ impl Fetch<'_> {
     fn clone_local_file(&self) -> Option<File> {
         let (Location::File(path), None) = (self.location, self.expected) else { return None };
         let (file, ..) = ownership::open_regular(path).ok()?;
-        let copy = tempfile::tempfile_in(aside_directory()).ok()?;
+        let copy = tempfile::tempfile_in(local::spool_directory()).ok()?;
         rustix::fs::ioctl_ficlone(&copy, &file).ok().map(|()| copy)
     }
 }
 
 /// Writes all of it to a file without a name, with its holes.
 fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
-    let directory = aside_directory();
+    let directory = local::spool_directory();
     let unwritable = |e: std::io::Error| {
         Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
             .because(e.to_string())
@@ -209,7 +210,7 @@ fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -
         from,
         image,
         to,
-        directory: &aside_directory(),
+        directory: &local::spool_directory(),
         stop: &|| context.cancel.is_requested(),
         written: &|written| context.progress.on_event(Event::Bytes { done: written.0, total: None }),
     })
@@ -231,7 +232,7 @@ impl SpooledImage {
 
     /// Gives it a name, so that it is not lost; where it is then.
     pub(super) fn keep_under_name(&self, name: &str) -> std::io::Result<PathBuf> {
-        let path = aside_directory().join(format!("foundry-{}-{name}", std::process::id()));
+        let path = local::spool_directory().join(format!("foundry-{}-{name}", std::process::id()));
         let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let mut from = self.file.try_clone()?;
         from.rewind()?;
@@ -239,14 +240,6 @@ impl SpooledImage {
         std::io::copy(&mut from, &mut to)?;
         to.finish().map(|_| path)
     }
-}
-
-/// Where images lie for a while: on a disk, as the directory for what outlives a restart is, and not in memory, as
-/// the one for what does not may be (file-hierarchy(7)).
-fn aside_directory() -> PathBuf {
-    let set = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let lasting = || Some(PathBuf::from("/var/tmp")).filter(|path| path.is_dir());
-    set.or_else(lasting).unwrap_or_else(std::env::temp_dir)
 }
 
 /// What is noted of a place: an address without anything secret, a path that is one anywhere on this machine.

@@ -1,67 +1,28 @@
-//! QEMU's bridge helper, which session guests need for bridges (qemu, qemu-bridge-helper.c).
+//! Checks whether QEMU's bridge helper lets session guests use a bridge.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::Context;
-use crate::context::is_session;
-use foundry_core::error::Code;
-use foundry_core::error::Issue;
+use foundry_core::error::{Code, Issue};
 use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
+use foundry_host::local::{BridgeObstacle, find_bridge_obstacle, is_session};
 
-/// Where distributions put it (Debian; Fedora; Arch).
-const PROGRAMS: [&str; 3] = [
-    "usr/lib/qemu/qemu-bridge-helper",
-    "usr/libexec/qemu-bridge-helper",
-    "usr/libexec/qemu/qemu-bridge-helper",
-];
-const RULES: &str = "etc/qemu/bridge.conf";
-
-/// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
+/// What keeps guests of a session on this machine from a bridge. The system's libvirt needs no helper.
 pub(crate) fn session_issue(context: &Context, bridge: &str) -> Option<Issue> {
     let needs_helper = context.host.is_local() && is_session(context.host.uri());
-    needs_helper.then(|| helper_issue(Path::new("/"), bridge))?
+    let obstacle = needs_helper.then(|| find_bridge_obstacle(Path::new("/"), bridge))??;
+    Some(obstacle_issue(obstacle, bridge))
 }
 
-/// What keeps a user's guests from a bridge, as far as this user can see it.
-fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
-    let say = |why: &str, hint: String| {
-        Some(Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
+fn obstacle_issue(obstacle: BridgeObstacle, bridge: &str) -> Issue {
+    let (why, hint) = match obstacle {
+        BridgeObstacle::Denied => (HELPER_REFUSES, allow_in_helper(bridge)),
+        BridgeObstacle::NotRoot => (
+            "QEMU's bridge helper may not create tap devices, because it does not run as root",
+            format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
+        ),
     };
-    if is_refused(root, bridge) {
-        return say(HELPER_REFUSES, allow_in_helper(bridge));
-    }
-    let program = PROGRAMS.iter().map(|path| root.join(path)).find(|path| path.is_file())?;
-    let is_raised = fs::metadata(&program).is_ok_and(|file| file.permissions().mode() & 0o4000 != 0)
-        || rustix::fs::getxattr(&program, "security.capability", &mut [0_u8; 0][..]).is_ok();
-    if is_raised {
-        return None;
-    }
-    say(
-        "QEMU's bridge helper may not create tap devices, because it does not run as root",
-        format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
-    )
-}
-
-/// By the helper's rules: what is denied once stays so, and what no rule allows is refused. Of rules that this user may
-/// not read, or that others are included in, nothing is said.
-fn is_refused(root: &Path, bridge: &str) -> bool {
-    let text = match fs::read_to_string(root.join(RULES)) {
-        Ok(text) => text,
-        Err(e) => return e.kind() == std::io::ErrorKind::NotFound,
-    };
-    let rules: Vec<Vec<&str>> = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect())
-        .collect();
-    let has = |verb: &str| {
-        rules.iter().any(|rule| {
-            rule.first() == Some(&verb) && rule.get(1).is_some_and(|w| *w == bridge || *w == "all")
-        })
-    };
-    let includes = rules.iter().any(|rule| rule.first() == Some(&"include"));
-    has("deny") || (!has("allow") && !includes)
+    Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint)
 }
 
 #[cfg(test)]
@@ -69,45 +30,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_helper_that_says_no_is_found_before_a_guest_starts() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        let found = || helper_issue(root.path(), "br0");
-        let issue = found().unwrap();
-        assert_eq!(issue.code, Code::TapRefused);
-        assert!(
-            issue.advice[0].to_log_line().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"),
-            "{issue:?}"
-        );
-        for (rules, refused) in [
-            ("", true),
-            ("allow br1\n", true),
-            ("allow br0\n", false),
-            ("# allow br0\n", true),
-            ("allow all\ndeny br0\n", true),
-            ("allow all\n", false),
-            ("allow br0\ndeny all\n", true),
-            ("include /etc/qemu/alice.conf\n", false),
+    fn an_obstacle_has_advice() {
+        for (obstacle, command) in [
+            (BridgeObstacle::Denied, "echo 'allow br0' >>/etc/qemu/bridge.conf"),
+            (BridgeObstacle::NotRoot, "dpkg-statoverride"),
         ] {
-            write(RULES, rules);
-            assert_eq!(found().is_some(), refused, "{rules}");
+            let issue = obstacle_issue(obstacle, "br0");
+            let advice = issue.advice[0].to_log_line();
+            assert_eq!(issue.code, Code::TapRefused);
+            assert!(advice.contains(command) && !advice.contains("u+s"), "{issue:?}");
         }
-        write(RULES, "allow br0\n");
-        let program = PROGRAMS[0];
-        write(program, "");
-        let path = root.path().join(program);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let issue = found().unwrap();
-        assert!(
-            issue.advice[0].to_log_line().contains("dpkg-statoverride")
-                && !issue.advice[0].to_log_line().contains("u+s"),
-            "{issue:?}"
-        );
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();
-        assert!(found().is_none());
     }
 }

@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::Context;
-use crate::gc::{LibvirtPaths, nvram::ENDS};
+use crate::gc::nvram::ENDS;
 use crate::preflight::issues::PreflightReport;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::plan::{FirmwarePlan, VmPlan};
 use foundry_core::text::quote_for_shell;
+use foundry_host::local::{DomainDirectories, LibvirtInstance};
 
 /// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
 pub(crate) fn check_stale_files(
@@ -19,8 +20,9 @@ pub(crate) fn check_stale_files(
     report: &mut PreflightReport,
 ) -> Result<(), Error> {
     let uri = context.host.uri();
-    let paths = LibvirtPaths::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
-    let Some(paths) = paths else { return Ok(()) };
+    let paths = LibvirtInstance::of(uri).domain_directories();
+    let is_readable = context.host.is_local() && uri.starts_with("qemu");
+    let Some(paths) = paths.filter(|_| is_readable) else { return Ok(()) };
     let name = plan.name.as_str();
     if plan.firmware != FirmwarePlan::Bios
         && let Some(path) = find_variables(&paths, name)
@@ -52,11 +54,11 @@ fn variables_issue(context: &Context, path: &str) -> Result<Issue, Error> {
     }))
 }
 
-fn find_variables(paths: &LibvirtPaths, vm: &str) -> Option<PathBuf> {
+fn find_variables(paths: &DomainDirectories, vm: &str) -> Option<PathBuf> {
     ENDS.iter().map(|end| paths.nvram.join(format!("{vm}{end}"))).find(is_there)
 }
 
-fn find_saved_memory(paths: &LibvirtPaths, vm: &str) -> Option<PathBuf> {
+fn find_saved_memory(paths: &DomainDirectories, vm: &str) -> Option<PathBuf> {
     Some(paths.saved.join(format!("{vm}.save"))).filter(is_there)
 }
 
@@ -79,7 +81,7 @@ mod tests {
     fn what_an_earlier_domain_of_the_name_left_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let paths = LibvirtPaths { nvram: at("nvram"), definitions: at("qemu"), saved: at("save") };
+        let paths = DomainDirectories { nvram: at("nvram"), definitions: at("qemu"), saved: at("save") };
         assert_eq!((find_variables(&paths, "web"), find_saved_memory(&paths, "web")), (None, None));
         for (place, name) in [("nvram", "web_VARS.fd"), ("nvram", "db_VARS.qcow2"), ("save", "web.save")] {
             std::fs::create_dir_all(at(place)).unwrap();

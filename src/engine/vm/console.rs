@@ -4,22 +4,15 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::context::is_session;
-use crate::diagnose::following::read_tail_if;
 use foundry_core::error::{Error, Kind};
 use foundry_core::text::{describe_io_error, strip_terminal_sequences};
 use foundry_host::Host;
+use foundry_host::local::{LibvirtInstance, is_session, read_tail_if};
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.
 pub fn log_path(uri: &str, vm: &str) -> Option<String> {
-    let directory = if !is_session(uri) {
-        "/var/log/libvirt/qemu".to_owned()
-    } else {
-        let cache = std::env::var("XDG_CACHE_HOME").ok().filter(|d| !d.is_empty());
-        let cache = cache.or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cache")))?;
-        format!("{cache}/libvirt/qemu/log")
-    };
+    let directory = LibvirtInstance::of(uri).logs()?.into_os_string().into_string().ok()?;
     Some(format!("{directory}/{vm}-console.log"))
 }
 

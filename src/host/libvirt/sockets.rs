@@ -1,11 +1,11 @@
 //! The sockets of a connection.
 
-use std::fs;
 use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sys;
+use crate::local::descriptor_metadata;
 
 /// The sockets of one connection, as the event loop learns of them while it is opened. A clone is the same list.
 #[derive(Clone, Default)]
@@ -44,7 +44,7 @@ impl Sockets {
 }
 
 fn socket_at(fd: RawFd) -> Option<Socket> {
-    let found = fs::metadata(format!("/proc/self/fd/{fd}")).ok()?;
+    let found = descriptor_metadata(fd).ok()?;
     found.file_type().is_socket().then_some(Socket { fd, inode: found.ino() })
 }
 

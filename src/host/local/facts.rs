@@ -223,6 +223,7 @@ impl PoolDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::tests::make_root;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
@@ -231,13 +232,7 @@ mod tests {
 
     impl Tree {
         fn new(files: &[(&str, &str)]) -> Self {
-            let tree = Self(tempfile::tempdir().unwrap());
-            for (path, content) in files {
-                let path = tree.0.path().join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, content).unwrap();
-            }
-            tree
+            Self(make_root(files))
         }
 
         fn make_directory(&self, path: &str, mode: u32) {

@@ -1,12 +1,34 @@
 //! This machine: the only code that reads its kernel, its users, its files outside of pools, and the environment.
 //!
-//! What has a `root` as its first argument reads below that directory, `/` for this machine: a test has its own.
+//! A function with the argument `root` reads below that directory, which is `/` for this machine; a test has its own.
 
 mod accounts;
+mod bridge_helper;
 pub(crate) mod bridges;
 pub(crate) mod daemon;
+mod directories;
 mod facts;
+mod file_locks;
+mod kernel_log;
+mod log_position;
 pub(crate) mod netlink;
+mod open_files;
+mod path_access;
+mod process_status;
 
 pub use accounts::{Accounts, UnixPermissions, User, is_root, path_below, permissions_along, permissions_of};
+pub use bridge_helper::{BridgeObstacle, find_bridge_obstacle};
+pub use bridges::read_mtus;
+pub(crate) use directories::UserDirectories;
+pub use directories::{DomainDirectories, LibvirtInstance, is_session, spool_directory};
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
+pub use file_locks::{is_locked, reason_if_locked};
+pub use kernel_log::KernelLog;
+pub use log_position::{LogPosition, read_tail, read_tail_if};
+pub use open_files::find_holders;
+pub use path_access::find_barrier;
+pub(crate) use process_status::descriptor_metadata;
+pub use process_status::{ProcessStatus, own_status};
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::LockError;
-use crate::local::Accounts;
+use crate::local::{Accounts, UserDirectories};
 use foundry_fetch::ownership::Trusted;
 
 /// Of all that may use the system's libvirt. It is gone with the boot.
@@ -149,14 +149,14 @@ fn put_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
 /// The user's own: below the directory that is gone when the user has logged out (XDG Base Directory Specification), or,
 /// for what runs without a login, below the cache.
 fn own() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directories = UserDirectories::from_environment().absolute();
     let user = rustix::process::geteuid().as_raw();
     // After su(1) it may be another's.
     let is_own = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.uid() == user);
-    let runtime = set("XDG_RUNTIME_DIR").filter(is_own);
+    let runtime = directories.runtime().filter(is_own);
     let runtime = runtime.or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))).filter(is_own));
-    let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    runtime.map(|path| path.join("foundry")).or_else(|| cache().map(|path| path.join("foundry/turns")))
+    let cache = || Some(directories.cache()?.join("foundry/turns"));
+    runtime.map(|path| path.join("foundry")).or_else(cache)
 }
 
 #[cfg(test)]

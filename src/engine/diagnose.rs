@@ -4,22 +4,14 @@
 //! Only of this machine, only what came after the operation began, and never much of it. What cannot be read is no
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
 
-mod files;
-pub(super) use self::files::name_of;
-pub(super) mod following;
-mod kernel;
-
 use std::path::{Path, PathBuf};
 
-use self::following::LogPosition;
-use self::kernel::KernelLog;
 use crate::Context;
-use crate::context::is_session;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Denial, Diagnosis, Evidence, RequestedVm};
 use foundry_host::libvirt_xml::selinux_label;
-use foundry_host::local::{Accounts, User};
+use foundry_host::local::{self, Accounts, KernelLog, LibvirtInstance, LogPosition, User, is_session};
 use foundry_host::{HostError, View};
 
 /// How much of what QEMU wrote is read, from its end.
@@ -83,13 +75,14 @@ impl FailureContext {
                 None => is_session(context.host.uri()).then(User::current_user),
             };
             evidence.denials = credible_denials(context, &self.asked, place.kernel.read_denials());
-            evidence.barrier = files::find_barrier(&place.root, refused.path, user);
+            evidence.barrier = local::find_barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::find_holders(&place.root, locked, &pid_files(context));
+            let pid_files = LibvirtInstance::of(context.host.uri()).pid_files();
+            evidence.holders = local::find_holders(&place.root, locked, pid_files.as_deref());
         }
         if words.contains("MTU") {
-            evidence.mtus = files::read_mtus(&place.root, &self.asked.bridges);
+            evidence.mtus = local::read_mtus(&place.root, &self.asked.bridges);
         }
         evidence
     }
@@ -107,16 +100,6 @@ fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
     let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver_name());
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
-}
-
-/// Where libvirt writes down the processes of its guests (libvirt's page "Drivers", QEMU): as root, or in the user's own
-/// directory of a context.
-fn pid_files(context: &Context) -> PathBuf {
-    if is_session(context.host.uri()) {
-        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
-        return PathBuf::from(runtime).join("libvirt/qemu/run");
-    }
-    PathBuf::from("/run/libvirt/qemu")
 }
 
 /// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.
@@ -139,7 +122,7 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 /// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
     let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
-    let written = following::read_tail(&path, 0, LOG_BYTES)?;
+    let written = local::read_tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
         return None;

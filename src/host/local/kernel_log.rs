@@ -1,40 +1,40 @@
-//! Denials from the kernel's audit log, `/dev/kmsg`, or the logs of rsyslog and auditd.
+//! Reads denials from the kernel's log, `/dev/kmsg`, and from the logs of auditd and rsyslog.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::following::LogPosition;
-use foundry_host::diagnosis::Denial;
+use super::log_position::LogPosition;
+use crate::diagnosis::Denial;
 
-/// Where the lines go where auditd or rsyslog takes them. Not the log of all programs, into which anybody writes.
+/// Where auditd and rsyslog write the kernel's lines. The log of all programs is left out: anybody can write to it.
 const FILES: [&str; 2] = ["var/log/audit/audit.log", "var/log/kern.log"];
-/// How much of a file is read, from its end.
+/// At most so many bytes of a file are read, from its end.
 const FILE_BYTES: u64 = 256 << 10;
 /// The kernel's buffer holds some thousands of records.
 const MOST_RECORDS: usize = 10_000;
 /// Longest record that the kernel gives (its CONSOLE_EXT_LOG_MAX).
 const RECORD: usize = 8192;
 
-/// The kernel's log from some moment on. Where nothing of it can be read, it is empty.
-pub(super) struct KernelLog {
-    /// `/dev/kmsg`, which a reader follows from where it began (the kernel's Documentation/ABI/testing/dev-kmsg).
+/// The kernel's log from some moment on. It is empty if this user may not read it.
+pub struct KernelLog {
+    /// `/dev/kmsg`, in which each reader has a position of its own (the kernel's Documentation/ABI/testing/dev-kmsg).
     messages: Option<File>,
     files: Vec<LogPosition>,
 }
 
 impl KernelLog {
-    /// From now on.
-    pub(super) fn at_end(root: &Path) -> Self {
+    /// The log from now on.
+    pub fn at_end(root: &Path) -> Self {
         Self {
             messages: open_messages(root),
             files: FILES.iter().map(|path| LogPosition::at_end(&root.join(path))).collect(),
         }
     }
 
-    /// The denials since then, without duplicates.
-    pub(super) fn read_denials(&mut self) -> Vec<Denial> {
+    /// The denials since then, each once.
+    pub fn read_denials(&mut self) -> Vec<Denial> {
         let mut found: Vec<Denial> = Vec::new();
         let files: Vec<String> = self.files.iter().filter_map(|mark| mark.read_since(FILE_BYTES)).collect();
         let records = self.messages.as_mut().map(read_records).unwrap_or_default();
@@ -59,7 +59,8 @@ fn open_messages(root: &Path) -> Option<File> {
     Some(file)
 }
 
-/// One read gives one record, and says so when there are no more. EPIPE means that some were overwritten meanwhile.
+/// Each read returns one record, and fails with EAGAIN after the last. EPIPE means that records were overwritten
+/// meanwhile.
 fn read_records(messages: &mut File) -> Vec<String> {
     let mut found = Vec::new();
     let mut record = [0_u8; RECORD];
@@ -74,7 +75,7 @@ fn read_records(messages: &mut File) -> Vec<String> {
     found
 }
 
-/// What a record says, behind its numbers: `5,1234,4711,-;audit: …`
+/// The text of a record, after its numbers: `5,1234,4711,-;audit: …`
 fn text_of(record: &str) -> String {
     record.split_once(';').map_or(record, |(_, text)| text).to_owned()
 }
@@ -87,7 +88,7 @@ mod tests {
     const DENIED: &str = "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-x\" name=\"/srv/a\" pid=1\n";
 
     #[test]
-    fn denials_since_the_beginning_are_found_wherever_they_are_written_and_once() {
+    fn denials_since_the_position_are_found_in_all_logs_and_once() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("var/log/audit")).unwrap();
         let log = |name: &str, text: &str| {
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(kernel.read_denials(), []);
         log("kern.log", DENIED);
         log("kern.log", &format!("Nov 21 host kernel: {DENIED}"));
-        // Any program writes there, what it likes.
+        // Any program can write anything there.
         log("syslog", &format!("Nov 21 host kernel: {}", DENIED.replace("/srv/a", "/srv/forged")));
         log(
             "audit/audit.log",
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(KernelLog::at_end(root.path()).read_denials(), []);
     }
 
-    /// Of the real one: where it may be read at all, it says at once that there is nothing new.
+    /// The real log, if this user may read it: a read returns at once if there is nothing new.
     #[test]
     fn reading_the_kernels_log_does_not_wait() {
         let (ended, end) = std::sync::mpsc::channel();

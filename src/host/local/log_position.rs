@@ -5,24 +5,24 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The end of a file at some moment.
-pub(super) struct LogPosition {
+/// The end of a log at some moment.
+pub struct LogPosition {
     path: PathBuf,
     /// Device, inode and length; `None` where there was no such file.
     was: Option<(u64, u64, u64)>,
 }
 
 impl LogPosition {
-    /// Now.
-    pub(super) fn at_end(path: &Path) -> Self {
+    /// The end as it is now.
+    pub fn at_end(path: &Path) -> Self {
         let was = path.symlink_metadata().ok().map(|file| (file.dev(), file.ino(), file.len()));
         Self { path: path.to_owned(), was }
     }
 
-    /// What came since, the last `most` bytes of it; `None` where that cannot be read.
-    pub(super) fn read_since(&self, most: u64) -> Option<String> {
+    /// What was appended since, at most its last `most` bytes; `None` if the log cannot be read.
+    pub fn read_since(&self, most: u64) -> Option<String> {
         let now = self.path.symlink_metadata().ok()?;
-        // Another file, or one that was cut off, is all new.
+        // Of another file, and of one that was truncated, all is new.
         let from = match self.was {
             Some((device, inode, length))
                 if (device, inode) == (now.dev(), now.ino()) && length <= now.len() =>
@@ -35,19 +35,14 @@ impl LogPosition {
     }
 }
 
-/// The last bytes of a plain file behind `from`, in whole characters; not through a link, and without waiting for
-/// anybody who would write to a pipe.
-pub(super) fn read_tail(path: &Path, from: u64, most: u64) -> Option<String> {
+/// The last `most` bytes of a plain file, but nothing before `from`, as UTF-8 with replacement characters. Links are
+/// not followed, and a pipe is not waited for.
+pub fn read_tail(path: &Path, from: u64, most: u64) -> Option<String> {
     read_tail_if(path, from, most, |_| true)
 }
 
-/// As [`read_tail`], of a file that is judged as it was opened.
-pub(crate) fn read_tail_if(
-    path: &Path,
-    from: u64,
-    most: u64,
-    may: impl Fn(&Metadata) -> bool,
-) -> Option<String> {
+/// As [`read_tail`], if `may` accepts the opened file.
+pub fn read_tail_if(path: &Path, from: u64, most: u64, may: impl Fn(&Metadata) -> bool) -> Option<String> {
     let mut file: File =
         OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok().filter(Metadata::is_file).filter(may)?;
@@ -63,7 +58,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn only_what_is_new_is_read_and_not_too_much_of_it() {
+    fn only_the_end_of_what_is_new_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let new = LogPosition::at_end(&path);
@@ -76,7 +71,7 @@ mod tests {
         assert_eq!(mark.read_since(10).as_deref(), Some("0123456789"));
         assert_eq!(mark.read_since(3).as_deref(), Some("789"));
         std::fs::write(&path, "new").unwrap();
-        assert_eq!(mark.read_since(10).as_deref(), Some("new"), "it was cut off");
+        assert_eq!(mark.read_since(10).as_deref(), Some("new"), "it was truncated");
     }
 
     #[test]
