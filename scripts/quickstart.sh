@@ -96,7 +96,7 @@ settle_names() {
     export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/${PREFIX}quickstart
   fi
   BRIDGE=${BRIDGE:-br0} SUBNET=${SUBNET:-10.20.30}
-  subnet_is "$SUBNET" || die "--subnet takes three numbers of an address, such as 10.20.30, and not $SUBNET"
+  subnet_is "$SUBNET" || die "--subnet takes the first three numbers of an address, such as 10.20.30, not $SUBNET"
   KEY=$(cache_dir)/id_ed25519
   MANIFEST=$(cache_dir)/$VM.yaml
 }
@@ -139,14 +139,14 @@ look_at_network() {
   if bridge_exists "$BRIDGE"; then
     bridge_has_address
   elif taken=$(subnet_routes "$BRIDGE" | subnet_taken "$SUBNET"); then
-    die "$SUBNET.0/24 is routed already on this machine: $taken" \
+    die "$SUBNET.0/24 is already routed on this machine: $taken" \
       "$(subnet_routes "$BRIDGE" | subnet_next_free "$SUBNET" | sed 's/^/the next free one: --subnet /')"
   fi
 }
 
 open_kvm() {
   KVM=$(kvm_open "$OPEN_KVM")
-  note "$KVM_DEVICE: $([[ -e $KVM_DEVICE ]] && echo "$KVM" || echo 'not here')"
+  note "$KVM_DEVICE: $([[ -e $KVM_DEVICE ]] && echo "$KVM" || echo 'missing')"
   # What is said on this run's behalf; settings_write says it for the next commands.
   [[ $KVM != closed ]] || export FOUNDRY_CALL_TIMEOUT=${FOUNDRY_CALL_TIMEOUT:-$KVM_CLOSED_CALL_TIMEOUT}
 }
@@ -223,7 +223,7 @@ tell_the_rest() {
   [[ $(type -P foundry) == "$PROGRAM" ]] || call=$(rust_program foundry)
   say '' 'Left on this machine (scripts/quickstart.sh --undo takes it away):'
   note "the image $IMAGE_NAME; the manifest web.yaml; the program $call"
-  note "the bridge $BRIDGE with $SUBNET.1/24${WAY_OUT:+, its NAT and its name server}, until the next boot: then run this again"
+  note "the bridge $BRIDGE with $SUBNET.1/24${WAY_OUT:+, its NAT and its name server}, until the next boot; then run this script again"
   [[ $STARTED != 'by hand' ]] || note "libvirtd and virtlogd, started by hand, pids in $LIBVIRT_BY_HAND"
   [[ -z $KEEP ]] || note "the VM $VM: ssh -i $KEY $LOGIN@$SUBNET.10"
   say '' 'Go on with:'

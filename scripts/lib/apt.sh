@@ -69,7 +69,7 @@ apt_drop_suite() {
   [[ -e $(apt_suite_file "$1") ]] || return 0
   as_root rm -f "$(apt_suite_file "$1")"
   apt_update
-  note "the suite $1, which was added to the APT sources, is taken away; what came from it stays"
+  note "the suite $1, which was added to the APT sources, is removed; packages from it are kept"
 }
 
 # apt_private DIR SUITE: makes a configuration that knows only SUITE and writes only below DIR, for looking

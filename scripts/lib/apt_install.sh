@@ -21,7 +21,7 @@ apt_harm() {
       Remv:* | Purg:*) echo "$name would be removed" ;;
       Inst:\[*)
         old=${old#[} old=${old%]} new=${new#(}
-        ! dpkg --compare-versions "$new" lt "$old" || echo "$name would go back from $old to $new"
+        ! dpkg --compare-versions "$new" lt "$old" || echo "$name would be downgraded from $old to $new"
         ;;
     esac
   done
@@ -61,7 +61,7 @@ apt_upgrades() {
 apt_tell_upgrades() {
   local names
   names=$(apt_upgrades | cut -d' ' -f1 | tr '\n' ' ')
-  [[ -z $names ]] || note "newer versions of what is here: $names"
+  [[ -z $names ]] || note "newer versions of installed packages: $names"
 }
 
 # Reads the simulation of what was done
@@ -113,6 +113,6 @@ apt_install_backports() {
 apt_refuse() {
   say 'These packages cannot be installed beside what is here:' "    $*"
   apt_obstacles "$@" | sed 's/^/    /' >&2
-  die 'nothing was installed: that would remove or downgrade packages of this machine' \
+  die 'nothing was installed, because that would remove or downgrade packages of this machine' \
     'decide about the packages above yourself (apt-get install ...), then run this again'
 }

@@ -18,7 +18,7 @@ bridge_add() {
     note "the bridge $1 is already there"
     return 0
   fi
-  [[ ! -e /sys/class/net/$1 ]] || die "$1 is a network interface, but no bridge"
+  [[ ! -e /sys/class/net/$1 ]] || die "$1 is a network interface, but not a bridge"
   as_root ip link add "$1" type bridge
   as_root ip link set "$1" alias "$3"
   as_root ip addr add "$2" dev "$1"

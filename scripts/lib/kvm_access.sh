@@ -47,7 +47,7 @@ kvm_open() {
     kvm_do_open
     echo opened
   else
-    note "it stays closed; what opens it: chgrp kvm $KVM_DEVICE && chmod 0660 $KVM_DEVICE"
+    note "it stays closed; to open it: chgrp kvm $KVM_DEVICE && chmod 0660 $KVM_DEVICE"
     echo closed
   fi
 }
@@ -68,7 +68,7 @@ kvm_may_open() {
 kvm_ask() {
   local answer
   if [[ ! -t 0 || ! -t 2 ]]; then
-    note 'nobody can be asked: --open-kvm opens it'
+    note 'cannot ask without a terminal: --open-kvm opens it'
     return 1
   fi
   read -r -p "    Open it to the group kvm until the next boot, as udev's rule does? [y/N] " answer

@@ -88,7 +88,7 @@ libvirtd_stop() {
 
 # One that hangs does not take the signal for its end.
 libvirtd_kill() {
-  warn "$1 (pid $2) does not stop and is killed"
+  warn "$1 (pid $2) does not stop, so it is killed"
   as_root kill -9 "$2"
   libvirtd_wait_gone "$2" || true
 }

@@ -42,8 +42,8 @@ made_remove() {
   if made_is_ours "$1"; then
     as_root rm -f "$1"
     made_forget "$1"
-    note "$1 is removed"
+    note "$1 is deleted"
   elif [[ -e $1 ]]; then
-    note "$1 stays: it was not made here, or has been changed"
+    note "$1 is kept: this script did not make it, or it was changed"
   fi
 }

@@ -22,7 +22,7 @@ package_family() {
   elif command -v dnf >/dev/null; then
     echo fedora
   else
-    die 'neither apt-get nor dnf is here' 'install QEMU, libvirt with its headers, OVMF, gcc and pkg-config by hand'
+    die 'neither apt-get nor dnf was found' 'install QEMU, libvirt with its headers, OVMF, gcc and pkg-config by hand'
   fi
 }
 

@@ -20,19 +20,19 @@ program_install() {
   if made_put "$PROGRAM" 755 <"$(rust_program foundry)"; then
     note "installed as $PROGRAM"
   else
-    warn "$PROGRAM is there and is not this script's: it stays; yours to call is $(rust_program foundry)"
+    warn "$PROGRAM exists and was not installed by this script, so it is kept; instead, run $(rust_program foundry)"
   fi
 }
 
 # Only what this machine needs to be told; without a need there is no file.
 settings() {
-  echo '# Written by scripts/quickstart.sh: what it found out about this machine.'
+  echo '# Written by scripts/quickstart.sh: settings for this machine.'
   if [[ $FOUNDRY_VIRT_TYPE == qemu && -e $KVM_DEVICE ]]; then
-    echo "# There is a $KVM_DEVICE with which no guest runs."
+    echo "# $KVM_DEVICE exists, but no guest runs with it."
     echo 'virtType: qemu'
   fi
   if [[ $KVM == closed ]]; then
-    echo "# $KVM_DEVICE is closed to QEMU, so libvirt takes its time: chgrp kvm $KVM_DEVICE && chmod 0660 $KVM_DEVICE"
+    echo "# $KVM_DEVICE is closed to QEMU, which makes libvirt slow: chgrp kvm $KVM_DEVICE && chmod 0660 $KVM_DEVICE"
     echo "callTimeout: $KVM_CLOSED_CALL_TIMEOUT"
   fi
 }
@@ -42,11 +42,11 @@ settings_write() {
   text=$(settings)
   if [[ $text != *$'\n'* ]]; then
     ! made_is_ours "$SETTINGS" || made_remove "$SETTINGS"
-    note 'none are needed'
+    note 'no settings are needed'
   elif made_put "$SETTINGS" 644 <<<"$text"; then
     note "$SETTINGS: $(grep -v '^#' <<<"$text" | paste -sd,)"
   else
-    warn "$SETTINGS is yours and stays; this machine needs in it:" "$(grep -v '^#' <<<"$text")"
+    warn "$SETTINGS is yours and is kept; on this machine it needs:" "$(grep -v '^#' <<<"$text")"
   fi
 }
 
@@ -66,12 +66,12 @@ reader_key() {
 reader_key_make() {
   if [[ -e $1 ]]; then
     as_builder ssh-keygen -y -P '' -f "$1" 2>/dev/null \
-      || die "$1 has no $1.pub beside it" "ssh-keygen -y -f $1 >$1.pub, then run this again"
+      || die "$1 has no $1.pub next to it" "ssh-keygen -y -f $1 >$1.pub, then run this again"
     return 0
   fi
   as_builder mkdir -p -m 700 "$(dirname "$1")"
   as_builder ssh-keygen -q -t ed25519 -N '' -f "$1" >&2
-  note "you had no SSH key: $1 is made for you, without a passphrase"
+  note "you had no SSH key: created $1, without a passphrase"
   cat "$1.pub"
 }
 
@@ -80,8 +80,8 @@ reader_manifest() {
   local key
   key=$(reader_key)
   echo '---'
-  echo '# examples/simple-vm.yaml with your key, written by scripts/quickstart.sh. It is yours: once you have changed it,'
-  echo '# the script leaves it alone.'
+  echo '# examples/simple-vm.yaml with your key, written by scripts/quickstart.sh. If you change it,'
+  echo '# the script keeps your version.'
   sed -e '1,/^apiVersion/{/^apiVersion/!d}' -e "s/bridge: br0/bridge: $BRIDGE/" -e "s/10\.20\.30\./$SUBNET./" \
     -e "s/vcpus: .*/vcpus: $(vcpus)/" -e '/- ssh-/d' examples/simple-vm.yaml
   printf '      - %s\n' "$key"
@@ -94,6 +94,6 @@ reader_manifest_write() {
     [[ -z $user ]] || as_root chown "$user:" "$PWD/web.yaml"
     note "web.yaml: a VM at $SUBNET.40 on $BRIDGE, with your key"
   else
-    note 'web.yaml is there and yours: it stays as it is'
+    note 'web.yaml is yours and is kept'
   fi
 }

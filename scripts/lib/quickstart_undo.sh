@@ -28,7 +28,7 @@ undo_can_ask() {
 }
 
 undo_vm() {
-  undo_can_ask || { note 'there is no foundry, or no libvirt, to ask' && return 0; }
+  undo_can_ask || { note 'foundry or libvirt is missing, so this is skipped' && return 0; }
   ! undo_program list --all -o name -l "$LABEL=true" | grep -Fx -- "$VM" >/dev/null || undo_program destroy "$VM" --yes
 }
 
@@ -38,14 +38,14 @@ undo_image() {
   if ! undo_program image list -o name | grep -Fx -- "$IMAGE_NAME" >/dev/null || undo_program image delete "$IMAGE_NAME"; then
     as_root rm -f "$SETUP_NOTES/image"
   else
-    note "the image $IMAGE_NAME stays"
+    note "the image $IMAGE_NAME is kept"
   fi
 }
 
 # A guest that runs on it would lose its network.
 undo_bridge() {
   if [[ -n $(ls "/sys/class/net/$BRIDGE/brif" 2>/dev/null) ]]; then
-    note "$BRIDGE stays, something is attached: $(ls "/sys/class/net/$BRIDGE/brif")"
+    note "$BRIDGE is kept, because something is attached: $(ls "/sys/class/net/$BRIDGE/brif")"
     return 0
   fi
   way_out_undo "$BRIDGE"
@@ -63,7 +63,7 @@ undo_daemons() {
   if [[ ! -d $LIBVIRT_BY_HAND ]]; then
     note 'none'
   elif libvirtd_answers && virsh_system list --name | grep . >/dev/null; then
-    note 'they stay: VMs run'
+    note 'they are kept, because VMs are running'
   else
     libvirtd_stop
   fi
@@ -75,5 +75,5 @@ undo_tell() {
   note "the cache: $(cache_dir)"
   [[ $(package_family) == debian ]] || return 0
   mapfile -t brought < <(apt_brought)
-  ((${#brought[@]} == 0)) || note "packages that were installed (apt-get remove takes away what you do not want): ${brought[*]}"
+  ((${#brought[@]} == 0)) || note "packages that were installed (delete those you do not need with apt-get remove): ${brought[*]}"
 }

@@ -60,7 +60,7 @@ vm_remove_old() {
   if vm_exists -l "$LABEL=true"; then
     foundry destroy "$VM" --yes
   elif vm_exists; then
-    die "there is a VM $VM that this script did not make" "rename it, or see whether you need it: foundry get $VM"
+    die "the VM $VM was not made by this script" "rename it, or check whether you need it: foundry get $VM"
   fi
 }
 
@@ -71,12 +71,12 @@ image_import() {
   digest=$(sha256sum <"$IMAGE" | cut -d' ' -f1)
   if image_is_there; then
     if ! image_is_ours || image_is_ours "$digest" || ! foundry image delete "$IMAGE_NAME"; then
-      note "taking the image $IMAGE_NAME that is already there"
+      note "using the existing image $IMAGE_NAME"
       return 0
     fi
   fi
   foundry image import "$IMAGE" "$IMAGE_NAME"
-  note "$IMAGE is the image $IMAGE_NAME from now on, the name that the examples use"
+  note "$IMAGE is now the image $IMAGE_NAME, the name in the examples"
   [[ -n $PREFIX ]] || image_note "$digest"
 }
 
@@ -118,5 +118,5 @@ vm_log_in() {
     done
     sleep 2
   done
-  die "the VM does not let us in by SSH at $SUBNET.10" "see its console: virsh console $VM"
+  die "cannot log in to the VM by SSH at $SUBNET.10" "see its console: virsh console $VM"
 }

@@ -31,7 +31,7 @@ rust_is_new_enough() {
 rust_packages() {
   ! rust_is_new_enough || return 0
   version_at_least "$(rust_of_distribution)" "$(rust_wanted)" \
-    || die "foundry needs Rust $(rust_wanted) or newer; here is $(rust_version || echo none), and $(os_release PRETTY_NAME) has none that new" \
+    || die "foundry needs Rust $(rust_wanted) or newer; this machine has $(rust_version || echo none), and $(os_release PRETTY_NAME) has no newer one" \
       'install a current one with rustup, see rustup.rs, then run this again'
   echo 'cargo rustc'
 }
@@ -45,7 +45,7 @@ rust_check() {
 # installed all the same.
 rust_build() {
   if [[ -n ${QUICKSTART_PROGRAM:-} ]]; then
-    note "taking $QUICKSTART_PROGRAM"
+    note "using $QUICKSTART_PROGRAM"
     return 0
   fi
   as_builder scripts/lib/cargo_release.sh build --quiet --release --locked

@@ -41,6 +41,7 @@ pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
         Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
     };
     let ignored = ignored_signals();
+    // Bit n - 1 of the mask stands for signal n (proc(5)).
     let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
     let mut signals = Signals::new(heard).map_err(failed)?;
     let cancel = cancel.clone();

@@ -77,7 +77,7 @@ impl Global {
         self.resolved().engine_settings()
     }
 
-    /// The effective configuration.
+    /// The effective configuration, merged from all sources.
     fn effective_config(&self) -> &Config {
         self.resolved().config()
     }

@@ -212,7 +212,7 @@ impl ResolvedSettings {
         (!is_ignored).then_some(file)
     }
 
-    /// What counts.
+    /// The effective configuration, merged from all sources.
     pub(super) fn config(&self) -> &Config {
         &self.config
     }

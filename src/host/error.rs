@@ -47,9 +47,9 @@ pub enum HostError {
     /// The connection broke during the call. The call may have taken effect or not.
     #[error("lost the connection to {uri} while trying to {operation}")]
     Lost {
-        /// The URI.
+        /// The URI of the connection.
         uri: String,
-        /// The operation.
+        /// The operation, with its object.
         operation: String,
         /// libvirt's message.
         libvirt: String,
@@ -57,11 +57,11 @@ pub enum HostError {
     /// The host did not answer in time, and the connection was closed. The call may have taken effect or not.
     #[error("{uri} did not answer within {} s when it was to {operation}", within.as_secs_f32())]
     Silent {
-        /// The URI.
+        /// The URI of the connection.
         uri: String,
-        /// The operation.
+        /// The operation, with its object.
         operation: String,
-        /// The timeout.
+        /// The time limit that was exceeded.
         within: Duration,
         /// Whether only root may open the host's `/dev/kvm`, which makes libvirt slow.
         kvm_is_closed: bool,
@@ -69,7 +69,7 @@ pub enum HostError {
     /// A local source or sink of a transfer failed, or was stopped by the user.
     #[error("cannot {operation}")]
     Transfer {
-        /// The operation.
+        /// The operation, with its object.
         operation: String,
         /// Why the local side failed.
         cause: String,

@@ -52,13 +52,13 @@ pub struct Domain {
     pub uuid: Uuid,
     /// Its name when it was read.
     pub name: String,
-    /// Its state.
+    /// The state when it was read.
     pub state: DomainState,
     /// The reason of the state.
     pub why: StateReason,
     /// Number of virtual CPUs.
     pub vcpus: u32,
-    /// Assigned memory.
+    /// Memory assigned to the guest.
     pub memory: Bytes,
     /// Whether its definition remains when it stops.
     pub persistent: bool,
@@ -164,7 +164,7 @@ pub enum AddressSource {
 pub struct GuestAddress {
     /// MAC address of the interface, lower case.
     pub mac: String,
-    /// The address.
+    /// The address, IPv4 or IPv6.
     pub ip: IpAddr,
     /// Its prefix length.
     pub prefix: u8,
@@ -173,7 +173,7 @@ pub struct GuestAddress {
 /// The state of a domain, for polling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateNow {
-    /// Its state.
+    /// The state when it was read.
     pub state: DomainState,
     /// The reason of the state.
     pub why: StateReason,
@@ -196,7 +196,7 @@ impl StateNow {
 /// A bridge of the host, of the kernel or of Open vSwitch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
-    /// Its name.
+    /// Its name on the host.
     pub name: String,
     /// Whether it filters VLANs (`vlan_filtering` of ip-link(8), type bridge).
     pub filters_vlans: bool,
@@ -239,7 +239,7 @@ pub struct Neighbourhood {
 /// An address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkAddress {
-    /// The interface.
+    /// Name of the interface.
     pub link: String,
     /// The address in its network.
     pub net: IpNet,
@@ -250,7 +250,7 @@ pub struct LinkAddress {
 pub struct Neighbour {
     /// The interface that it was seen on.
     pub link: String,
-    /// Its address.
+    /// Its IP address.
     pub ip: IpAddr,
     /// Its MAC address, lower case.
     pub mac: String,
@@ -261,10 +261,10 @@ pub fn is_up(flags: &str) -> bool {
     u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
 }
 
-/// A libvirt network.
+/// A libvirt network, active or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// Its name.
+    /// Its name on the host.
     pub name: String,
     /// Whether it is started.
     pub active: bool,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DomainState {
-    /// Executing.
+    /// Running on the processors.
     Running,
     /// Waiting for a resource.
     Blocked,
@@ -14,7 +14,7 @@ pub enum DomainState {
     Paused,
     /// Being shut down; still active.
     ShuttingDown,
-    /// Off.
+    /// Off; no hypervisor process exists.
     ShutOff,
     /// Stopped because the guest or the hypervisor crashed; may still be active.
     Crashed,

@@ -6,7 +6,7 @@ use foundry_core::units::Bytes;
 /// The state of a storage pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// Its name.
+    /// Its name, unique on the host.
     pub name: String,
     /// Its type, such as `dir` (libvirt's storage page).
     pub kind: String,
@@ -16,13 +16,13 @@ pub struct Pool {
     pub autostart: bool,
     /// Target path on the host; for a directory pool, the directory.
     pub target: Option<String>,
-    /// Its source.
+    /// Its source: directory, device, server or volume group.
     pub source: PoolSource,
     /// Total size; 0 if inactive.
     pub capacity: Bytes,
-    /// Space taken.
+    /// Used space.
     pub allocation: Bytes,
-    /// Space left.
+    /// Free space, as of the last refresh.
     pub available: Bytes,
 }
 
@@ -39,7 +39,7 @@ pub struct PoolSource {
     pub name: Option<String>,
     /// The file system type.
     pub format: Option<String>,
-    /// The credentials.
+    /// The credentials for the server: a user and a libvirt secret.
     pub auth: Option<PoolAuth>,
 }
 

@@ -189,7 +189,7 @@ fn what_removes_or_downgrades_is_never_installed() {
         E: Unable to correct problems, you have held broken packages.\n";
     let told = [
         (REMOVES, "qemu-utils would be removed"),
-        (downgrades, "qemu-utils would go back from 1:10.0.2 to 1:7.2"),
+        (downgrades, "qemu-utils would be downgraded from 1:10.0.2 to 1:7.2"),
         (removes, "libvirt0 would be removed"),
         (purges, "libvirt0 would be removed"),
         (unmet, "qemu-utils : Breaks: qemu-system-common (< 1:8.0)"),

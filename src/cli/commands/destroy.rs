@@ -48,6 +48,7 @@ pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Resul
     let context = connect_host(global, ui)?;
     let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DestroyTimeout));
     let options = DestroyOptions { force: args.force, keep_disks: args.keep_disks, timeout };
+    // All VMs are planned before the question, so that it lists the disks of all.
     let plans = args.names.iter().map(|name| plan_destroy(&context, name, options));
     let (found, refused): (Vec<_>, Vec<_>) = plans.partition(Result::is_ok);
     let plans: Vec<DestroyPlan> = found.into_iter().filter_map(Result::ok).collect();

@@ -74,6 +74,7 @@ fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Er
         let found = doctor::examine_vm(&context, plan)?;
         report.checks.extend(found.checks);
         let error = found.outcome.err();
+        // The exit code is that of the worst problem of all VMs.
         worst = worst.into_iter().chain(error).max_by_key(Error::kind);
     }
     show_report(&report, args, (global, ui))?;

@@ -106,6 +106,7 @@ fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Int
         (bridge, _) => bridge.map_or("br0", |bridge| bridge),
     };
     let name: String = ask_until_valid(ui, &question, Some(first))?;
+    // A name that is both is a bridge.
     let is_network = offers.networks.contains(&name) && !offers.bridges.contains(&name);
     if is_network && let Ok(network) = name.parse::<NetworkName>() {
         return Ok(InterfaceTemplate::Network(network.to_string()));

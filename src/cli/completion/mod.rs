@@ -28,7 +28,7 @@ use names::{CommandLine, FILES, is_file};
   foundry completion zsh > \"${fpath[1]}/_foundry\"
   foundry completion fish > ~/.config/fish/completions/foundry.fish")]
 pub(super) struct CompletionArgs {
-    /// The shell
+    /// Shell to print the script for
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -113,6 +113,7 @@ impl TypedLine {
     /// The value of an argument of the innermost command.
     fn arg_value(&self, id: &str) -> Option<String> {
         let mut leaf = self.given.as_ref()?;
+        // Arguments of a subcommand are in its own matches.
         while let Some((_, inner)) = leaf.subcommand() {
             leaf = inner;
         }

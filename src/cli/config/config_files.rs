@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 /// A configuration file that may exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigPlace {
-    /// The file.
+    /// Absolute path, or as the user typed it.
     pub path: PathBuf,
     /// Whether the user named it. Then it must exist.
     pub required: bool,
 }
 
-/// The system's configuration.
+/// The configuration of the machine, for all users.
 const SYSTEM: &str = "/etc/foundry/config.yaml";
 
 /// The files to read, in order of precedence. A named file (`--config`, `FOUNDRY_CONFIG`) replaces all others.

@@ -86,6 +86,7 @@ fn replace_value(text: &str, at: Position, word: &str) -> Option<String> {
     let rest = line[colon..].trim_start();
     let value = line.len() - rest.len();
     let (begin, end, blank) = match scalar_length(rest)? {
+        // A key without a value gets a space and the name.
         0 => (colon, colon, " "),
         length => (value, value + length, ""),
     };

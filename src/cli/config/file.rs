@@ -60,7 +60,7 @@ impl fmt::Display for ContextName {
 pub struct ConfigFile {
     /// Settings outside of contexts.
     pub settings: BTreeMap<SettingKey, Sourced>,
-    /// Contexts by name.
+    /// Contexts by name, each with its settings.
     pub contexts: Contexts,
     /// The current context, unless a flag or variable selects another.
     pub current: Option<Sourced>,

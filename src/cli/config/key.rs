@@ -16,7 +16,7 @@ pub const COLOR_WORDS: [&str; 3] = ["auto", "always", "never"];
 /// The values of `progress`.
 pub const PROGRESS_WORDS: [&str; 4] = ["auto", "plain", "json", "none"];
 
-/// A setting.
+/// A setting, as a key in files, a flag and environment variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SettingKey {
     /// The URI of libvirt.
@@ -92,7 +92,7 @@ impl SettingKey {
         }
     }
 
-    /// The help text.
+    /// The help text, also the description in the schema.
     pub fn help_text(self) -> &'static str {
         match self {
             Self::Connect => "Connect to this libvirt",
@@ -171,7 +171,7 @@ impl SettingKey {
         }
     }
 
-    /// Validates a value.
+    /// Validates a value from any source.
     ///
     /// # Errors
     /// Why it is invalid, as the rest of a sentence that starts with the value.

@@ -37,7 +37,7 @@ pub enum SettingOrigin {
     Variable(&'static str),
     /// A line of a configuration file.
     File {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -77,7 +77,7 @@ impl Sourced {
         key::split_list(&self.text)
     }
 
-    /// Parses the value.
+    /// Parses the value into the type of the setting.
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Configuration`] if it is invalid, with its origin.

@@ -78,7 +78,7 @@ impl OutputArgs {
         self.output.clone().or_else(set).unwrap_or(OutputFormat::Table)
     }
 
-    /// Prints one object.
+    /// Prints one object in the selected format; `details` makes the table.
     pub(super) fn show_object<T: Serialize>(
         &self,
         object: &T,

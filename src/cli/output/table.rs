@@ -52,6 +52,7 @@ fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<
         })
         .collect();
     let room = columns.saturating_sub(GAP.saturating_mul(u16::try_from(least.len()).unwrap_or(u16::MAX)));
+    // Shrink the widest column by one until all fit: that keeps the widths as equal as possible.
     while least.iter().copied().fold(0, u16::saturating_add) > room {
         let (first, others) = least.split_first_mut()?;
         let can_give = |column: &&mut u16| **column > NARROWEST;

@@ -54,7 +54,7 @@ pub struct Evidence {
 /// The properties of the VM that a cause can depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestedVm {
-    /// The domain's name.
+    /// The domain's name; empty if unknown.
     pub vm: String,
     /// The domain's UUID, as text.
     pub uuid: String,
@@ -64,10 +64,10 @@ pub struct RequestedVm {
     pub bridges: Vec<String>,
 }
 
-/// A cause.
+/// A recognized cause of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Its error code.
+    /// The error code that the failure gets.
     pub code: Code,
     /// A sentence that names the object.
     pub cause: String,

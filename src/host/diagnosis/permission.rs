@@ -25,7 +25,7 @@ pub struct Barrier {
 /// A file that could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusedFile<'a> {
-    /// Its path.
+    /// Absolute path on the host.
     pub path: &'a str,
     /// The user and group that libvirt tried with, if it says so.
     pub as_user: Option<(u32, u32)>,
@@ -122,7 +122,7 @@ pub fn let_pass(user: &str, class: char, directory: &str) -> String {
     }
 }
 
-/// Owners and modes.
+/// A directory or file that owners and modes deny.
 pub(super) fn path_barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let Barrier { path, is_directory, mode, class, user } = evidence.barrier.as_ref()?;

@@ -15,7 +15,7 @@ pub struct Holder {
     pub pid: u32,
     /// Its program name (proc_pid_comm(5)).
     pub name: String,
-    /// Its user.
+    /// The user that runs it, if known.
     pub user: Option<String>,
     /// The domain whose QEMU it is, if libvirt itself says so.
     pub vm: Option<String>,

@@ -18,13 +18,13 @@ use foundry_core::units::Bytes;
 pub struct DomainDescription {
     /// Its UUID; absent only in XML that libvirt has not seen yet.
     pub uuid: Option<Uuid>,
-    /// Its name.
+    /// Its name, unique on the host.
     pub name: String,
     /// The domain type: `kvm`, `qemu`, `test`.
     pub domain_type: String,
     /// The guest's architecture.
     pub arch: Option<String>,
-    /// The maximum memory.
+    /// The maximum memory of the guest.
     pub memory: Bytes,
     /// The number of CPUs at start.
     pub vcpus: u32,
@@ -49,7 +49,7 @@ pub struct DomainDescription {
 pub struct DiskDescription {
     /// The device name in the guest, such as `vda`.
     pub target: String,
-    /// The device type.
+    /// How the guest sees it.
     pub device: DiskDevice,
     /// The source of its data.
     pub source: DiskSource,

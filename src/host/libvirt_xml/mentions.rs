@@ -14,7 +14,7 @@ use crate::Result;
 /// The mentioned storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mentions {
-    /// Absolute paths.
+    /// Absolute paths of files and devices.
     pub paths: BTreeSet<String>,
     /// Volumes, by pool and name.
     pub volumes: BTreeSet<(String, String)>,

@@ -125,6 +125,7 @@ fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = read_u32(bytes, 0)? as usize;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
     let body = bytes.get(16..length)?;
+    // Messages are aligned to 4 bytes (NLMSG_ALIGN).
     Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
@@ -135,6 +136,7 @@ fn parse_attributes(bytes: &[u8], offset: usize) -> impl Iterator<Item = (u16, &
         let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
         let content = rest.get(4..length)?;
+        // Attributes are aligned to 4 bytes (NLA_ALIGN).
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         // The two highest bits are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
         Some((kind & 0x3fff, content))

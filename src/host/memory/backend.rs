@@ -9,7 +9,7 @@ const EXTENT: u64 = 4 << 20;
 /// ZFS's default block size of a volume (zfsprops(7), `volblocksize`).
 const ZVOL_BLOCK: u64 = 16 << 10;
 
-/// A storage backend.
+/// The storage backend of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PoolBackend {
     /// Files in a directory, with the type of the pool.

@@ -22,7 +22,7 @@ impl Fingerprint {
         gone.chain(later.0.difference(&self.0).map(|line| format!("+ {line}"))).collect()
     }
 
-    /// The lines, sorted.
+    /// The lines, sorted, one per object.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }

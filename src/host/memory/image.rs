@@ -14,7 +14,7 @@ const QCOW2_HEADER: usize = 104;
 /// The allocation of a new qcow2 image, as measured.
 const QCOW2_SIZE: u64 = 196_616;
 
-/// A file.
+/// A file of the host, sparse.
 #[derive(Clone)]
 pub(super) struct File {
     pub(super) format: String,

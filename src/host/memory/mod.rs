@@ -111,7 +111,7 @@ struct State {
     slots: Option<usize>,
 }
 
-/// A domain.
+/// A domain, defined or transient.
 struct MemoryDomain {
     name: String,
     /// Its definition; `None` for a transient domain.
@@ -146,7 +146,7 @@ struct Live {
     has_job: bool,
 }
 
-/// A pool.
+/// A storage pool, active or not.
 struct PoolCell {
     kind: PoolBackend,
     /// The directory of its volumes.

@@ -10,7 +10,7 @@ use crate::{Pool, PoolSource, Pools, Result};
 use foundry_core::units::Bytes;
 
 impl PoolCell {
-    /// A directory pool.
+    /// A pool of type `dir` at this path.
     pub(super) fn directory(target: &str) -> Self {
         Self::new(PoolBackend::Files("dir".into()), target, PoolSource::default())
     }

@@ -78,7 +78,7 @@ impl MemoryHost {
         Ok(self)
     }
 
-    /// Sets its capabilities.
+    /// Sets its capabilities: architectures, domain types, security drivers.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;

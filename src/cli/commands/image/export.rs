@@ -155,6 +155,7 @@ impl<'a> ExportFile<'a> {
             Ok(_) if !force => return Err(refused(format!("{file} exists")).hint("--force overwrites it")),
             _ => {}
         }
+        // In the same directory, so that it can be linked or renamed into place.
         let part = PathBuf::from(format!("{file}.part.{}", std::process::id()));
         Ok(Self { file, part, force })
     }
