@@ -1,4 +1,4 @@
-//! Advice that several operations give.
+//! Advice that several operations share.
 
 use foundry_core::error::{Advice, Verb};
 use foundry_host::Domain;
@@ -8,9 +8,9 @@ pub(crate) fn destroy_command(domain: &Domain, force: bool) -> Verb {
     Verb::Destroy { vm: domain.command_name(), force }
 }
 
-/// What finds volumes that nothing names any more.
+/// The advice to look for volumes that no definition names any more.
 pub(crate) fn list_unused() -> Advice {
-    Advice::from(Verb::Gc { only: None }).text(" lists which volumes nobody uses")
+    Advice::from(Verb::Gc { only: None }).text(" lists unused volumes")
 }
 
 /// What to do about a creation that was interrupted.

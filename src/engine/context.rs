@@ -1,4 +1,4 @@
-//! What an operation needs: host, settings, clock, progress, cancellation.
+//! What an operation needs from outside: host, settings, clock, progress, cancellation.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,32 +14,32 @@ use foundry_fetch::catalog::Catalog;
 use foundry_host::Host;
 use foundry_host::local::LibvirtInstance;
 
-/// Everything that an operation needs from outside. It owns its parts, so a thread can take a copy along, and each
-/// of several hosts can have its own.
+/// Everything that an operation needs from outside. It owns its parts, so a thread can have a copy, and each of several
+/// hosts can have its own.
 #[derive(Clone)]
 pub struct Context {
     /// The host to act on.
     pub host: Arc<dyn Host>,
-    /// What the user set.
+    /// The user's settings.
     pub settings: Arc<Settings>,
-    /// Receives the progress.
+    /// Receives progress events.
     pub progress: Arc<dyn Progress>,
-    /// Says what time it is, and waits.
+    /// Tells the time, and sleeps.
     pub clock: Arc<dyn Clock>,
-    /// Says whether to stop.
+    /// Cancels the operation.
     pub cancel: Cancel,
 }
 
-/// What a user set for all VMs.
+/// A user's settings for all VMs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Pool of the VMs' disks.
     pub vm_pool: PoolName,
     /// Pool of the images.
     pub image_pool: PoolName,
-    /// Directory on the host in which the two default pools are made; `None` for libvirt's own.
+    /// Directory on the host for the two default pools; `None` for libvirt's image directory.
     pub storage_path: Option<String>,
-    /// How guests run; `None` takes KVM where the host offers it.
+    /// KVM or emulation; `None` for KVM if the host offers it.
     pub virt_type: Option<VirtType>,
     /// Bridge of interfaces that name neither bridge nor network.
     pub bridge: Option<BridgeName>,
@@ -50,12 +50,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Name of the pool of VM disks that is made on first use.
+    /// Name of the pool of VM disks that is created on first use.
     pub const DEFAULT_VM_POOL: &'static str = "foundry-vms";
-    /// Name of the pool of images that is made on first use.
+    /// Name of the pool of images that is created on first use.
     pub const DEFAULT_IMAGE_POOL: &'static str = "foundry-images";
 
-    /// What stands in for what a manifest leaves out.
+    /// The defaults for fields that a manifest leaves out.
     pub fn defaults(&self, pool_override: Option<PoolName>) -> Defaults {
         Defaults {
             vm_pool: self.vm_pool.clone(),
@@ -66,16 +66,16 @@ impl Settings {
         }
     }
 
-    /// Whether `image pull` knows an image of that name. Of a catalogue that cannot be read the built-in one counts.
+    /// Whether the catalogue has an image of that name. If the user's catalogue is unreadable, the built-in one is used.
     pub(super) fn catalogue_has(&self, name: &str) -> bool {
         let own = Catalog::load(self.catalog.as_deref());
         own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.contains(name))
     }
 
-    /// Where a pool is made on first use: `None` for a pool that only its user can make.
+    /// The directory in which a pool is created on first use; `None` if foundry must not create it.
     ///
-    /// That is any but foundry's own two. Pools that the user named are made too if a place for them was
-    /// given; otherwise a slip of the pen in a name would make a second pool on the first one's directory.
+    /// foundry creates its two default pools. It creates pools with other names in the settings only if a storage path is
+    /// set, too; otherwise a typo in a name would create a second pool in the first one's directory.
     pub fn default_target(&self, pool: &str, uri: &str) -> Option<String> {
         let own = |default: &str, named: &PoolName| {
             pool == default || (self.storage_path.is_some() && pool == named.as_str())
@@ -90,7 +90,8 @@ impl Settings {
         Some(format!("{}/{folder}", self.storage_base(uri)?))
     }
 
-    /// libvirt's directory for images (its page "Drivers", QEMU: system and session instances).
+    /// The parent directory of the default pools; by default in libvirt's directory for images (its page "Drivers", QEMU:
+    /// system and session instances).
     fn storage_base(&self, uri: &str) -> Option<String> {
         if let Some(path) = &self.storage_path {
             return Some(path.trim_end_matches('/').to_owned());
@@ -117,34 +118,34 @@ impl Default for Settings {
     }
 }
 
-/// Something that happened on the way.
+/// A progress event of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// An operation begins: a sentence.
+    /// An operation begins; a sentence.
     Begins(String),
-    /// A step begins that may take a while: what is being done.
+    /// A step begins that may take a while; what is being done.
     Working(String),
-    /// A step is done: a sentence.
+    /// A step is done; a sentence.
     Done(String),
-    /// Something that the user should know and that stops nothing.
+    /// A problem that does not stop the operation.
     Warning {
         /// A sentence.
         message: String,
         /// What to do about it.
         advice: Option<Advice>,
     },
-    /// Bytes of a transfer so far, and in all.
+    /// The progress of a transfer, in bytes.
     Bytes {
-        /// So far.
+        /// Transferred bytes.
         done: u64,
-        /// In all, where that is known.
+        /// Total bytes, if known.
         total: Option<u64>,
     },
 }
 
 /// Receives the progress of an operation.
 pub trait Progress: Send + Sync {
-    /// Takes an event.
+    /// Handles one event; called from the operation's thread.
     fn on_event(&self, event: Event);
 }
 
@@ -153,17 +154,17 @@ impl Progress for () {
     fn on_event(&self, _: Event) {}
 }
 
-/// What time it is.
+/// A clock, which tests replace.
 pub trait Clock: Send + Sync {
-    /// Now, as RFC 3339 in UTC, to the second.
+    /// The present time as RFC 3339 in UTC, in seconds.
     fn timestamp(&self) -> String;
-    /// Time since some moment that does not change.
+    /// A monotonic time: since an arbitrary but fixed moment.
     fn elapsed(&self) -> Duration;
-    /// Waits.
+    /// Sleeps for that long.
     fn sleep(&self, time: Duration);
 }
 
-/// The machine's clock.
+/// The system's clock.
 #[derive(Debug)]
 pub struct SystemClock(Instant);
 
@@ -187,13 +188,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// RFC 3339 in UTC, to the second.
+/// Formats a time as RFC 3339 in UTC, in seconds.
 pub(super) fn format_rfc3339(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A user's wish to stop, shared with the signal handler that hears it; and what would be left if everything
-/// ended at once, for the one who ends it.
+/// A cancellation, shared with the signal handler that requests it. It also holds what would be left behind if the
+/// process ended at once, for the handler to print.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     asked: Arc<AtomicUsize>,
@@ -201,22 +202,22 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Asks to stop.
+    /// Requests cancellation; a second call cancels the rollback, too.
     pub fn request(&self) {
         self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether somebody asked to stop.
+    /// Whether cancellation was requested.
     pub fn is_requested(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether somebody asked twice: then the undoing is to stop too.
+    /// Whether cancellation was requested twice: then a rollback stops, too.
     pub fn is_insisted(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 1
     }
 
-    /// Ends the operation if somebody asked to stop.
+    /// Ends the operation if cancellation was requested.
     ///
     /// # Errors
     /// [`Kind::Interrupted`] then.
@@ -224,21 +225,21 @@ impl Cancel {
         if self.is_requested() { Err(Error::new(Kind::Interrupted, "interrupted")) } else { Ok(()) }
     }
 
-    /// Ends an operation that has not changed anything yet, if somebody asked to stop.
+    /// Ends an operation that has not changed anything yet, if cancellation was requested.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] then, and it says that nothing was changed.
+    /// [`Kind::Interrupted`] then, with the outcome that nothing was changed.
     pub(super) fn check_unchanged(&self) -> Result<(), Error> {
         self.check().map_err(|interrupted| interrupted.unchanged())
     }
 
-    /// What may be left if the process ended now, in the middle of a call that does not return: a sentence each,
-    /// and the command that takes it away. Nothing where nothing is being changed.
+    /// What may be left behind if the process ended now, during a call that does not return, and the command that
+    /// deletes it. Empty while nothing is being changed.
     pub fn possible_leftovers(&self) -> Vec<Outcome> {
         self.remains.lock().map(|remains| remains.clone()).unwrap_or_default()
     }
 
-    /// Says what may be left from here on, until what this returns is dropped.
+    /// Sets what may be left behind from now on, until the returned guard is dropped.
     pub(super) fn announce_leftovers(
         &self,
         outcomes: impl IntoIterator<Item = Outcome>,
@@ -254,7 +255,7 @@ impl Cancel {
     }
 }
 
-/// As long as it lives, an end of the process may leave something.
+/// A guard: until it is dropped, an end of the process may leave something behind.
 #[must_use]
 pub(super) struct LeftoverNotice<'a>(&'a Cancel);
 
@@ -265,7 +266,7 @@ impl Drop for LeftoverNotice<'_> {
 }
 
 impl Context {
-    /// The same, but the progress is reported elsewhere.
+    /// A copy of the context that reports its progress elsewhere.
     #[must_use]
     pub fn with_progress(&self, progress: Arc<dyn Progress>) -> Self {
         Self { progress, ..self.clone() }

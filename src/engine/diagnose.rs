@@ -1,8 +1,8 @@
-//! Collects evidence about an operation that libvirt refused: QEMU's log, the kernel's denials, directory permissions,
-//! open files.
+//! Collects evidence about an operation that libvirt refused: QEMU's log, denials in the kernel's log, directory
+//! permissions, open files.
 //!
-//! Only of this machine, only what came after the operation began, and never much of it. What cannot be read is no
-//! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
+//! Only evidence from this machine counts, only what was written after the operation began, and only a limited amount
+//! is read. Unreadable evidence is not an error. [`diagnosis`] draws the conclusions.
 
 use std::path::{Path, PathBuf};
 
@@ -14,19 +14,20 @@ use foundry_host::libvirt_xml::selinux_label;
 use foundry_host::local::{self, Accounts, KernelLog, LibvirtInstance, LogPosition, User, is_session};
 use foundry_host::{HostError, View};
 
-/// How much of what QEMU wrote is read, from its end.
+/// Bytes that are read from the end of QEMU's log.
 const LOG_BYTES: u64 = 32 << 10;
-/// How much of what others wrote is shown with `--verbose`.
+/// Lines of each log that `--verbose` shows.
 const SHOWN: usize = 5;
 
-/// Begins before an operation, so that what was there already is not taken for its cause.
+/// The context of an operation that may fail. It is created before the operation, so that older log lines are not taken
+/// for its cause.
 pub(super) struct FailureContext {
     asked: RequestedVm,
-    /// What lies on this machine; `None` where the host is another one.
+    /// The logs of this machine; `None` if the host is another one.
     local: Option<LocalLogs>,
 }
 
-/// Where this machine writes down what goes wrong.
+/// The logs of this machine, from a position on.
 struct LocalLogs {
     root: PathBuf,
     log: Option<LogPosition>,
@@ -34,7 +35,7 @@ struct LocalLogs {
 }
 
 impl FailureContext {
-    /// Of an operation on a domain.
+    /// Begins an operation on a domain.
     pub(super) fn new(context: &Context, asked: RequestedVm) -> Self {
         let root = Path::new("/");
         let local = context.host.is_local().then(|| LocalLogs {
@@ -45,7 +46,7 @@ impl FailureContext {
         Self { asked, local }
     }
 
-    /// The error for a refusal, with its cause if that is known.
+    /// Turns a refusal into an error, with its cause if it can be found.
     pub(super) fn explain_error(mut self, context: &Context, error: HostError) -> Error {
         let HostError::Refused { libvirt, .. } = &error else { return error.into() };
         let evidence = self.gather_evidence(context, libvirt.clone());
@@ -88,8 +89,8 @@ impl FailureContext {
     }
 }
 
-/// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
-/// host without SELinux is told of SELinux, somebody made up.
+/// Keeps the denials of a security module that libvirt uses for its guests, and of this domain's SELinux label if it is
+/// known. Other lines can be forged: a host without SELinux logs no SELinux denials.
 fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>) -> Vec<Denial> {
     let Some(capabilities) = context.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
         return Vec::new();
@@ -102,7 +103,7 @@ fn credible_denials(context: &Context, asked: &RequestedVm, denials: Vec<Denial>
     denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
 }
 
-/// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.
+/// The log lines for `--verbose`, without those that libvirt's message already contains.
 fn evidence_to_show(evidence: &Evidence) -> Option<String> {
     let qemu = evidence.log.lines().filter(|line| !evidence.libvirt.contains(line.trim()));
     let mut lines: Vec<String> = qemu.rev().take(SHOWN).map(|line| format!("QEMU's log: {line}")).collect();
@@ -112,14 +113,14 @@ fn evidence_to_show(evidence: &Evidence) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// QEMU's log of a domain (libvirt's page "Drivers", QEMU: location of configuration files).
+/// The path of a domain's QEMU log (libvirt's page "Drivers", QEMU: location of configuration files).
 fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
     let is_name = !vm.is_empty() && !vm.contains('/') && !vm.starts_with('.');
     let console = crate::vm::console::log_path(uri, vm).filter(|_| is_name)?;
     Some(Path::new(&console).parent()?.join(format!("{vm}.log")))
 }
 
-/// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
+/// QEMU's own messages in the last run in its log; `None` if that run ended with a normal shutdown.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
     let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
     let written = local::read_tail(&path, 0, LOG_BYTES)?;
@@ -130,8 +131,9 @@ fn last_words(context: &Context, vm: &str) -> Option<String> {
     Some(qemu_messages(&written)).filter(|said| !said.is_empty())
 }
 
-/// Lines of QEMU's own, without libvirt's about the run and without the command line, from which one word may be
-/// another's complaint. A guest has no say in them but by odd devices: still they are only looked at.
+/// QEMU's own messages in the last run of a log. libvirt's lines and the command line are left out, because a word in
+/// them could look like an error message. A guest can influence these lines through its devices, so they are only shown
+/// and matched.
 fn qemu_messages(written: &str) -> String {
     let run = written.rfind(": starting up libvirt").map_or(written, |at| &written[at..]);
     let mut said: Vec<String> = Vec::new();
@@ -146,18 +148,18 @@ fn qemu_messages(written: &str) -> String {
     said.join("\n")
 }
 
-/// `2026-11-21 21:31:08.718+0000: shutting down, reason=failed`, and where the console goes.
+/// Whether libvirt wrote a line: `2026-11-21 21:31:08.718+0000: shutting down, reason=failed`, or the console's device.
 fn is_libvirt_line(line: &str) -> bool {
     line.contains("shutting down, reason=") || line.starts_with("char device redirected to")
 }
 
-/// Why QEMU stopped a guest that ran, where its log tells of a cause that is known.
+/// Why QEMU stopped a running guest, if its log shows a known cause.
 pub(super) fn stopped_by(context: &Context, vm: &str) -> Option<Diagnosis> {
     let log = last_words(context, vm)?;
     diagnosis::find_cause(&Evidence { log, ..Evidence::default() })
 }
 
-/// A bridge that went down keeps a guest from being heard: says so, where one of these is.
+/// Adds a hint if one of these bridges is down, because then no guest on it can be reached.
 pub(super) fn with_bridges<'a>(
     context: &Context,
     names: impl Iterator<Item = &'a str>,

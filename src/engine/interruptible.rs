@@ -1,4 +1,4 @@
-//! A source of bytes that ends when the user interrupts.
+//! A reader that ends when the user interrupts.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use crate::Cancel;
 use foundry_fetch::content::Content;
 use foundry_host::Stopped;
 
-/// A source that ends with [`Stopped`] as soon as the user asks for it.
+/// A reader that fails with [`Stopped`] as soon as cancellation is requested.
 pub(super) struct Interruptible<'a, R> {
     pub(super) content: R,
     pub(super) cancel: &'a Cancel,

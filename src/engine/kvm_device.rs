@@ -1,4 +1,4 @@
-//! Detects a `/dev/kvm` that QEMU's user cannot open: libvirt is slow then.
+//! Detects a `/dev/kvm` that QEMU's user cannot open, which makes libvirt slow.
 
 use foundry_core::error::{Advice, Verb};
 use std::path::Path;
@@ -10,20 +10,20 @@ use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;
 use foundry_host::local::{self, Accounts, UnixPermissions, User};
 
-/// A libvirt that knows QEMU answers in milliseconds. One that looks at QEMU for the answer takes longer.
+/// libvirt answers in milliseconds from its cache. It takes longer than this if it has to run QEMU for the answer.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A device that QEMU's user may not open.
+/// A `/dev/kvm` that QEMU's user may not open.
 pub(super) struct ClosedKvm {
     user: String,
     rights: UnixPermissions,
     group: String,
-    /// Whether the user is in the group that the device is to be of.
+    /// Whether the user is in the group kvm.
     is_in_kvm: bool,
 }
 
 impl ClosedKvm {
-    /// `None` where that user may open it. An access list may let it in: of a device that has one, nothing is said.
+    /// Returns `None` if the user may open the device, or if an access control list may permit it.
     pub(super) fn of(user: &User, accounts: &Accounts, device: &UnixPermissions) -> Option<Self> {
         let kvm = accounts.groups.iter().find(|(name, ..)| name == "kvm");
         (!user.may_use(device) && !device.has_acl).then(|| Self {
@@ -34,7 +34,7 @@ impl ClosedKvm {
         })
     }
 
-    /// Of the machine that is below this root, for the user as whom libvirt says that guests run.
+    /// Reads the device below `root`, for the user that runs QEMU according to libvirt.
     fn read(root: &Path, context: &Context, capabilities: &Capabilities) -> Option<Self> {
         let device = local::kvm_device(root)?;
         let accounts = Accounts::load(root);
@@ -47,25 +47,26 @@ impl ClosedKvm {
         Self::of(&user, &accounts, &device)
     }
 
-    /// Who may not open it.
+    /// A sentence that says who may not open the device.
     pub(super) fn describe_access(&self) -> String {
         format!(
-            "{}, as whom guests run, may not open /dev/kvm (group {}, mode {:o})",
+            "the QEMU user {} may not open /dev/kvm (group {}, mode {:o})",
             self.user,
             self.group,
             self.rights.mode & 0o777
         )
     }
 
-    /// As [`Self::describe_access`], with what comes of it.
+    /// The sentence of [`Self::describe_access`] with the consequence.
     pub(super) fn describe_with_effect(&self) -> String {
         format!(
-            "{}: libvirt then looks at QEMU anew at every call, which takes seconds",
+            "{}: libvirt then probes QEMU again at every call, which takes seconds",
             self.describe_access()
         )
     }
 
-    /// The device becomes the group kvm's, as udev makes it; nobody joins the group that it is of by chance.
+    /// The commands that give access. The device gets the group kvm, as udev would set it; the user is never added to
+    /// another group that the device happens to have.
     pub(super) fn commands_to_open(&self) -> Vec<String> {
         let is_kvms = self.group == "kvm" && self.rights.mode & 0o060 == 0o060;
         let open = (!is_kvms).then(|| OPEN_KVM.to_owned());
@@ -75,15 +76,15 @@ impl ClosedKvm {
     }
 }
 
-/// Whether libvirt looked at QEMU for its answer; the first one after its start does so rightly.
+/// Returns whether libvirt ran QEMU for its answer. For the first answer after a start that is normal.
 pub(super) fn is_slow(capabilities: &Capabilities) -> bool {
     capabilities.took > SLOW
 }
 
-/// What is to be said where libvirt was slow to say what the host can do, with the cause where that can be seen.
+/// Returns a warning if libvirt was slow to report the host's capabilities, with the cause if it can be seen.
 pub(super) fn slow_warning(context: &Context, capabilities: &Capabilities) -> Option<(String, Advice)> {
     let took = is_slow(capabilities).then_some(capabilities.took.as_secs_f32())?;
-    let told = format!("libvirt took {took:.1} s to say what the host can do");
+    let told = format!("libvirt took {took:.1} s to report the host's capabilities");
     let closed =
         context.host.is_local().then(|| ClosedKvm::read(Path::new("/"), context, capabilities)).flatten();
     Some(match closed {
@@ -92,8 +93,8 @@ pub(super) fn slow_warning(context: &Context, capabilities: &Capabilities) -> Op
             closed.commands_to_open().join("; ").into(),
         ),
         None => {
-            let again = "if it does so again, /dev/kvm of the host may be closed to QEMU's user: ";
-            (told, Advice::from(again).run(Verb::Doctor).text(" there shows it"))
+            let again = "if that happens again, QEMU's user may be unable to open the host's /dev/kvm: ";
+            (told, Advice::from(again).run(Verb::Doctor).text(" on the host checks that"))
         }
     })
 }

@@ -1,4 +1,4 @@
-//! What foundry does, over a [`Host`].
+//! The operations of foundry on a [`Host`].
 //!
 //! ```text
 //!   preflight ─▶ vm::create ─▶ vm::wait ─▶ vm::inspect ─▶ vm::destroy          gc finishes what was interrupted
@@ -6,8 +6,8 @@
 //!       └───────────┴─ diagnose: why a call failed
 //! ```
 //!
-//! None of it prints, asks or reads a clock by itself: what it needs of the world comes in a
-//! [`Context`], so that a program other than the command line can use it.
+//! Nothing here prints, asks the user or reads a clock by itself. Everything from outside comes in a [`Context`], so other
+//! programs than the command line can use it.
 
 pub mod diagnose;
 pub mod disk;

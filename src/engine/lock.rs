@@ -1,6 +1,6 @@
 //! Waits for a lock on a resource that several foundry processes change.
 //!
-//! Nobody goes on without: the one that has the turn may be stopped right before it deletes what the other needs.
+//! A process never goes on without the lock: the holder may be suspended right before it deletes what this one needs.
 
 use std::time::Duration;
 
@@ -13,17 +13,18 @@ use foundry_core::text::escape_unseen;
 use foundry_host::local::ProcessStatus;
 use foundry_host::{HostLock, LockError};
 
-/// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
+/// How long to wait. A lock is held for a few calls only; a holder that keeps it longer hangs, or deletes from a slow pool.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Time between two tries.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
-/// The turn with a VM's record and volumes.
+/// Locks a VM's record and volumes.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where another foundry keeps it, or nobody can have one; [`foundry_core::error::Kind::Interrupted`] where the user
-/// asks to stop during the wait. One who had asked before takes something back, and that only a second wish ends.
+/// [`foundry_core::error::Kind::Vm`] if another foundry holds the lock or locks are unusable;
+/// [`foundry_core::error::Kind::Interrupted`] if the user interrupts the wait. If the user had interrupted before, this
+/// is a rollback, and only a second interrupt ends the wait.
 pub(super) fn lock_vm(context: &Context, domain: Uuid, name: &str) -> Result<HostLock, Error> {
     let undoes = context.cancel.is_requested();
     let is_over = || if undoes { context.cancel.is_insisted() } else { context.cancel.is_requested() };
@@ -32,24 +33,24 @@ pub(super) fn lock_vm(context: &Context, domain: Uuid, name: &str) -> Result<Hos
     taken.map_err(|none| lock_refused(context, Code::VmTurnTaken, &what, &none))
 }
 
-/// The turn of who takes back what it made of a VM. Without one, where another foundry keeps it, or the user asked twice
-/// to stop: why.
+/// Locks a VM to roll back its creation. Fails with the reason if another foundry holds the lock, or the user interrupts
+/// a second time.
 pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostLock, String> {
     let taken = wait_for_lock(context, &vm_lock_name(domain), "the VM", || context.cancel.is_insisted());
     taken.map_err(|none| match none {
         LockError::Taken(holder) => {
             let who = holder.map(|pid| format!(": {}", describe_process(pid))).unwrap_or_default();
-            format!("another foundry works on this VM{who}")
+            format!("another foundry process is working on this VM{who}")
         }
         LockError::Unusable(why) => escape_unseen(&why),
     })
 }
 
-/// The turn with an image, to delete it or to say that a VM needs it.
+/// Locks an image, to delete it or to define a VM that uses it.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
-/// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
+/// [`foundry_core::error::Kind::Storage`] if another foundry holds the lock; [`foundry_core::error::Kind::Vm`] if locks are
+/// unusable; [`foundry_core::error::Kind::Interrupted`] if the user interrupts.
 pub(super) fn lock_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
     context.cancel.check()?;
     let what = format!("image '{name}' in pool '{pool}'");
@@ -70,22 +71,22 @@ fn lock_refused(context: &Context, code: Code, what: &str, none: &LockError) -> 
     if let Err(interrupted) = context.cancel.check() {
         return interrupted;
     }
-    let error = Error::new(code, format!("another foundry works on {what}"));
-    let waited = format!("it was waited for {} s", LONGEST.as_secs());
+    let error = Error::new(code, format!("another foundry process is working on {what}"));
+    let waited = format!("waited {} s", LONGEST.as_secs());
     match holder {
-        Some(pid) => error.because(format!("{waited}; {} has the turn", describe_process(pid))).hint(format!(
-            "ps -fp {pid} shows what it does; the same command again, when that one is done"
+        Some(pid) => error.because(format!("{waited}; {} holds the lock", describe_process(pid))).hint(format!(
+            "ps -fp {pid} shows what it does; run the same command again when it has ended"
         )),
         None => error
-            .because(format!("{waited}; which process has the turn does not show from here"))
-            .hint("as root, lslocks shows who has a file in /run/foundry; the same command again, when that one is done"),
+            .because(format!("{waited}; the process that holds the lock cannot be seen from here"))
+            .hint("as root, lslocks shows which process holds a file in /run/foundry; run the same command again when it has ended"),
     }
 }
 
 fn locks_unusable(why: &str) -> Error {
-    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(escape_unseen(why)).hint(
-        "root or you should have it, and nobody else put it there: move it away, and foundry makes it anew",
-    )
+    Error::new(Code::TurnsUnsafe, "foundry cannot lock its resources on this machine")
+        .because(escape_unseen(why))
+        .hint("the directory must belong to root or to you; move it away, and foundry creates it again")
 }
 
 /// The process that has the lock. A process chooses its name itself.
@@ -106,7 +107,7 @@ fn wait_for_lock(
     let waited = Poll::new(context, TRY_EVERY)
         .within(LONGEST)
         .unless(is_over)
-        .announce(format!("Waiting for another foundry that works on {what}"))
+        .announce(format!("Waiting for another foundry process to finish with {what}"))
         .until(|| match context.host.lock(thing) {
             Ok(lock) => Ok(Some(lock)),
             Err(LockError::Taken(by)) => {

@@ -205,8 +205,8 @@ fn what_the_machine_lacks_is_named_and_done_without() {
     let ran = create(&host, &[BIOS]).env("FOUNDRY_VIRT_TYPE", "kvm").run();
     told(ran, 4, "FND-4101", "--virt-type qemu works without it");
     // More than a process can address (128 TiB); found before anything is made.
-    let sentence = "spec.memoryGiB: the VM wants 195.3 TiB of memory, and the host has ";
-    fails(&host, &[BIOS, "memoryGiB: 200000"], 4, "FND-4107", sentence).mentions("give the VM less");
+    let sentence = "spec.memoryGiB: the VM needs 195.3 TiB of memory, but the host has only ";
+    fails(&host, &[BIOS, "memoryGiB: 200000"], 4, "FND-4107", sentence).mentions("assign less memory");
     succeeds(&host, &[BIOS]);
 
     let arch = &["arch: aarch64"];
@@ -243,7 +243,7 @@ fn what_the_machine_lacks_is_named_and_done_without() {
     // The variables of an earlier VM of that name, cut off.
     let nvram = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
     shell(&host, &format!("mkdir -p $(dirname {nvram}) && truncate -s 100 {nvram}"));
-    let sentence = "the EFI variables of an earlier domain of that name would be this VM's: ";
+    let sentence = "the new VM would get the EFI variables of an earlier domain with its name: ";
     let ran = fails(&host, &[], 4, "FND-4108", sentence);
     ran.mentions(&format!("foundry gc {nvram}\n")).mentions("nothing was changed\n");
     inside(&host, &["gc", nvram, "--yes"]).run().exits(0);
@@ -280,7 +280,7 @@ fn what_is_in_the_way_of_a_vm_is_named_and_avoided() {
         &[BIOS, small],
         5,
         "FND-5102",
-        "image 'foundry-test-images:large.qcow2' needs 2 GiB, the boot disk has 1 GiB\n",
+        "image 'foundry-test-images:large.qcow2' needs 2 GiB, but the boot disk has only 1 GiB\n",
     )
     .mentions("spec.bootDisk.sizeGB: 2, or more");
     succeeds(&host, &[BIOS, "bootDisk: {sizeGB: 2, image: large.qcow2}"]);
@@ -295,7 +295,8 @@ fn what_is_in_the_way_of_a_vm_is_named_and_avoided() {
     );
     let other = manifest(&[BIOS]).replace("name: web", "name: other");
     let ran = inside(&host, &["create", "-"]).reads(&other).run();
-    told(ran, 4, "FND-4206", "VM 'web' has the address 10.77.0.50").mentions("choose another address\n");
+    told(ran, 4, "FND-4206", "VM 'web' already has the address 10.77.0.50")
+        .mentions("choose another address\n");
     inside(&host, &["create", "-"]).reads(other.replace("10.77.0.50", "10.77.0.51")).run().exits(0);
     inside(&host, &["destroy", "other", "--yes", "--force"]).run().exits(0);
 

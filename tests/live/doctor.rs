@@ -145,8 +145,7 @@ fn pools_that_are_stopped_or_out_of_reach_are_found() {
     let path = bed.storage();
     set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
     // The way to the pool that is not made yet is the same.
-    let told =
-        format!("error: there are 2 problems on this host: pool-path {pool}, pool-path {}\n", bed.vm_pool());
+    let told = format!("error: 2 problems on this host: pool-path {pool}, pool-path {}\n", bed.vm_pool());
     let ran = doctor(&bed).exits(4).tells(&told);
     let step = path.display().to_string();
     assert_check(
@@ -188,16 +187,11 @@ fn bridges_that_pass_nothing_are_found() {
         &doctor(&bed).exits(4),
         "bridge fdtdoc0",
         "problem",
-        &["is down", &format!("VM '{name}' is on it")],
+        &["is down", &format!("VM '{name}' is attached to it")],
     );
     drop(bridge);
     let ran = doctor(&bed).exits(4);
-    assert_check(
-        &ran,
-        "bridge fdtdoc0",
-        "problem",
-        &["there is none of that name", "ip link add fdtdoc0 type bridge"],
-    );
+    assert_check(&ran, "bridge fdtdoc0", "problem", &["no such bridge", "ip link add fdtdoc0 type bridge"]);
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn what_nothing_names_goes_only_when_the_user_does() {
     let path = bed.disk("left");
     let holder = qemu_with(&path);
     until("QEMU locks it", || reason(&bed, &one).unwrap().ends_with("a program has it open and locked"));
-    bed.foundry(&["gc", &one, "--yes"]).run().exits(5).mentions("is not removed: ");
+    bed.foundry(&["gc", &one, "--yes"]).run().exits(5).mentions("cannot be cleaned up: ");
     drop(holder);
     assert_eq!(listed(&bed), wanted);
 
@@ -252,7 +252,7 @@ fn what_nothing_names_goes_only_when_the_user_does() {
     let image = format!("{}/tiny.qcow2", bed.image_pool());
     for other in [&boot, &own, &image, &format!("{pool}/none"), &bed.name("web")] {
         let ran = bed.foundry(&["gc", &one, other, "--yes"]).run().exits(5).prints("");
-        ran.mentions(" is not among what was left: ").mentions("\n  nothing was changed\n");
+        ran.mentions(" is not a leftover: ").mentions("\n  nothing was changed\n");
     }
     assert_eq!(listed(&bed), wanted);
     bed.foundry(&["gc", &one, &variables, "--yes"]).run().exits(0);

@@ -141,7 +141,7 @@ fn a_vm_of_the_first_foundry_is_read_and_managed() {
         .reads(same)
         .run()
         .exits(4)
-        .mentions("has the address 10.77.0.52, and with it");
+        .mentions("already has the address 10.77.0.52, and thereby");
 
     bed.foundry(&["destroy", &name]).run().exits(0).prints(&format!("Successfully destroyed VM '{name}'\n"));
     for volume in &volumes {

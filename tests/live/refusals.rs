@@ -56,7 +56,7 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
     let before = bed.traces();
     let issue = |name: &String| {
         format!(
-            "  volume '{name}' exists in pool '{pool}'\n    it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {pool}/{name}\n",
+            "  volume '{name}' exists in pool '{pool}'\n    it may hold data: choose another name for the VM, or, if nobody needs the volume, foundry gc {pool}/{name}\n",
             pool = bed.vm_pool()
         )
     };
@@ -90,7 +90,7 @@ fn a_taken_name_is_refused_whoever_has_it() {
     let manifest = bed.manifest("web", 24);
     let vm = &manifest.name;
     foreign(&bed, vm);
-    let issue = format!("  a domain '{vm}' exists and is not foundry's\n    choose another name\n");
+    let issue = format!("  a domain '{vm}' exists that foundry did not create\n    choose another name\n");
     refuses(&bed, &manifest, "FND-4001", &issue);
     bed.virsh().does(&["undefine", vm]);
 
@@ -118,11 +118,11 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
     let bridges = list_of(&bridges.iter().map(String::as_str).collect::<Vec<_>>());
     let bridge = bed.bridge();
     let expected = format!(
-        "  spec.networkInterfaces[0].ip: VM '{}' has the address 10.77.0.25, and with it MAC be:ef:0a:4d:00:19 and tap vm0a4d0019
+        "  spec.networkInterfaces[0].ip: VM '{}' already has the address 10.77.0.25, and thereby MAC be:ef:0a:4d:00:19 and tap vm0a4d0019
     choose another address
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
     {bridges}
-  spec.networkInterfaces[1].vlan: bridge '{bridge}' does not tell VLANs apart
+  spec.networkInterfaces[1].vlan: bridge '{bridge}' does not filter VLANs
     attach it to a bridge that is already on the VLAN (then without vlan), or to a new bridge: ip link add NAME type bridge vlan_filtering 1; enabling this on a bridge with guests drops their frames
   spec.networkInterfaces[2].network: there is no network 'foundry-test-none'
     {networks}
@@ -148,7 +148,7 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     let manifest = bed.manifest("web", 26).boot_disk("{sizeGB: 1, image: large.qcow2}");
     let image = format!("{}:large.qcow2", bed.image_pool());
     let issue = format!(
-        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    spec.bootDisk.sizeGB: 2, or more; a smaller disk would cut the image off\n"
+        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, but the boot disk has only 1 GiB\n    spec.bootDisk.sizeGB: 2, or more; a smaller disk would truncate the image\n"
     );
     refuses(&bed, &manifest, "FND-5102", &issue);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");

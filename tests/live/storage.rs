@@ -125,7 +125,7 @@ fn a_killed_import_leaves_nothing_that_a_vm_is_made_from() {
     started.end().exits(137);
     let manifest = bed.manifest("web", 74).boot_disk("{sizeGB: 1, image: large.raw}");
     bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(&format!(
-        "image '{}:large.raw' cannot be used: an import of it was interrupted, or still goes on\n",
+        "image '{}:large.raw' cannot be used: its import was interrupted or is still running\n",
         bed.image_pool()
     ));
     bed.foundry(&import).run().exits(5).mentions("foundry image delete large.raw removes it");
@@ -191,7 +191,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     run(&["add", &pool, "dir", path])
         .exits(0)
         .prints(&format!("Successfully added pool '{pool}'\n"))
-        .mentions("belongs to user 4321: who can write there can put a link in a volume's place");
+        .mentions("belongs to user 4321: a user who can write there could replace a volume with a link");
     let of = std::fs::metadata(&directory).unwrap();
     assert_eq!((of.uid(), of.gid(), of.mode() & 0o7777), (4321, 4322, 0o751));
     let taken = format!("error: pool '{pool}' exists\n  nothing was changed\n");
@@ -217,7 +217,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     bed.foundry(&["destroy", &manifest.name, "--force"]).run().exits(0);
 
     run(&["delete", &pool]).exits(5).has_code("FND-5006").prints("").tells(&format!(
-        "error: pool '{pool}' has 1 volume\n  hint: --force forgets the pool and leaves its volumes where they are\n  nothing was changed\n"
+        "error: pool '{pool}' has 1 volume\n  hint: --force deletes the pool's definition and keeps its volumes\n  nothing was changed\n"
     ));
     run(&["delete", &pool, "--force"])
         .exits(0)

@@ -48,7 +48,7 @@ fn holder_is_named_and_its_kill_frees(arena: &Arena) {
     let destroy = arena.bed.foundry(&["destroy", &vm.name, "--force"]);
     let refused = destroy.run().exits(4).has_code("FND-4008");
     refused
-        .mentions(&format!("process {} ('sleep') of user 'root' has the turn", child.id()))
+        .mentions(&format!("process {} ('sleep') of user 'root' holds the lock", child.id()))
         .mentions("nothing was removed");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -38,9 +38,12 @@ fn a_disk_under_somebody_elses_clone_stays() {
         format!("warning: left: volume '{vm}_data-{device}' in pool '{pool}': {why}\n")
     };
     let uses = |end: &str| format!("domain '{}' uses it too", bed.name(end));
-    ran.mentions(&left("vdb", &format!("{}; volume 'clone.qcow2' in pool '{pool}' lies on it", uses("one"))))
-        .mentions(&left("vdc", &format!("{}; volume 'later.qcow2' in pool '{pool}' lies on it", uses("two"))))
-        .mentions(&left("vdd", &uses("three")));
+    ran.mentions(&left(
+        "vdb",
+        &format!("{}; volume 'clone.qcow2' in pool '{pool}' is based on it", uses("one")),
+    ))
+    .mentions(&left("vdc", &format!("{}; volume 'later.qcow2' in pool '{pool}' is based on it", uses("two"))))
+    .mentions(&left("vdd", &uses("three")));
     for device in ["vdb", "vdc", "vdd"] {
         assert!(std::path::Path::new(&data(device)).exists(), "{device}");
     }

@@ -34,7 +34,7 @@ fn each_kind_of_failure_has_its_exit_code() {
         "there is no image 'nosuch' in pool 'foundry-images'",
     );
     assert_fails(&on_test(&["image", "import", "Cargo.toml"]), 5, "Cargo.toml cannot be an image");
-    assert_fails(&on_test(&["pool", "delete", "foundry-vms"]), 5, "is one of foundry's own");
+    assert_fails(&on_test(&["pool", "delete", "foundry-vms"]), 5, "is a default pool");
     assert_fails(&on_test(&["create", "examples/simple-vm.yaml"]), 5, "cannot create VM");
     let arch =
         SMALL.replace("sizeGB: 1, empty: true}", "sizeGB: 1, empty: true}\n  storagePool: default-pool");

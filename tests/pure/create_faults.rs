@@ -453,7 +453,7 @@ fn a_volume_that_is_made_elsewhere_ends_the_creation() {
     let error = bench.create(&vm).unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
-        (Kind::Storage, "volume 'web_boot' was made at /odd//web_boot, not at /odd/web_boot")
+        (Kind::Storage, "volume 'web_boot' was created at /odd//web_boot, not at /odd/web_boot")
     );
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }

@@ -30,7 +30,7 @@ fn a_volume_under_a_disk_of_a_foreign_domain_that_is_off_stays() {
         bench.create(&plan(WEB)).unwrap();
         bench.host.create_volume(pool, overlay).unwrap();
         let survey = bench.survey("web", GENTLE).unwrap();
-        let why = format!("domain 'clone' uses it too; volume 'clone.qcow2' in pool '{pool}' lies on it");
+        let why = format!("domain 'clone' uses it too; volume 'clone.qcow2' in pool '{pool}' is based on it");
         assert_eq!(survey.kept_back, [("volume 'web_data-vdb' in pool 'foundry-vms'".to_owned(), why)]);
         bench.destroy("web", GENTLE).unwrap();
         assert!(is_there(&bench, "/pool/vms/web_data-vdb") && !is_there(&bench, "/pool/vms/web_boot"));
@@ -50,7 +50,7 @@ fn a_volume_under_overlays_of_nobody_stays() {
     }
     bench.destroy("web", FORCE).unwrap();
     assert!(is_there(&bench, "/pool/vms/web_data-vdb") && !is_there(&bench, "/pool/vms/web_data-vdc"));
-    let told = "left: volume 'web_data-vdb' in pool 'foundry-vms': volume 'middle' in pool 'foundry-vms' and volume 'top' in pool 'foundry-vms' lie on it";
+    let told = "left: volume 'web_data-vdb' in pool 'foundry-vms': volume 'middle' in pool 'foundry-vms' and volume 'top' in pool 'foundry-vms' are based on it";
     assert!(bench.told.warnings().contains(&told.to_owned()), "{:?}", bench.told.warnings());
 }
 

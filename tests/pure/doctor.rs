@@ -62,7 +62,7 @@ fn a_libvirt_that_is_slow_to_say_what_the_host_can_do_is_named() {
     let check = named(&report, "capabilities");
     assert_eq!(
         (check.state, check.found.as_str()),
-        (CheckState::Warning, "libvirt took 4.1 s to say what the host can do")
+        (CheckState::Warning, "libvirt took 4.1 s to report the host's capabilities")
     );
     preflight(&slow.context(), &plan(WEB)).unwrap();
     let warned = slow.told.warnings().join("\n");
@@ -77,7 +77,7 @@ fn a_trial_guest_runs_and_is_gone() {
     let report = look(&bench, true);
     assert_eq!(
         (named(&report, "guest").state, named(&report, "guest").found.as_str()),
-        (CheckState::Ok, "one runs by KVM")
+        (CheckState::Ok, "test guest ran (KVM)")
     );
     assert!(bench.host.calls().iter().any(|call| call.starts_with("start_transient")));
 }
@@ -90,14 +90,14 @@ fn a_guest_that_kvm_stops_is_a_problem_although_kvm_is_offered() {
     assert_eq!(named(&report, "kvm").state, CheckState::Ok);
     assert_eq!(named(&report, "guest").state, CheckState::Problem);
     let error = report.outcome().unwrap_err();
-    assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is a problem on this host: guest"));
+    assert_eq!((error.kind(), error.message()), (Kind::Vm, "1 problem on this host: guest"));
 }
 
 #[test]
 fn a_guest_runs_in_a_trial_as_create_would_run_it() {
     let mut bench = Bench::new();
     bench.settings.virt_type = Some(VirtType::Qemu);
-    assert_eq!(named(&look(&bench, true), "guest").found, "one runs by QEMU's translator");
+    assert_eq!(named(&look(&bench, true), "guest").found, "test guest ran (emulated)");
 }
 
 #[test]
@@ -192,11 +192,7 @@ fn the_command_prints_a_table_or_json_and_ends_with_what_it_found() {
     let ran = on_test(&["doctor"]);
     assert_eq!(ran.code, 4, "{}", ran.stderr);
     assert!(ran.stdout.starts_with("CHECK ") && ran.stdout.contains("\nmachine-type "), "{}", ran.stdout);
-    assert!(
-        ran.stderr.contains("error: there are 2 problems on this host: qemu, machine-type"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("error: 2 problems on this host: qemu, machine-type"), "{}", ran.stderr);
     assert!(ran.stderr.contains("Skipped, because the host is another machine: "), "{}", ran.stderr);
     let last = ran.stdout.lines().last().unwrap();
     assert_eq!(last, "Not ready: VMs cannot be created here because of: qemu, machine-type");

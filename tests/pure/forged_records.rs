@@ -100,7 +100,7 @@ fn cleaning_up_names_what_goes_and_what_stays() {
         let context = bench.context();
         let found = find_leftovers(&context, None).unwrap();
         let web = found.found.iter().find(|r| r.name == "web").unwrap();
-        assert_eq!(web.fate, LeftoverAction::Goes);
+        assert_eq!(web.fate, LeftoverAction::CleanUp);
         assert!(web.volumes.contains(&"foundry-vms/web_boot".to_owned()), "{:?}", web.volumes);
         for (pool, name, _) in OTHERS {
             assert!(!web.volumes.contains(&format!("{pool}/{name}")), "{:?}", web.volumes);
@@ -254,6 +254,6 @@ fn a_mark_of_another_volume_proves_nothing() {
     bench.host.refresh_pool("foundry-images").unwrap();
     let found = find_leftovers(&bench.context(), None).unwrap();
     let fate = |name: &str| found.found.iter().find(|r| r.name == name).map(|r| r.fate);
-    assert_eq!(fate("foundry-images/new.qcow2"), Some(LeftoverAction::Goes));
+    assert_eq!(fate("foundry-images/new.qcow2"), Some(LeftoverAction::CleanUp));
     assert_eq!(fate("foundry-images/other.raw"), Some(LeftoverAction::WhenNamed));
 }

@@ -109,7 +109,8 @@ fn a_creation_broken_off_at_any_call_is_removed() {
             return;
         }
         bury_all(bench);
-        let expected: Vec<_> = state.map(|_| ("web".to_owned(), LeftoverAction::Goes)).into_iter().collect();
+        let expected: Vec<_> =
+            state.map(|_| ("web".to_owned(), LeftoverAction::CleanUp)).into_iter().collect();
         removed.set(removed.get() + expected.len());
         assert_eq!(fates(&look(bench)), expected.into_iter().collect(), "{label}");
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -196,7 +197,7 @@ fn an_import_broken_off_at_any_call_is_removed() {
             .import(bench, "new.qcow2")
     };
     each_fault(Bench::new, import, judge);
-    assert_eq!(seen.take(), ["goes", "when named"].into());
+    assert_eq!(seen.take(), ["clean up", "when named"].into());
 }
 
 /// A host on which something of each kind was left, and what was there before.
@@ -236,7 +237,7 @@ fn torso(bench: &Bench) {
 fn whoever_cleans_up_can_be_broken_off_at_any_call_too() {
     let clean = Bench::new().host.fingerprint();
     let all = ["foundry-images/gone.qcow2.origin.json", "foundry-images/new.qcow2", "web"];
-    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), LeftoverAction::Goes)).into());
+    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), LeftoverAction::CleanUp)).into());
     let judge = |bench: &mut Bench, _: Result<_, Vec<Error>>, _: Effect, label: &str| {
         bury_all(bench);
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -251,7 +252,7 @@ fn whoever_cleans_up_can_be_broken_off_at_any_call_too() {
 
 #[test]
 fn what_somebody_works_on_stays() {
-    for (host, told) in [(None, "process "), (Some("another machine"), "a process of another machine ")] {
+    for (host, told) in [(None, "process "), (Some("another machine"), "a process on another machine ")] {
         let edit = |maker: &mut serde_json::Value| {
             if let Some(host) = host {
                 maker["host"] = host.into();
@@ -267,14 +268,14 @@ fn what_somebody_works_on_stays() {
         let before = bench.host.fingerprint();
         let found = look(&bench);
         let names = ["foundry-images/new.qcow2", "web"];
-        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), LeftoverAction::Stays)).into());
+        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), LeftoverAction::Keep)).into());
         for remains in found.found.iter().filter(|r| names.contains(&r.name.as_str())) {
             assert!(remains.reason.starts_with(told), "{remains:?}");
         }
         run(&bench, &[]).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         for name in names {
-            assert!(refused(&bench, &[name]).contains("is not removed: "), "{name}");
+            assert!(refused(&bench, &[name]).contains("cannot be cleaned up: "), "{name}");
         }
     }
 }
@@ -302,7 +303,7 @@ fn a_half_vm_that_runs_goes_only_when_it_is_named() {
         let found = look(&bench);
         assert_eq!(fates(&found), [("web".to_owned(), LeftoverAction::WhenNamed)].into());
         let web = found.found.iter().find(|r| r.name == "web").unwrap();
-        assert_eq!(web.reason, format!("its {what} was interrupted, and it runs"));
+        assert_eq!(web.reason, format!("its {what} was interrupted, and it is running"));
         run(&bench, &[]).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         run(&bench, &["web"]).unwrap();
@@ -319,7 +320,7 @@ fn a_half_vm_that_was_started_since_stays() {
     bench.host.set_state("web", DomainState::Running);
     let before = bench.host.fingerprint();
     let errors = execute_cleanup(&context, None, &chosen, |_| {}).unwrap_err();
-    assert!(whole(&errors[0]).contains("it runs now"), "{errors:?}");
+    assert!(whole(&errors[0]).contains("it is running now"), "{errors:?}");
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
@@ -344,14 +345,14 @@ fn a_name_that_may_not_go_is_refused_before_anything_is_done() {
     let orphan = NEIGHBOURS[1];
     for (name, why) in [
         ("foundry-vms/web_1_boot", "domain 'other' uses it"),
-        ("foundry-vms/base", "volume 'on-base' in pool 'foundry-vms' lies on it"),
+        ("foundry-vms/base", "volume 'on-base' in pool 'foundry-vms' is based on it"),
         ("foundry-images/debian-12", "it is an image"),
         ("foundry-vms/none", "there is no volume 'none' in pool 'foundry-vms'"),
-        ("ssd/spare", "pool 'ssd' is none that foundry keeps disks in"),
+        ("ssd/spare", "foundry keeps no disks in pool 'ssd'"),
         ("nix/x", "there is no pool 'nix'"),
         ("off/x", "pool 'off' is not started"),
-        ("other", "no VM of that name is half there"),
-        ("/etc/passwd", "the host's files can be seen on the host only"),
+        ("other", "no half-made or half-destroyed VM has that name"),
+        ("/etc/passwd", "files of a remote host cannot be checked"),
     ] {
         let told = refused(&bench, &[orphan, name]);
         assert!(told.contains(why), "{name}: {told}");
@@ -375,10 +376,10 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
         ("domain 'late' uses it", |host| {
             host.define_domain(&foreign("late", "/pool/vms/web_data-vdx")).unwrap();
         }),
-        ("it is another one now", |host| {
+        ("it is another volume now", |host| {
             host.resize_volume("foundry-vms", "web_data-vdx", Bytes(2 * GIB)).unwrap();
         }),
-        ("lies on it", |host| {
+        ("is based on it", |host| {
             let xml = "<volume><name>late</name><capacity>9</capacity><target><format type='qcow2'/></target>\
                        <backingStore><path>/pool/vms/web_data-vdx</path><format type='qcow2'/></backingStore></volume>";
             host.create_volume("foundry-vms", xml).unwrap();
@@ -410,7 +411,7 @@ fn a_half_vm_that_was_replaced_since_stays() {
     let before = bench.host.fingerprint();
     execute_cleanup(&context, None, &chosen, |_| {}).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    assert!(bench.told.done().contains(&"VM 'web' was taken away by somebody else meanwhile".to_owned()));
+    assert!(bench.told.done().contains(&"VM 'web' was deleted by another process meanwhile".to_owned()));
 }
 
 /// The record names a disk that the VM does not have: its user may have unplugged it and want it back.
@@ -420,7 +421,7 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
     let uuid = bench.host.uuid_of("web").unwrap();
     bench.host.detach_disk(uuid, "vdb", foundry::host::Affect::Both).unwrap();
     let found = look(&bench);
-    assert_eq!(fates(&found), [("web/vdb".to_owned(), LeftoverAction::Stays)].into());
+    assert_eq!(fates(&found), [("web/vdb".to_owned(), LeftoverAction::Keep)].into());
     let why = refused(&bench, &["web/vdb"]);
     assert!(why.contains("hint: foundry disk detach web vdb removes it"), "{why}");
     assert!(refused(&bench, &["foundry-vms/web_data-vdb"]).contains("the record of VM 'web' names it"));
@@ -459,7 +460,7 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
     {
         let path = file(name).display().to_string();
         let errors = run_in(&bench, Some(&places), &[&gone, &path]).unwrap_err();
-        assert!(errors[0].to_string().contains("it is no file with the EFI variables"), "{errors:?}");
+        assert!(errors[0].to_string().contains("it does not hold the EFI variables"), "{errors:?}");
     }
     run_in(&bench, Some(&places), &[&gone]).unwrap();
     assert!(!file("gone_VARS.fd").exists());
@@ -482,7 +483,7 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     let bench = Bench::on(host_with_neighbours().local());
     let found = find_leftovers(&bench.context(), Some(&places)).unwrap();
     assert!(found.found.iter().all(|r| r.kind != LeftoverKind::Nvram));
-    assert!(found.unseen[0].contains("broken.xml is no definition of a domain"), "{:?}", found.unseen);
+    assert!(found.unseen[0].contains("broken.xml is not a domain definition"), "{:?}", found.unseen);
 }
 
 /// Another file under the same name is another's.

@@ -251,7 +251,7 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
             if !sent {
                 let error = bench.create(&wanted).unwrap_err();
                 let told = format!(
-                    "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images --force removes it"
+                    "image 'foundry-images:{name}' cannot be used: its import was interrupted or is still running\n    foundry image delete {name} --pool foundry-images --force removes it"
                 );
                 assert!(error.text().contains(&told), "call {n}: {error}");
                 let error = image::delete_image(&bench.context(), "foundry-images", name).unwrap_err();

@@ -207,7 +207,7 @@ fn what_such_a_pool_cannot_hold_is_refused_before_anything_is_made() {
             Some(xml) => (host.with_pool_of(xml), web(&replaced)),
         };
         let error = Bench::on(host).create(&plan).unwrap_err();
-        assert!(error.text().contains("image 'ceph:debian' is at Ceph"), "{}", whole(&error));
+        assert!(error.text().contains("image 'ceph:debian' is in Ceph"), "{}", whole(&error));
     }
     // LVM takes everything at once.
     let small = Bench::on(host(LVM).with_space(50 * GIB));

@@ -75,8 +75,16 @@ fn foundrys_own_pools_and_pools_in_use_are_not_deleted() {
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     };
     for force in [false, true] {
-        refused("foundry-vms", force, "pool 'foundry-vms' is one of foundry's own and is not deleted");
-        refused("foundry-images", force, "pool 'foundry-images' is one of foundry's own and is not deleted");
+        refused(
+            "foundry-vms",
+            force,
+            "pool 'foundry-vms' is a default pool of foundry and cannot be deleted",
+        );
+        refused(
+            "foundry-images",
+            force,
+            "pool 'foundry-images' is a default pool of foundry and cannot be deleted",
+        );
         refused("ssd", force, "pool 'ssd' is in use by VM 'web'");
     }
     // libvirt lists no volumes of a stopped pool; its VMs are still there.
@@ -117,7 +125,7 @@ fn deleting_a_pool_leaves_its_volumes() {
         (error.kind(), error.outcome_texts()),
         (Kind::Storage, vec!["nothing was changed".to_owned()])
     );
-    assert!(error.hint_text().unwrap().starts_with("--force forgets the pool"));
+    assert!(error.hint_text().unwrap().starts_with("--force deletes the pool's definition"));
     assert!(bench.host.pool("off").unwrap().is_some_and(|p| !p.active), "it was not started to look");
     pools::delete_pool(&bench.context(), "off", true).unwrap();
     let error = pools::delete_pool(&bench.context(), "ssd", false).unwrap_err();
@@ -180,7 +188,7 @@ fn a_directory_is_added_once_by_whatever_path() {
     let bench = Bench::on(host);
     let error = add(&bench, "two", &at("link")).unwrap_err();
     assert_eq!(error.code(), Code::PoolTaken, "{error}");
-    assert!(error.to_string().contains("pool 'one' has that directory"), "{error}");
+    assert!(error.to_string().contains("pool 'one' uses that directory"), "{error}");
 }
 
 #[test]

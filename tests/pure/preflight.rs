@@ -49,14 +49,14 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
     assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageMissing));
     insta::assert_snapshot!(error.text(), @r"
     cannot create VM 'web' on this host
-      a domain 'web' exists and is not foundry's [FND-4001]
+      a domain 'web' exists that foundry did not create [FND-4001]
         choose another name
       spec.networkInterfaces[0].bridge: there is no bridge 'br0' [FND-4201]
         did you mean 'br1'?
       image 'debian-12' not found: there is no pool 'foundry-images' [FND-5101]
         foundry image pull debian-12
       volume 'web_boot' exists in pool 'foundry-vms' [FND-5202]
-        it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc foundry-vms/web_boot
+        it may hold data: choose another name for the VM, or, if nobody needs the volume, foundry gc foundry-vms/web_boot
     ");
 }
 
@@ -133,7 +133,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         &bench,
         &tagged("br0"),
         Kind::Vm,
-        "bridge 'br0' does not tell VLANs apart\n    attach it to a bridge that is already on the VLAN",
+        "bridge 'br0' does not filter VLANs\n    attach it to a bridge that is already on the VLAN",
     );
     preflight(&bench.context(), &tagged("br1")).unwrap();
     let bench = Bench::on(old_libvirt(10_999_000));
@@ -141,7 +141,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         &bench,
         &tagged("br1"),
         Kind::Vm,
-        "vlan: libvirt 10.999 cannot tag VLANs on a Linux bridge; 11.0 can",
+        "vlan: libvirt 10.999 cannot set VLAN tags on a Linux bridge; 11.0 can",
     );
     preflight(&Bench::on(old_libvirt(11_000_000)).context(), &tagged("br1")).unwrap();
     preflight(&bench.context(), &plan(WEB)).unwrap();
@@ -152,7 +152,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
 fn an_address_of_another_vm_is_told_with_what_it_names() {
     let bench = Bench::with_web();
     let other = |ip: &str| plan_with(WEB, &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip)]);
-    let sentence = "spec.networkInterfaces[0].ip: VM 'web' has the address 10.0.0.1, and with it MAC be:ef:0a:00:00:01 and tap vm0a000001";
+    let sentence = "spec.networkInterfaces[0].ip: VM 'web' already has the address 10.0.0.1, and thereby MAC be:ef:0a:00:00:01 and tap vm0a000001";
     assert_finds(&bench, &other("10.0.0.1/16"), Kind::Vm, sentence);
     preflight(&bench.context(), &other("10.0.0.2/24")).unwrap();
 }
@@ -163,7 +163,7 @@ fn a_mac_address_of_another_vm_is_found_whichever_way_either_came_by_it() {
     let small = |mac: &str| {
         plan_with(SMALL, &[("network: default", &format!("network: default, macAddress: '{mac}'"))])
     };
-    let sentence = "spec.networkInterfaces[0]: VM 'web' has the MAC be:ef:0a:00:00:01 too\n    choose another macAddress";
+    let sentence = "spec.networkInterfaces[0]: VM 'web' already has MAC be:ef:0a:00:00:01\n    choose another macAddress";
     assert_finds(&bench, &small("BE-EF-0A-00-00-01"), Kind::Vm, sentence);
     preflight(&bench.context(), &small("be:ef:0a:00:00:99")).unwrap();
 }
@@ -185,7 +185,7 @@ fn further_addresses_are_compared_too() {
             &bench,
             &vm,
             Kind::Vm,
-            &format!("spec.networkInterfaces[0].addresses: VM 'web' has the address {at}"),
+            &format!("spec.networkInterfaces[0].addresses: VM 'web' already has the address {at}"),
         );
     }
     let vm = plan_with(
@@ -195,7 +195,12 @@ fn further_addresses_are_compared_too() {
             ("10.0.0.1/24, gateway: 10.0.0.254", "10.9.9.9/8, gateway: 10.0.0.254"),
         ],
     );
-    assert_finds(&bench, &vm, Kind::Vm, "spec.networkInterfaces[0].ip: VM 'web' has the address 10.9.9.9");
+    assert_finds(
+        &bench,
+        &vm,
+        Kind::Vm,
+        "spec.networkInterfaces[0].ip: VM 'web' already has the address 10.9.9.9",
+    );
 }
 
 /// The guest gets the user's own network-config: what it replaces is neither asked for nor judged, and has no effect.
@@ -214,7 +219,7 @@ fn fields_that_an_own_network_config_replaces_are_warned_of_and_not_asked_for() 
     assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, addresses: ['fd00::1/64'], mtu: 1500}"), NOTHING);
     let none = |index: usize, fields: &str| {
         format!(
-            "spec.networkInterfaces[{index}]: no effect of {fields}: spec.cloudInit.networkConfig is what the guest gets"
+            "spec.networkInterfaces[{index}]: {fields} without effect: the guest gets spec.cloudInit.networkConfig instead"
         )
     };
     assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, gateway: 10.0.0.254}"), [none(0, "gateway")]);
@@ -296,14 +301,14 @@ fn pools_must_be_there_and_be_such_that_disks_can_be_made() {
         Kind::Storage,
         "there is no pool 'foundry-vm'\n    did you mean 'foundry-vms'?",
     );
-    assert!(found(&bench, &in_pool("ssd")).text().contains("foundry pool add ssd dir PATH makes one"));
+    assert!(found(&bench, &in_pool("ssd")).text().contains("foundry pool add ssd dir PATH creates one"));
     let xml = "<pool type='iscsi'><name>luns</name><target><path>/dev/disk/by-path</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
     assert_finds(
         &bench,
         &in_pool("luns"),
         Kind::Storage,
-        "pool 'luns' is of type iscsi, whose units are there, and libvirt makes none\n    use a pool of type dir, fs, netfs, logical, zfs or rbd",
+        "pool 'luns' is of type iscsi, and libvirt cannot create volumes in it\n    use a pool of type dir, fs, netfs, logical, zfs or rbd",
     );
     let xml = "<pool type='gluster'><name>far</name><target><path>/far</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
@@ -316,7 +321,7 @@ fn disks_need_room_now_and_later() {
     assert_finds(&bench, &plan(WEB), Kind::Storage, "the VM needs 4 MiB at once");
     let bench = Bench::on(host_with_neighbours().with_space(30 * GIB));
     preflight(&bench.context(), &plan(WEB)).unwrap();
-    assert!(bench.told.warnings()[0].starts_with("the disks can grow to 60 GiB, and pool 'foundry-vms' has"));
+    assert!(bench.told.warnings()[0].starts_with("the disks can grow to 60 GiB, but pool 'foundry-vms' has"));
     let raw = plan_with(
         WEB,
         &[("image: debian-12}", "image: debian-12, format: raw}"), ("sizeGB: 20", "sizeGB: 40")],
@@ -365,7 +370,7 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
         &bench,
         &with_image("big"),
         Kind::Storage,
-        "spec.bootDisk.sizeGB: image 'foundry-images:big' needs 21 GiB, the boot disk has 20 GiB",
+        "spec.bootDisk.sizeGB: image 'foundry-images:big' needs 21 GiB, but the boot disk has only 20 GiB",
     );
     let bench = Bench::on(host_with_neighbours().with_image("foundry-images", "fits", "qcow2", 20 * GIB));
     preflight(&bench.context(), &with_image("fits")).unwrap();
@@ -550,7 +555,7 @@ fn an_address_that_another_machine_has_is_a_warning() {
     assert_eq!(
         warnings("52:54:00:00:00:01"),
         [
-            "spec.networkInterfaces[0]: another machine has 10.0.0.1, or had it just now: 52:54:00:00:00:01 behind br0, and the VM will be be:ef:0a:00:00:01"
+            "spec.networkInterfaces[0]: another machine uses 10.0.0.1, or used it just now: MAC 52:54:00:00:00:01 on br0, and the VM's MAC is be:ef:0a:00:00:01"
         ]
     );
     assert_eq!(warnings("be:ef:0a:00:00:01"), NOTHING, "the VM of that name before");
@@ -568,7 +573,7 @@ fn a_subnet_that_the_host_does_not_reach_is_a_warning_with_both() {
     assert_eq!(
         warnings("10.77.0.1/16", off.clone()),
         [
-            "spec.networkInterfaces[0]: 10.0.0.1/24 is not in the subnet of bridge 'br0', where this host is 10.77.0.1/16: it does not reach the VM unless a router knows the way"
+            "spec.networkInterfaces[0]: 10.0.0.1/24 is not in the subnet of bridge 'br0', where this host has 10.77.0.1/16: this host reaches the VM only through a router"
         ]
     );
     assert_eq!(warnings("", off.clone()), NOTHING, "a bridge without an address only carries frames");
@@ -599,9 +604,9 @@ fn the_mtu_of_the_bridge_is_the_guests() {
     assert!(!ready(1500, "").1.contains("<mtu"));
     let (_, xml, warnings) = ready(1400, ", mtu: 1500");
     assert!(xml.contains("<mtu size=\"1500\"/>"), "{xml}");
-    assert!(warnings[0].contains("mtu: 1500 is more than bridge 'br0' passes (1400)"), "{warnings:?}");
+    assert!(warnings[0].contains("mtu: 1500 is more than the MTU of bridge 'br0' (1400)"), "{warnings:?}");
     let (_, _, warnings) = ready(1500, ", mtu: 1400");
-    assert!(warnings[0].contains("mtu: while the VM runs, bridge 'br0' has 1400, too"), "{warnings:?}");
+    assert!(warnings[0].contains("mtu: while the VM runs, bridge 'br0' gets MTU 1400"), "{warnings:?}");
 }
 
 #[test]
@@ -645,14 +650,11 @@ fn what_libvirt_knows_of_a_networks_addresses_is_compared() {
     assert_eq!(outcome, Ok(()));
     assert!(told.contains("10.99.0.5 is not in the subnet of network 'lab', 192.168.9.0/24"), "{told}");
     let told = looked(lab(Some("nat"), true), ", ip: 192.168.9.100/24").1;
-    assert!(
-        told.contains("192.168.9.100 is one that network 'lab' gives by DHCP (192.168.9.100 to"),
-        "{told}"
-    );
+    assert!(told.contains("192.168.9.100 is in the DHCP range of network 'lab' (192.168.9.100 to"), "{told}");
     let told = looked(lab(Some("nat"), false), "").1;
-    assert!(told.contains("network 'lab' gives no addresses by DHCP"), "{told}");
+    assert!(told.contains("network 'lab' has no DHCP server"), "{told}");
     let bare = Network { subnets: Vec::new(), ..lab(None, false) };
-    assert!(looked(bare.clone(), "").1.contains("gives no addresses by DHCP"));
+    assert!(looked(bare.clone(), "").1.contains("has no DHCP server"));
     // Behind these somebody else does.
     let bridged = Network { forward: Some("bridge".into()), ..bare };
     assert_eq!(looked(bridged, ""), (Ok(()), String::new()));
@@ -667,7 +669,7 @@ fn a_vm_larger_than_the_machine_is_refused_before_anything_is_made() {
         &bench,
         &vm,
         Kind::Vm,
-        "spec.memoryGiB: the VM wants 1 PiB of memory, and the host has 64 GiB",
+        "spec.memoryGiB: the VM needs 1 PiB of memory, but the host has only 64 GiB",
     );
     let cpus = |count: u32| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: {count}"))]);
     assert_finds(

@@ -42,7 +42,7 @@ fn the_higher_one_goes() {
     bench.host.on_call(after_the_preflight(), move |host| assert!(host.define_domain(&xml).is_ok()));
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
-    assert!(error.cause().unwrap().contains("VM 'rival' has the address"), "{}", whole(&error));
+    assert!(error.cause().unwrap().contains("VM 'rival' already has the address"), "{}", whole(&error));
     assert_eq!(error.outcome_texts(), ["everything that was made is removed again"]);
     assert!(bench.host.domain("web").unwrap().is_none());
     assert!(bench.host.domain("rival").unwrap().is_some());
@@ -72,7 +72,7 @@ fn the_lower_one_goes_where_the_other_was_done_first() {
         host.set_record(HIGHEST, &record.replace("\"creating\"", "\"created\"")).unwrap();
     });
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert!(error.cause().unwrap().contains("VM 'rival' has the address"), "{}", whole(&error));
+    assert!(error.cause().unwrap().contains("VM 'rival' already has the address"), "{}", whole(&error));
     assert!(bench.host.domain("web").unwrap().is_none());
 }
 
@@ -88,5 +88,5 @@ fn a_dead_one_is_not_waited_for() {
     assert_ne!(dead, xml);
     bench.host.on_call(after_the_preflight(), move |host| assert!(host.define_domain(&dead).is_ok()));
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert!(error.cause().unwrap().contains("VM 'rival' has the address"), "{}", whole(&error));
+    assert!(error.cause().unwrap().contains("VM 'rival' already has the address"), "{}", whole(&error));
 }

@@ -126,5 +126,5 @@ fn a_half_made_vm_that_is_saved_goes_only_when_named() {
     let web = found.found.iter().find(|r| r.name == "web").unwrap();
     assert_eq!(web.fate, gc::LeftoverAction::WhenNamed, "{web:?}");
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert!(error.to_string().contains("is saved"), "{error}");
+    assert!(error.to_string().contains("and saved"), "{error}");
 }

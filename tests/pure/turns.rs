@@ -86,7 +86,7 @@ fn no_image_is_deleted_and_no_vm_made_from_it_while_another_works_on_it() {
         let before = bench.host.fingerprint();
         let rival = Rival::of(&bench, "never", false);
         let error = command(&rival.context()).unwrap_err();
-        let told = "another foundry works on image 'debian-12' in pool 'foundry-images'";
+        let told = "another foundry process is working on image 'debian-12' in pool 'foundry-images'";
         assert_eq!((error.kind(), error.message()), (Kind::Storage, told));
         assert_eq!(error.outcome_texts(), ["nothing was changed"]);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -132,7 +132,7 @@ fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     let wish = disk_request("web", 1);
     let before = bench.host.fingerprint();
     let error = attach(&rival.context(), &wish).unwrap_err();
-    assert_eq!(error.message(), "another foundry works on VM 'web'");
+    assert_eq!(error.message(), "another foundry process is working on VM 'web'");
     // The one that has it here is this process. Nothing was noted yet, and so nothing is left.
     let holder = format!("process {} (", std::process::id());
     assert!(error.cause().unwrap().contains(&holder), "{}", whole(&error));
@@ -149,7 +149,7 @@ fn an_undoing_deletes_no_volume_while_another_works_on_the_vm() {
     bench.host.fail_calls_named("start web");
     let rival = Rival::of(&bench, "Starting the VM", false);
     let error = creates(&rival.context()).unwrap_err();
-    assert!(whole(&error).contains("another foundry works on this VM"), "{}", whole(&error));
+    assert!(whole(&error).contains("another foundry process is working on this VM"), "{}", whole(&error));
     assert!(whole(&error).contains("foundry destroy web removes it"), "{}", whole(&error));
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
     bench.host.heal();

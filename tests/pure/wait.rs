@@ -181,7 +181,7 @@ fn a_vm_that_was_taken_away_does_not_stay() {
     let error = wait_for_vm(&bench.context(), &vm, Goal::Ip, MINUTE).unwrap_err();
     assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone: somebody else took it away")));
     assert_eq!(error.hint_text().as_deref(), None);
-    assert_eq!(error.outcome_texts(), ["foundry gc lists which volumes nobody uses"]);
+    assert_eq!(error.outcome_texts(), ["foundry gc lists unused volumes"]);
 }
 
 /// Somebody may let it go on, and so it is waited for; that it is paused is the reason when nobody does.

@@ -147,7 +147,7 @@ impl TableRow for LeftoverView<'_> {
 /// Suggests the next command.
 fn suggest_next(args: &GcArgs, leftover: &[Leftover], ui: &Ui) {
     let has = |fate| leftover.iter().any(|r| r.fate == fate);
-    if args.dry_run && has(LeftoverAction::Goes) {
+    if args.dry_run && has(LeftoverAction::CleanUp) {
         ui.show_note(hints::RUN_GC);
     }
     if args.names.is_empty() && has(LeftoverAction::WhenNamed) {

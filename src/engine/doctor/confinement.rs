@@ -8,7 +8,7 @@ use foundry_host::diagnosis::advice::{LABELLED_MOUNT, label_pattern};
 
 const NAME: &str = "confinement";
 
-/// Where AppArmor's helper of libvirt's lets no guest write (`restricted` in libvirt's virt-aa-helper.c).
+/// Path prefixes to which libvirt's AppArmor helper lets no guest write (`restricted` in virt-aa-helper.c).
 const KEPT_BY_APPARMOR: [&str; 15] = [
     "/bin/",
     "/boot/",
@@ -27,7 +27,7 @@ const KEPT_BY_APPARMOR: [&str; 15] = [
     "/usr/local/lib",
 ];
 
-/// The directory whose files the policy labels as images.
+/// The directory whose files the SELinux policy labels as images.
 const LABELLED: &str = "/var/lib/libvirt/images";
 
 pub(super) fn check_confinement(facts: &HostFacts) -> Vec<HostCheck> {
@@ -46,27 +46,24 @@ fn check_unconfined(facts: &HostFacts) -> HostCheck {
     if is_idle {
         return HostCheck::warning(
             NAME,
-            "the kernel has AppArmor or SELinux, and libvirt does not use it for guests",
+            "AppArmor or SELinux is enabled, but libvirt does not use it for guests",
         )
         .add_advice("see security_driver in /etc/libvirt/qemu.conf, then restart libvirtd");
     }
-    HostCheck::ok(
-        NAME,
-        "owners and modes of files only; neither AppArmor nor SELinux stands in the way of images",
-    )
+    HostCheck::ok(NAME, "neither AppArmor nor SELinux; only file permissions apply")
 }
 
 fn check_apparmor(facts: &HostFacts) -> Vec<HostCheck> {
     let mut checks =
-        vec![HostCheck::ok(NAME, "AppArmor: a guest reaches its own disks and what they lie on")];
+        vec![HostCheck::ok(NAME, "AppArmor: a guest can use its own disks and their backing files")];
     for (pool, path) in facts.directory_pools() {
         let path = format!("{path}/");
         if KEPT_BY_APPARMOR.iter().any(|kept| path.starts_with(kept)) {
             checks.push(
-                HostCheck::problem(NAME, format!("AppArmor lets no guest write below {path}"))
+                HostCheck::problem(NAME, format!("AppArmor blocks guests from writing below {path}"))
                     .with_code(Code::Confined)
                     .about(&pool.name)
-                    .add_advice("put the pool elsewhere, below /var/lib/libvirt or /srv for one"),
+                    .add_advice("put the pool elsewhere, for example below /var/lib/libvirt or /srv"),
             );
         }
     }
@@ -75,11 +72,11 @@ fn check_apparmor(facts: &HostFacts) -> Vec<HostCheck> {
 
 fn check_selinux(facts: &HostFacts) -> Vec<HostCheck> {
     if facts.local.as_ref().is_some_and(|local| local.selinux_enforces == Some(false)) {
-        return vec![HostCheck::ok(NAME, "SELinux, which only warns at present")];
+        return vec![HostCheck::ok(NAME, "SELinux, in permissive mode")];
     }
-    let mut checks = vec![HostCheck::ok(NAME, "SELinux: libvirt labels disks and what they lie on")];
+    let mut checks = vec![HostCheck::ok(NAME, "SELinux: libvirt labels disks and their backing files")];
     for (pool, path) in facts.directory_pools().into_iter().filter(|(_, path)| !path.starts_with(LABELLED)) {
-        let check = HostCheck::warning(NAME, format!("SELinux's policy knows nothing of images in {path}"))
+        let check = HostCheck::warning(NAME, format!("the SELinux policy has no rule for images in {path}"))
             .about(&pool.name);
         checks.push(if pool.kind == "netfs" {
             check.add_advice(LABELLED_MOUNT)

@@ -1,4 +1,4 @@
-//! The facts about a host, before they are judged.
+//! The facts about a host, as collected; nothing is judged here.
 
 use crate::Settings;
 use crate::storage::status::StorageStatus;
@@ -8,10 +8,13 @@ use foundry_core::plan::Arch;
 use foundry_host::local::LocalFacts;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
 
-/// What was asked of the host, or why it did not say.
+/// A value from the host, or the reason why there is none.
 pub(super) type HostAnswer<T> = Result<T, String>;
 
-/// A refusal is a fact like any other; a connection that broke leaves nothing to go on with.
+/// Turns a result into an answer: a refusal is a fact like any other.
+///
+/// # Errors
+/// A broken connection or an interruption, after which no further question makes sense.
 pub(super) fn answer_of<T>(answer: Result<T, impl Into<Error>>) -> Result<HostAnswer<T>, Error> {
     match answer.map_err(Into::into) {
         Ok(value) => Ok(Ok(value)),
@@ -20,49 +23,49 @@ pub(super) fn answer_of<T>(answer: Result<T, impl Into<Error>>) -> Result<HostAn
     }
 }
 
-/// What came of the probe guest.
+/// The result of running a test guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Probe {
-    /// Nobody asked for it.
+    /// It was not requested.
     NotRun,
-    /// There is no way to.
+    /// This host cannot run one, and why.
     Impossible(String),
-    /// libvirt could not start it.
+    /// libvirt could not start it, and why.
     Refused(String),
     /// The hypervisor stopped it.
     Stopped(VirtType),
-    /// It ran to the end of the probe.
+    /// It ran for the whole time.
     Ran(VirtType),
 }
 
-/// All that the checks look at.
+/// Everything that the checks look at.
 pub(super) struct HostFacts {
     pub(super) uri: String,
-    /// Whether it is a user's own libvirt, whose guests run as that user.
+    /// Whether this is a session libvirt, whose guests run as the user.
     pub(super) is_session: bool,
     pub(super) settings: Settings,
     pub(super) capabilities: Capabilities,
     pub(super) machine: HostAnswer<Machine>,
-    /// What a guest of the host's own architecture can have; of no other is anything promised.
+    /// What a guest of the host's own architecture can have. Other architectures are not checked.
     pub(super) guest_machine: HostAnswer<GuestMachine>,
     pub(super) pools: HostAnswer<Vec<Pool>>,
     pub(super) storage: HostAnswer<StorageStatus>,
     pub(super) domains: HostAnswer<Vec<Domain>>,
-    /// Names; `None` where they cannot be known.
+    /// `None` on a remote host, where bridges cannot be listed.
     pub(super) bridges: HostAnswer<Option<Vec<Bridge>>>,
     pub(super) networks: HostAnswer<Vec<Network>>,
     pub(super) probe: Probe,
-    /// Only of this machine.
+    /// `None` if the host is another machine.
     pub(super) local: Option<LocalFacts>,
 }
 
 impl HostFacts {
-    /// The two pools in which VMs and images are by default.
+    /// The default pools for VMs and for images.
     pub(super) fn default_pools(&self) -> [&str; 2] {
         [self.settings.vm_pool.as_str(), self.settings.image_pool.as_str()]
     }
 
-    /// Pools that are started and whose volumes are files in a directory of theirs, with it.
+    /// Started pools whose volumes are files in a directory, each with its directory.
     pub(super) fn directory_pools(&self) -> Vec<(&Pool, &str)> {
         let files = |pool: &&Pool| pool.active && matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
         let pools = self.pools.as_deref().unwrap_or_default().iter().filter(files);
@@ -70,12 +73,12 @@ impl HostFacts {
     }
 }
 
-/// The host's own architecture, where foundry knows it.
+/// The host's own architecture, if foundry supports it.
 pub(super) fn arch_of(capabilities: &Capabilities) -> Option<Arch> {
     Arch::ALL.into_iter().find(|arch| arch.as_str() == capabilities.arch)
 }
 
-/// How guests run by default, as `create` chooses.
+/// How guests run by default; the same choice as in `create`.
 pub(super) fn virt_type_of(settings: &Settings, capabilities: &Capabilities) -> Option<VirtType> {
     let offered = capabilities.guests.get(&capabilities.arch);
     let offers = |wanted: &VirtType| offered.is_some_and(|types| types.iter().any(|t| t == wanted.as_str()));

@@ -23,7 +23,7 @@ pub(super) fn check_firmware(facts: &HostFacts) -> Vec<HostCheck> {
                         "apt install qemu-system-arm (Fedora: dnf install qemu-kvm), then restart libvirtd"
                     }
                     None => {
-                        "--connect names another host; VMs of other architectures can be made with spec.arch"
+                        "use another host (--connect), or set spec.arch to an architecture that this host emulates"
                     }
                 },
             )]
@@ -31,26 +31,27 @@ pub(super) fn check_firmware(facts: &HostFacts) -> Vec<HostCheck> {
     }
 }
 
-/// VMs have UEFI unless their manifest says otherwise.
+/// VMs boot with UEFI unless their manifest says otherwise.
 fn check_uefi(machine: &GuestMachine) -> HostCheck {
     const NAME: &str = "firmware";
     if machine.firmware.iter().any(|kind| kind == "efi") {
         return HostCheck::ok(NAME, "UEFI");
     }
-    HostCheck::problem(NAME, "no UEFI, which VMs boot with unless spec.firmware.type is bios").with_code(Code::FirmwareMissing).add_advice(
+    HostCheck::problem(NAME, "no UEFI firmware; VMs need it unless spec.firmware.type is bios").with_code(Code::FirmwareMissing).add_advice(
         "apt install ovmf (aarch64: qemu-efi-aarch64; Fedora: dnf install edk2-ovmf), then restart libvirtd",
     )
 }
 
-/// libvirt says it from 12.1 on; else the files on this machine do.
+/// libvirt reports it from 12.1 on; for an older one, the firmware descriptors on this machine are read.
 fn check_secure_boot(facts: &HostFacts, machine: &GuestMachine) -> HostCheck {
     const NAME: &str = "secure-boot";
     match machine.secure_boot.or(facts.local.as_ref().and_then(|local| local.secure_boot)) {
-        Some(true) => HostCheck::ok(NAME, "there is firmware with it"),
-        Some(false) => {
-            HostCheck::warning(NAME, "no firmware has it: VMs with spec.firmware.secureBoot cannot be made")
-                .add_advice("apt install ovmf (Fedora: dnf install edk2-ovmf)")
-        }
-        None => HostCheck::unknown(NAME, "libvirt says it from 12.1 on"),
+        Some(true) => HostCheck::ok(NAME, "available"),
+        Some(false) => HostCheck::warning(
+            NAME,
+            "no firmware supports it: VMs with spec.firmware.secureBoot cannot be created",
+        )
+        .add_advice("apt install ovmf (Fedora: dnf install edk2-ovmf)"),
+        None => HostCheck::unknown(NAME, "libvirt reports it from 12.1 on"),
     }
 }

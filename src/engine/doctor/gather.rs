@@ -69,7 +69,7 @@ fn gather_networks(context: &Context) -> Result<HostAnswer<Vec<Network>>, Error>
     Ok(Ok(networks))
 }
 
-/// The directories of the pools, those included that are made on first use.
+/// The directories of all pools, including default pools that do not exist yet.
 fn pool_directories(settings: &Settings, uri: &str, pools: &[Pool]) -> Vec<String> {
     let missing = [&settings.vm_pool, &settings.image_pool].into_iter().map(|name| name.as_str());
     let missing = missing.filter(|name| !pools.iter().any(|pool| pool.name == *name));

@@ -26,9 +26,9 @@ fn check_offer(facts: &HostFacts) -> HostCheck {
     }
 }
 
-/// A device that is closed to QEMU's user makes libvirt slow also where nobody wants KVM.
+/// If QEMU's user cannot open the device, libvirt is slow even if no VM uses KVM.
 fn not_used(facts: &HostFacts, offered: bool) -> HostCheck {
-    const WHY: &str = "not used: --virt-type says qemu, whose guests are many times slower";
+    const WHY: &str = "not used: --virt-type is qemu, which is many times slower";
     let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
     match device.and_then(|(local, device)| closed_device(facts, local, device)).filter(|_| offered) {
         Some(closed) => with_advice(
@@ -36,15 +36,15 @@ fn not_used(facts: &HostFacts, offered: bool) -> HostCheck {
             HostCheck::warning(NAME, format!("{}; {WHY}", closed.describe_with_effect())),
         ),
         None => HostCheck::warning(NAME, WHY)
-            .add_advice(Advice::from(Verb::DoctorProbe { virt_type: Some("kvm") }).text(" tries it")),
+            .add_advice(Advice::from(Verb::DoctorProbe { virt_type: Some("kvm") }).text(" tests it")),
     }
 }
 
-/// libvirt offers what it found when it started; whether QEMU's user gets to the device is another matter.
+/// libvirt reports what it found when it started. Whether QEMU's user can open the device is checked here.
 fn offered_here(facts: &HostFacts) -> HostCheck {
     let Some(local) = &facts.local else { return HostCheck::ok(NAME, "libvirt offers it") };
     let Some(device) = &local.kvm_device else {
-        return HostCheck::problem(NAME, "libvirt offers it, and there is no /dev/kvm any more")
+        return HostCheck::problem(NAME, "libvirt offers it, but /dev/kvm is gone")
             .with_code(Code::NoKvm)
             .add_advice("modprobe kvm_intel (or kvm_amd)")
             .add_advice("systemctl restart libvirtd (or virtqemud)");
@@ -58,20 +58,20 @@ fn offered_here(facts: &HostFacts) -> HostCheck {
     if is_pvm_only(local) {
         return HostCheck::warning(
             NAME,
-            "libvirt offers it; it is PVM, which has no hardware and few guests run on it",
+            "libvirt offers it, but through PVM, without hardware support; few guests run on it",
         )
-        .add_advice(Advice::from(Verb::DoctorProbe { virt_type: None }).text(" shows whether one does"))
+        .add_advice(Advice::from(Verb::DoctorProbe { virt_type: None }).text(" tests whether one runs"))
         .add_advice("if not: --virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu");
     }
     HostCheck::ok(NAME, "libvirt offers it, and guests may open /dev/kvm")
 }
 
-/// An access list may let it in: of a device that has one, nothing is said.
+/// A device with an access control list is not judged, because the list may permit the user.
 fn closed_device(facts: &HostFacts, local: &LocalFacts, device: &UnixPermissions) -> Option<ClosedKvm> {
     ClosedKvm::of(&qemu_user(facts)?, &local.accounts, device)
 }
 
-/// What of it is wrong, and what opens it.
+/// Adds the commands that give QEMU's user access.
 fn with_advice(closed: &ClosedKvm, check: HostCheck) -> HostCheck {
     closed.commands_to_open().into_iter().fold(check, HostCheck::add_advice)
 }
@@ -82,7 +82,8 @@ fn is_pvm_only(local: &LocalFacts) -> bool {
 }
 
 fn not_offered(facts: &HostFacts, is_wanted: bool) -> HostCheck {
-    let consequence = if is_wanted { "--virt-type says kvm" } else { "guests are many times slower without" };
+    let consequence =
+        if is_wanted { "--virt-type is kvm" } else { "guests are many times slower without it" };
     let found = match &facts.local {
         None => "libvirt does not offer it".to_owned(),
         Some(local) => format!("libvirt does not offer it: {}", why_not(local).0),
@@ -93,7 +94,7 @@ fn not_offered(facts: &HostFacts, is_wanted: bool) -> HostCheck {
     } else {
         HostCheck::warning(NAME, found)
     };
-    // Found out while there was no device, and kept since: QEMU's user would not get to it either.
+    // libvirt looked while the device was missing and remembers that. QEMU's user could not open it now either.
     let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
     if let Some(closed) = device.and_then(|(local, device)| closed_device(facts, local, device)) {
         let found = format!("libvirt does not offer it: {}; {consequence}", closed.describe_access());
@@ -103,17 +104,17 @@ fn not_offered(facts: &HostFacts, is_wanted: bool) -> HostCheck {
     check.add_advice(todo.unwrap_or("ls -l /dev/kvm there; without it, see the machine's firmware settings"))
 }
 
-/// What stands in its way on this machine, and what to do.
+/// Why this machine has no KVM, and what to do about it.
 fn why_not(local: &LocalFacts) -> (&'static str, &'static str) {
     match (&local.kvm_device, local.virtualization) {
         (Some(_), _) => (
-            "there is /dev/kvm, which was not there when libvirt started, or QEMU has no KVM",
+            "/dev/kvm appeared after libvirt started, or QEMU was built without KVM",
             "systemctl restart libvirtd (or virtqemud); on Fedora also: dnf install qemu-kvm",
         ),
-        (None, true) => ("its module is not loaded", "modprobe kvm_intel (or kvm_amd)"),
+        (None, true) => ("its kernel module is not loaded", "modprobe kvm_intel (or kvm_amd)"),
         (None, false) => (
             "the processor offers no virtualization",
-            "turn it on in the machine's firmware (VT-x, AMD-V); if this is a VM, have its host allow nesting",
+            "enable it in the machine's firmware (VT-x, AMD-V); if this is a VM, enable nesting on its host",
         ),
     }
 }
@@ -122,31 +123,29 @@ fn check_probe(facts: &HostFacts) -> HostCheck {
     const NAME: &str = "guest";
     let how = |virt_type: &VirtType| match virt_type {
         VirtType::Kvm => "KVM",
-        VirtType::Qemu => "QEMU's translator",
+        VirtType::Qemu => "emulated",
     };
     match &facts.probe {
-        Probe::NotRun => {
-            HostCheck::unknown(NAME, "not tried: that one really runs shows only when it is started")
-                .add_advice(
-                    Advice::from(Verb::DoctorProbe { virt_type: None })
-                        .text(" starts one without disks for two seconds"),
-                )
-        }
-        Probe::Impossible(why) => HostCheck::unknown(NAME, format!("not tried: {why}"))
-            .add_advice(Advice::from(Verb::CreateAndWait).text(" shows it, too")),
-        Probe::Refused(why) => HostCheck::problem(NAME, format!("none can be started: {why}"))
+        Probe::NotRun => HostCheck::unknown(NAME, "not tested").add_advice(
+            Advice::from(Verb::DoctorProbe { virt_type: None })
+                .text(" runs a diskless test guest for two seconds"),
+        ),
+        Probe::Impossible(why) => HostCheck::unknown(NAME, format!("not tested: {why}"))
+            .add_advice(Advice::from(Verb::CreateAndWait).text(" tests it, too")),
+        Probe::Refused(why) => HostCheck::problem(NAME, format!("the test guest cannot be started: {why}"))
             .add_advice(probe_log_advice(facts))
-            .add_advice("--virt-type qemu does without KVM"),
+            .add_advice("--virt-type qemu runs guests without KVM"),
         Probe::Stopped(VirtType::Kvm) => HostCheck::problem(
             NAME,
-            "one starts with KVM, and dies at its first instructions: KVM does not work here",
+            "the test guest starts with KVM and crashes at once: KVM does not work here",
         )
         .with_code(Code::NoKvm)
-        .add_advice("--virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu, does without KVM"),
+        .add_advice("--virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu, runs guests without KVM"),
         Probe::Stopped(VirtType::Qemu) => {
-            HostCheck::problem(NAME, "one starts, and QEMU stops it").add_advice(probe_log_advice(facts))
+            HostCheck::problem(NAME, "the test guest starts, and QEMU stops it")
+                .add_advice(probe_log_advice(facts))
         }
-        Probe::Ran(virt_type) => HostCheck::ok(NAME, format!("one runs by {}", how(virt_type))),
+        Probe::Ran(virt_type) => HostCheck::ok(NAME, format!("test guest ran ({})", how(virt_type))),
     }
 }
 
@@ -158,7 +157,7 @@ fn probe_log_advice(facts: &HostFacts) -> &'static str {
     }
 }
 
-/// What few need, and who needs it looks for in vain: nothing of it is a fault.
+/// Nested virtualization and device passthrough. Few VMs need them, so their absence is never a problem.
 pub(super) fn check_devices(facts: &HostFacts) -> Vec<HostCheck> {
     vec![check_nesting(facts), check_iommu(facts)]
 }
@@ -171,36 +170,36 @@ fn check_nesting(facts: &HostFacts) -> HostCheck {
     match facts.local.as_ref().and_then(|local| local.nested).or(by_model) {
         Some(true) => HostCheck::ok(NAME, "guests can run guests with KVM"),
         Some(false) => HostCheck::ok(NAME, "guests cannot run guests with KVM")
-            .add_advice(format!("if they shall: echo 'options {module} nested=1' | sudo tee /etc/modprobe.d/foundry-nested-kvm.conf, for the next boot")),
-        None => HostCheck::unknown(NAME, "neither the kernel nor libvirt says"),
+            .add_advice(format!("to enable it: echo 'options {module} nested=1' | sudo tee /etc/modprobe.d/foundry-nested-kvm.conf, for the next boot")),
+        None => HostCheck::unknown(NAME, "reported neither by the kernel nor by libvirt"),
     }
 }
 
 fn check_iommu(facts: &HostFacts) -> HostCheck {
     const NAME: &str = "iommu";
     match facts.machine.as_ref().map(|machine| machine.iommu) {
-        Ok(Some(true)) => HostCheck::ok(NAME, "devices of the host can be given to guests"),
+        Ok(Some(true)) => HostCheck::ok(NAME, "host devices can be passed to guests"),
         Ok(Some(false)) => HostCheck::ok(
             NAME,
-            "devices of the host cannot be given to guests, which foundry does not do",
+            "host devices cannot be passed to guests (foundry does not do that)",
         )
         .add_advice(
-            "if they shall: intel_iommu=on on the kernel's command line, and VT-d or AMD-Vi in the firmware",
+            "to enable it: intel_iommu=on on the kernel command line, and VT-d or AMD-Vi in the firmware",
         ),
-        Ok(None) => HostCheck::unknown(NAME, "libvirt does not say"),
+        Ok(None) => HostCheck::unknown(NAME, "libvirt does not report it"),
         Err(why) => HostCheck::unknown(NAME, why.clone()),
     }
 }
 
-/// What can be said before libvirt answers.
+/// The checks that need no libvirt.
 pub(super) fn check_without_libvirt(local: &LocalFacts) -> Vec<HostCheck> {
     vec![match &local.kvm_device {
         Some(device) if device.is_only_roots() => HostCheck::warning(
             NAME,
-            "there is /dev/kvm, which nobody but root may open: guests run as another user",
+            "/dev/kvm exists, but only root may open it, and guests run as another user",
         )
         .add_advice(OPEN_KVM),
-        Some(_) => HostCheck::ok(NAME, "there is /dev/kvm"),
+        Some(_) => HostCheck::ok(NAME, "/dev/kvm exists"),
         None => HostCheck::warning(NAME, format!("there is no /dev/kvm: {}", why_not(local).0))
             .add_advice(why_not(local).1),
     }]

@@ -1,4 +1,4 @@
-//! Checks the bridges and networks that VMs can attach to, and those that VMs use.
+//! Checks the bridges and networks of the host: those that VMs use, and whether there is any to attach a new VM to.
 
 use super::HostCheck;
 use super::facts::HostFacts;
@@ -38,7 +38,7 @@ pub(super) fn check_links(facts: &HostFacts) -> Vec<HostCheck> {
     checks
 }
 
-/// An interface of a foundry VM that is on a bridge.
+/// An interface of a foundry VM that is attached to a bridge.
 struct BridgeUse {
     vm: String,
     bridge: String,
@@ -61,7 +61,7 @@ fn bridge_uses(domains: &[Domain]) -> Vec<BridgeUse> {
 
 impl BridgeUse {
     fn missing_bridge(&self) -> HostCheck {
-        HostCheck::problem("bridge", format!("there is none of that name, and VM '{}' is on it", self.vm))
+        HostCheck::problem("bridge", format!("no such bridge, but VM '{}' is attached to it", self.vm))
             .with_code(Code::BridgeMissing)
             .about(&self.bridge)
             .add_advice(format!(
@@ -77,21 +77,23 @@ fn check_bridge(local: &LocalFacts, bridge: &Bridge, uses: &[BridgeUse]) -> Host
     let word = quote_for_shell(&bridge.name);
     let link = local.links.get(&bridge.name).cloned().unwrap_or_default();
     let check = if let Some(tagged) = uses.iter().find(|u| u.has_vlan && !bridge.filters_vlans) {
-        HostCheck::problem(NAME, format!("does not tell VLANs apart, and VM '{}' has one", tagged.vm))
+        HostCheck::problem(NAME, format!("does not filter VLANs, but VM '{}' uses one", tagged.vm))
             .with_code(Code::VlanUnsupported)
             .add_advice(BRIDGE_WITH_VLANS)
     } else if !link.is_up {
-        let found = "is down: nothing passes it";
+        let found = "is down and passes no traffic";
         let check = match uses.first() {
-            Some(used) => HostCheck::problem(NAME, format!("{found}, and VM '{}' is on it", used.vm))
-                .with_code(Code::BridgeDown),
+            Some(used) => {
+                HostCheck::problem(NAME, format!("{found}, but VM '{}' is attached to it", used.vm))
+                    .with_code(Code::BridgeDown)
+            }
             None => HostCheck::warning(NAME, found),
         };
         check.add_advice(format!("ip link set {word} up"))
     } else if !link.has_address && link.uplinks.is_empty() {
-        HostCheck::warning(NAME, "has neither an address nor an uplink: guests on it reach only each other")
-            .add_advice(format!("ip address add ADDRESS/PREFIX dev {word} makes the host reachable from there"))
-            .add_advice("an uplink is given to it in the host's own network configuration, which moves the uplink's addresses to the bridge: without that the host is cut off")
+        HostCheck::warning(NAME, "has neither an address nor an uplink: its guests reach only each other")
+            .add_advice(format!("ip address add ADDRESS/PREFIX dev {word} makes the host reachable from the guests"))
+            .add_advice("to add an uplink, use the host's network configuration, which also moves the uplink's addresses to the bridge; otherwise the host loses its network")
     } else {
         HostCheck::ok(NAME, describe_link(&link, bridge.filters_vlans))
     };
@@ -107,16 +109,16 @@ fn describe_link(link: &LinkFacts, filters_vlans: bool) -> String {
         parts.push(format!("with uplink {}", link.uplinks.join(", ")));
     }
     if filters_vlans {
-        parts.push("tells VLANs apart".into());
+        parts.push("filters VLANs".into());
     }
     parts.join(", ")
 }
 
-/// Docker turns this on, and has the filter drop what it does not know.
+/// Docker enables this (bridge-nf-call-iptables), and its FORWARD rules drop traffic that is not its own.
 fn check_filter(local: &LocalFacts, bridges: &[Bridge]) -> Option<HostCheck> {
     (local.bridges_are_filtered && !bridges.is_empty()).then(|| {
-        HostCheck::warning("bridge-filter", "what passes a bridge passes the machine's IP filter, too; where Docker runs, that drops it")
-            .add_advice("where guests of one bridge do not reach each other: sudo iptables -I DOCKER-USER -i BRIDGE -o BRIDGE -j ACCEPT, for that bridge only (without Docker: FORWARD in place of DOCKER-USER)")
+        HostCheck::warning("bridge-filter", "iptables filters bridged traffic; if Docker runs, its rules drop it")
+            .add_advice("if guests on one bridge do not reach each other: sudo iptables -I DOCKER-USER -i BRIDGE -o BRIDGE -j ACCEPT, for that bridge only (without Docker: FORWARD instead of DOCKER-USER)")
     })
 }
 
@@ -132,6 +134,6 @@ fn check_network(network: &Network) -> HostCheck {
 }
 
 fn nothing_to_attach_to() -> HostCheck {
-    HostCheck::problem("network", "there is neither a bridge nor a started network to attach a VM to")
+    HostCheck::problem("network", "neither a bridge nor a started network to attach a VM to")
         .add_advice("ip link add br0 type bridge && ip link set br0 up, or: virsh net-start default")
 }

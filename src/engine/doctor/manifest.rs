@@ -1,4 +1,4 @@
-//! The preflight of a VM as a list: every check of `create`, passed or not.
+//! Lists every check that `create` makes for a VM, passed or not.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,19 +9,19 @@ use crate::{Context, Event, Progress};
 use foundry_core::error::{Error, Issue};
 use foundry_core::plan::VmPlan;
 
-/// What `create` would find.
+/// The checks that `create` would make for one VM.
 #[derive(Debug, Clone)]
 pub struct Preflight {
-    /// What was looked at, each with the VM as its object.
+    /// All checks, each with the VM as its object.
     pub checks: Vec<HostCheck>,
-    /// How `create` would end before it makes anything.
+    /// The result of the checks: an error if `create` would refuse.
     pub outcome: Result<(), Error>,
 }
 
-/// Looks at everything that `create` looks at; changes nothing.
+/// Runs all checks of `create`; changes nothing.
 ///
 /// # Errors
-/// Where the host refuses to say what there is.
+/// If the host refuses a query.
 pub fn examine_vm(context: &Context, plan: &VmPlan) -> Result<Preflight, Error> {
     let warnings = Arc::new(WarningRecorder::default());
     let looked = run_preflight(&context.with_progress(warnings.clone()), plan)?;
@@ -49,7 +49,7 @@ fn host_checks(look: &PreflightCheck) -> Vec<HostCheck> {
     look.issues.iter().map(check).collect()
 }
 
-/// Keeps the messages that would be shown.
+/// Records the warnings that `create` would show, as checks.
 #[derive(Default)]
 struct WarningRecorder(Mutex<Vec<HostCheck>>);
 

@@ -7,7 +7,7 @@ use foundry_host::Domain;
 
 const NAME: &str = "memory";
 
-/// With less left than this, the smallest guest starts at others' cost.
+/// With less free memory than this, even a small guest makes the host swap.
 const TOO_LITTLE: Bytes = Bytes(512 << 20);
 
 pub(super) fn check_memory(facts: &HostFacts) -> Vec<HostCheck> {
@@ -19,19 +19,19 @@ pub(super) fn check_memory(facts: &HostFacts) -> Vec<HostCheck> {
     let starting = sum_memory(domains.iter().filter(|d| d.autostart));
     let all = machine.memory;
     vec![if running > all {
-        HostCheck::warning(NAME, format!("running VMs may take {running}, and the host has {all}"))
-            .add_advice("stop some, or give them less: what does not fit is swapped, or a VM is killed")
+        HostCheck::warning(NAME, format!("running VMs are assigned {running}, but the host has only {all}"))
+            .add_advice("stop some, or assign less: the host swaps, or kills a VM")
     } else if starting > all {
         HostCheck::warning(
             NAME,
-            format!("the VMs that start with the host take {starting}, and it has {all}"),
+            format!("the VMs that start with the host are assigned {starting}, but it has only {all}"),
         )
-        .add_advice("virsh autostart --disable NAME takes one out")
+        .add_advice("virsh autostart --disable NAME disables autostart for one")
     } else if machine.free_memory > Bytes(0) && machine.free_memory < TOO_LITTLE {
-        HostCheck::warning(NAME, format!("{} of {all} are free", machine.free_memory))
+        HostCheck::warning(NAME, format!("{} of {all} free", machine.free_memory))
             .add_advice("stop a VM, or other programs")
     } else {
-        HostCheck::ok(NAME, format!("{all}, of which running VMs may take {running}"))
+        HostCheck::ok(NAME, format!("{all}, {running} assigned to running VMs"))
     }]
 }
 

@@ -1,8 +1,8 @@
 //! Checks whether a host can run VMs or, with a manifest, whether it can run that VM.
 //!
-//! First `gather` asks libvirt and, where the host is this machine, its kernel; what they say is `Facts`.
-//! Everything after that is pure: each file judges one group of facts. Nothing is changed, but that a trial
-//! guest runs for a moment where the caller asks for it.
+//! First `gather` asks libvirt and, if the host is this machine, its kernel; the answers are the `HostFacts`.
+//! The rest is pure: each file judges one group of facts. Nothing on the host is changed. On request, a test guest
+//! without disks runs for two seconds.
 
 mod access;
 mod confinement;
@@ -34,20 +34,20 @@ use foundry_core::error::{Advice, Code, Error};
 use foundry_host::local::LocalFacts;
 pub use manifest::{Preflight, examine_vm};
 
-/// What one look found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostCheck {
-    /// What was looked at; the same word in each version of foundry.
+    /// What was checked; a stable identifier.
     pub name: Cow<'static, str>,
-    /// Of which pool, bridge, VM, …; where there can be several.
+    /// The pool, bridge, VM, … that was checked, if there can be several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// How it is.
+    /// The result.
     pub state: CheckState,
-    /// What was found, for people.
+    /// What was found, in words.
     pub found: String,
-    /// Of a problem: the code of the error that it is or will be, where there is one.
+    /// For a problem: the code of the error that it causes, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
     /// What to do about it.
@@ -55,15 +55,15 @@ pub struct HostCheck {
     pub advice: Vec<Advice>,
 }
 
-/// How it is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
     /// As it should be.
     Ok,
-    /// VMs run, and something about them is worse than it could be, or will be.
+    /// VMs run, but something is worse than it could be, or will fail later.
     Warning,
-    /// VMs cannot be made, or some that exist cannot run.
+    /// VMs cannot be created, or some existing VMs cannot run.
     Problem,
     /// It cannot be checked from here, or was not tested.
     Unknown,
@@ -81,21 +81,21 @@ impl CheckState {
     }
 }
 
-/// All that was found.
+/// The results of all checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostReport {
-    /// In the order in which one thing needs another.
+    /// Ordered so that a check comes after the checks that it depends on.
     pub checks: Vec<HostCheck>,
-    /// What could not be looked at because the host is another machine.
+    /// What was not checked because the host is another machine.
     pub left_out: Vec<&'static str>,
 }
 
-/// What only this machine's own kernel and files can tell.
+/// What can be checked only on the host itself.
 const LOCAL_ONLY: [&str; 5] = [
     "who may use libvirt's sockets and /dev/kvm",
-    "whether QEMU's user reaches the directories of the pools",
-    "inodes left on their file systems",
+    "whether QEMU's user can reach the directories of the pools",
+    "free inodes on their file systems",
     "bridges",
     "virtlogd",
 ];
@@ -136,14 +136,14 @@ impl HostCheck {
         self
     }
 
-    /// Its name with what it is about.
+    /// The name with the object, if there is one.
     pub fn title(&self) -> String {
         self.object.as_ref().map_or_else(|| self.name.to_string(), |object| format!("{} {object}", self.name))
     }
 }
 
 impl HostReport {
-    /// Whether VMs can be made, and those that exist can run.
+    /// Succeeds if VMs can be created and the existing ones can run.
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] with the names of the checks that found a problem.
@@ -152,27 +152,24 @@ impl HostReport {
             self.checks.iter().filter(|c| c.state == CheckState::Problem).map(HostCheck::title).collect();
         match problems.len() {
             0 => Ok(()),
-            1 => Err(Error::new(
-                Code::HostProblems,
-                format!("there is a problem on this host: {}", problems[0]),
-            )),
+            1 => Err(Error::new(Code::HostProblems, format!("1 problem on this host: {}", problems[0]))),
             n => Err(Error::new(
                 Code::HostProblems,
-                format!("there are {n} problems on this host: {}", problems.join(", ")),
+                format!("{n} problems on this host: {}", problems.join(", ")),
             )),
         }
     }
 }
 
-/// Looks at a host. With `probe`, a guest without disks is started for two seconds.
+/// Checks a host. With `probe`, also runs a diskless test guest for two seconds.
 ///
 /// # Errors
-/// Where the connection breaks, or somebody interrupts.
+/// If the connection breaks or the user interrupts.
 pub fn examine_host(context: &Context, probe: bool) -> Result<HostReport, Error> {
     Ok(run_checks(&gather::gather_facts(context, probe)?))
 }
 
-/// Looks at this machine as far as that goes without libvirt, which answered with `error`.
+/// Runs the checks that are possible without libvirt, which failed with `error`.
 pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> HostReport {
     let mut checks = vec![access::check_unreachable(uri, error)];
     if is_local {

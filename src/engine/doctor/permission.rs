@@ -13,7 +13,7 @@ const NAME: &str = "pool-path";
 pub(super) fn check_permissions(facts: &HostFacts) -> Vec<HostCheck> {
     let Some(local) = &facts.local else { return Vec::new() };
     let Some(user) = qemu_user(facts) else {
-        return vec![HostCheck::unknown(NAME, "libvirt does not say as whom guests run")];
+        return vec![HostCheck::unknown(NAME, "libvirt does not report the user that runs QEMU")];
     };
     let mut checks: Vec<HostCheck> = facts
         .directory_pools()
@@ -25,14 +25,14 @@ pub(super) fn check_permissions(facts: &HostFacts) -> Vec<HostCheck> {
         .collect();
     checks.extend(pools_to_make(facts).into_iter().filter_map(|(name, path)| {
         let directory = local.directories.get(&path)?;
-        // Where everything is well there is nothing to say of a directory that does not exist.
+        // A directory that does not exist yet is only reported if there is a problem.
         Some(check_directory(local, &user, directory).about(name))
             .filter(|check| check.state != super::CheckState::Ok)
     }));
     checks
 }
 
-/// The default pools that are made on first use.
+/// The default pools that do not exist yet, each with its future directory.
 fn pools_to_make(facts: &HostFacts) -> Vec<(&str, String)> {
     let known = facts.pools.as_deref().unwrap_or_default();
     let missing =
@@ -43,24 +43,25 @@ fn pools_to_make(facts: &HostFacts) -> Vec<(&str, String)> {
 fn check_directory(local: &LocalFacts, user: &User, directory: &PoolDirectory) -> HostCheck {
     let name = local.accounts.name_of(user.uid);
     let Some(way) = &directory.steps else {
-        return HostCheck::unknown(NAME, format!("this user cannot look at {}", directory.real));
+        return HostCheck::unknown(NAME, format!("this user may not look into {}", directory.real));
     };
     match way.iter().find(|(_, rights)| !user.may_pass(rights)) {
-        None => HostCheck::ok(NAME, format!("{name}, as whom guests run, reaches {}", directory.real)),
-        Some((step, UnixPermissions { has_acl: true, .. })) => {
-            HostCheck::unknown(NAME, format!("whether {name} may pass {step} is said by its access list"))
-                .add_advice(format!("getfacl {}", quote_for_shell(step)))
-        }
+        None => HostCheck::ok(NAME, format!("the QEMU user {name} can reach {}", directory.real)),
+        Some((step, UnixPermissions { has_acl: true, .. })) => HostCheck::unknown(
+            NAME,
+            format!("an access control list decides whether {name} may enter {step}"),
+        )
+        .add_advice(format!("getfacl {}", quote_for_shell(step))),
         Some((step, rights)) => HostCheck::problem(
             NAME,
-            format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
+            format!("the QEMU user {name} may not enter {step} (mode {:o})", rights.mode & 0o7777),
         )
         .with_code(Code::PoolUnreadable)
         .add_advice(let_pass(&name, user.class_of(rights), step)),
     }
 }
 
-/// The user that guests run as: libvirt says so of the system's, and a session's run as whoever asks.
+/// The user that guests run as. The system's libvirt reports it; a session's guests run as the calling user.
 pub(super) fn qemu_user(facts: &HostFacts) -> Option<User> {
     let local = facts.local.as_ref()?;
     if facts.is_session {

@@ -1,4 +1,4 @@
-//! Checks whether other users could replace volumes with their own files: libvirtd opens volumes as root.
+//! Checks whether other users could replace volumes in a pool with files of their own. libvirtd opens volumes as root.
 
 use super::HostCheck;
 use super::facts::HostFacts;
@@ -6,7 +6,7 @@ use super::permission::qemu_user;
 use foundry_core::text::quote_for_shell;
 use foundry_host::local::UnixPermissions;
 
-/// As for who reaches the directory: it is said only where something is wrong with it.
+/// The same name as the check of QEMU's access. This check adds a result only if something is wrong.
 const NAME: &str = "pool-path";
 const STICKY: u32 = 0o1000;
 
@@ -18,14 +18,14 @@ pub(super) fn check_writers(facts: &HostFacts) -> Vec<HostCheck> {
         let way = local.directories.get(path)?.steps.as_ref()?;
         let (step, why, cure) = way.iter().rev().find_map(|(step, found)| find_other_writer(step, found, &trusted))?;
         let message = format!(
-            "{step} {why}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
+            "{step} {why}: a user who can write there could replace a volume with a link, which libvirtd follows as root"
         );
         Some(HostCheck::warning(NAME, message).add_advice(cure).about(&pool.name))
     });
     judged.collect()
 }
 
-/// Why what lies in a directory can be replaced by others, and what takes that from them.
+/// Returns why other users can replace files in a directory, and the command that prevents it.
 fn find_other_writer(
     step: &str,
     found: &UnixPermissions,
@@ -36,7 +36,7 @@ fn find_other_writer(
     if !trusted.contains(&found.uid) {
         return told(
             format!("belongs to user {}", found.uid),
-            format!("use a directory of root's, not {word}"),
+            format!("use a directory that belongs to root, not {word}"),
         );
     }
     let group_is_owners = found.gid == 0 || found.gid == found.uid;
@@ -45,13 +45,13 @@ fn find_other_writer(
     }
     if found.mode & 0o002 != 0 {
         return told(
-            format!("may be written to by everybody (mode {:o})", found.mode & 0o7777),
+            format!("is writable by everyone (mode {:o})", found.mode & 0o7777),
             format!("chmod o-w {word}"),
         );
     }
     if found.mode & 0o020 != 0 && !group_is_owners {
         return told(
-            format!("may be written to by group {} (mode {:o})", found.gid, found.mode & 0o7777),
+            format!("is writable by group {} (mode {:o})", found.gid, found.mode & 0o7777),
             format!("chmod g-w {word}"),
         );
     }

@@ -1,4 +1,4 @@
-//! Checks the pools: the two default ones exist, are started and autostart; the others are started.
+//! Checks the pools: whether the two default pools exist, and whether all pools are started and start with the host.
 
 use super::HostCheck;
 use super::facts::HostFacts;
@@ -23,8 +23,8 @@ pub(super) fn check_pools(facts: &HostFacts) -> Vec<HostCheck> {
 
 fn check_missing_pool(facts: &HostFacts, name: &str) -> HostCheck {
     match facts.settings.default_target(name, &facts.uri) {
-        Some(target) => HostCheck::ok(NAME, format!("is made on its first use, in {target}")).about(name),
-        None => HostCheck::problem(NAME, "there is no such pool")
+        Some(target) => HostCheck::ok(NAME, format!("created on first use, in {target}")).about(name),
+        None => HostCheck::problem(NAME, "no such pool")
             .with_code(Code::PoolMissing)
             .about(name)
             .add_advice(Verb::PoolAdd { pool: name.into() }),

@@ -1,5 +1,5 @@
-//! Runs a diskless test guest for two seconds: a host can offer KVM, start a domain with it, and the guest still crashes
-//! at its first instructions. Nothing else shows that.
+//! Runs a diskless test guest for two seconds. A host can offer KVM and start a domain with it, and the guest still
+//! crashes at its first instructions; nothing else shows that.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use foundry_core::error::Error;
 use foundry_core::plan::Arch;
 use foundry_host::{Capabilities, GuestMachine};
 
-/// One name, so that libvirt's log of it is one, and two trials at a time do not happen.
+/// Always the same name, so that there is one log, and libvirt refuses a second test guest at the same time.
 const NAME: &str = "foundry-doctor";
-/// Several times what firmware takes to its first drivers, under the translator, too.
+/// Several times what firmware needs until it loads its first drivers, even without KVM.
 const LASTS: Duration = Duration::from_secs(2);
-/// Between two looks.
+/// Time between two looks at the guest.
 const POLL_EVERY: Duration = Duration::from_millis(100);
-/// libvirt's first version with firmware that has no store of variables (its page "Domain XML", `stateless`):
-/// the file of one would stay behind.
+/// The first libvirt with firmware that stores no variables (its page "Domain XML", `stateless`). An older one would
+/// leave a variables file behind.
 const STATELESS: u32 = 8_006_000;
 
-/// Runs it, where somebody asks for it, as `create` would run a VM.
+/// Runs the test guest, if requested, the way `create` would run a VM.
 pub(super) fn run_probe(
     context: &Context,
     capabilities: &Capabilities,
@@ -37,22 +37,22 @@ pub(super) fn run_probe(
     let (Some(arch), Some(virt_type)) =
         (arch_of(capabilities), virt_type_of(&context.settings, capabilities))
     else {
-        return Ok(Probe::Impossible("the host offers no guests of its own architecture".into()));
+        return Ok(Probe::Impossible("the host cannot run guests of its own architecture".into()));
     };
     if capabilities.libvirt_version < STATELESS {
         return Ok(Probe::Impossible(
-            "libvirt before 8.6 would leave the trial guest's EFI variables behind".into(),
+            "libvirt before 8.6 would leave the test guest's EFI variables behind".into(),
         ));
     }
     let loader = machine.and_then(plain_firmware);
-    context.report_working("Running a guest for a moment");
+    context.report_working("Running a test guest");
     match answer_of(context.host.start_transient(&probe_xml(arch, virt_type, loader)))? {
         Ok(uuid) => watch_probe(context, uuid, virt_type),
         Err(why) => Ok(Probe::Refused(why)),
     }
 }
 
-/// Firmware that starts anything. Fedora and Debian name the other builds so.
+/// A firmware build without Secure Boot. Fedora and Debian name the builds with it by these words.
 fn plain_firmware(machine: &GuestMachine) -> Option<&str> {
     let is_secure =
         |path: &str| ["secboot", ".ms.", "snakeoil", "secure"].iter().any(|word| path.contains(word));
@@ -76,7 +76,8 @@ fn probe_xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
     )
 }
 
-/// Looks until its time is over, and takes it away. Should that fail, it goes with the connection.
+/// Watches the guest until its time is over, then stops it. If stopping fails, libvirt destroys it when the
+/// connection closes.
 fn watch_probe(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Probe, Error> {
     let has_stopped = || -> Result<Option<()>, Error> {
         let now = context.host.state(uuid)?;

@@ -7,11 +7,11 @@ use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::units::Bytes;
 use foundry_host::Pool;
 
-/// No VM fits into less.
+/// Bytes. No VM fits into less.
 const TOO_LITTLE: u64 = 1 << 30;
-/// Of how many parts one must be left.
+/// A warning is due if less than one part in this many is free.
 const SCARCE: u64 = 20;
-/// The same for inodes, of which each disk takes one.
+/// The same for inodes. Each disk takes one.
 const SCARCE_INODES: u64 = 100;
 
 pub(super) fn check_room(facts: &HostFacts) -> Vec<HostCheck> {
@@ -30,7 +30,7 @@ pub(super) fn check_room(facts: &HostFacts) -> Vec<HostCheck> {
     checks
 }
 
-/// What libvirt saw at its last look, or this machine's kernel now.
+/// The free bytes of a pool: from the kernel if the pool is a local directory, else as libvirt last saw it.
 fn available_bytes(facts: &HostFacts, pool: &Pool) -> Bytes {
     let is_file_pool = facts.directory_pools().iter().any(|(other, _)| other.name == pool.name);
     let directory =
@@ -38,7 +38,7 @@ fn available_bytes(facts: &HostFacts, pool: &Pool) -> Bytes {
     directory.filter(|_| is_file_pool).map_or(pool.available, |directory| Bytes(directory.available))
 }
 
-/// Only the pools that VMs get into by themselves can be a problem.
+/// Too little space is a problem only in the default pools; another pool is used only if a manifest names it.
 fn check_bytes(facts: &HostFacts, pool: &Pool) -> HostCheck {
     const NAME: &str = "room";
     let available = available_bytes(facts, pool);
@@ -47,24 +47,24 @@ fn check_bytes(facts: &HostFacts, pool: &Pool) -> HostCheck {
     let check = if available.0 < TOO_LITTLE && is_default {
         HostCheck::problem(NAME, found)
             .with_code(Code::OutOfSpace)
-            .add_advice(Advice::from(Verb::ImagePrune).text(" removes images that nobody uses"))
+            .add_advice(Advice::from(Verb::ImagePrune).text(" deletes unused images"))
     } else if available.0 < TOO_LITTLE || available.0 < pool.capacity.0 / SCARCE {
         HostCheck::warning(NAME, found)
-            .add_advice(Advice::from(Verb::StorageStatus).text(" shows what takes it"))
+            .add_advice(Advice::from(Verb::StorageStatus).text(" shows what uses the space"))
     } else {
         HostCheck::ok(NAME, found)
     };
     check.about(&pool.name)
 }
 
-/// `None` where the file system counts none, or has enough.
+/// `None` if the file system does not count inodes, or has enough of them.
 fn check_inodes(facts: &HostFacts, pool: &Pool) -> Option<HostCheck> {
     const NAME: &str = "inodes";
     let (all, left) = facts.local.as_ref()?.directories.get(pool.target.as_deref()?)?.inodes;
     if all == 0 || left > all / SCARCE_INODES {
         return None;
     }
-    let found = format!("{left} of {all} are left on its file system: no more files can be made than that");
+    let found = format!("{left} of {all} inodes free on its file system; each new file needs one");
     Some(
         if left == 0 {
             HostCheck::problem(NAME, found).with_code(Code::OutOfSpace)
@@ -72,7 +72,7 @@ fn check_inodes(facts: &HostFacts, pool: &Pool) -> Option<HostCheck> {
             HostCheck::warning(NAME, found)
         }
         .about(&pool.name)
-        .add_advice("df -i shows it; remove small files, or put the pool elsewhere"),
+        .add_advice("df -i shows them; delete small files, or put the pool elsewhere"),
     )
 }
 
@@ -82,7 +82,7 @@ fn check_overcommit(system: &FileSystem) -> Option<HostCheck> {
         HostCheck::warning(
             "overcommit",
             format!(
-                "the disks can grow by {}, and {} are available: their guests would stop",
+                "the disks can grow by {}, but only {} are available; guests pause if it runs out",
                 system.growth, system.available
             ),
         )

@@ -202,10 +202,7 @@ fn warnings_are_no_failure_and_problems_are_named() {
     facts.probe = Probe::Stopped(VirtType::Kvm);
     facts.local.as_mut().unwrap().virtlogd = Virtlogd::Missing;
     let error = run_checks(&facts).outcome().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (Kind::Vm, "there are 2 problems on this host: virtlogd, guest")
-    );
+    assert_eq!((error.kind(), error.message()), (Kind::Vm, "2 problems on this host: virtlogd, guest"));
 }
 
 #[test]
@@ -228,7 +225,7 @@ fn kvm_that_libvirt_does_not_offer_has_a_reason() {
     );
     let mut wanted = without(|_| ());
     wanted.settings.virt_type = Some(VirtType::Kvm);
-    assert_only(&wanted, "kvm", CheckState::Problem, &["--virt-type says kvm", "restart libvirtd"]);
+    assert_only(&wanted, "kvm", CheckState::Problem, &["--virt-type is kvm", "restart libvirtd"]);
 }
 
 #[test]
@@ -265,7 +262,7 @@ fn kvm_that_is_offered_may_still_not_work() {
     );
     assert!(!text.contains("usermod -aG disk"), "{text}");
     let gone = local_but(|l| l.kvm_device = None);
-    assert_only(&gone, "kvm", CheckState::Problem, &["no /dev/kvm any more"]);
+    assert_only(&gone, "kvm", CheckState::Problem, &["/dev/kvm is gone"]);
     let pvm = local_but(|l| l.kvm_modules = vec!["kvm_pvm".into()]);
     assert_only(&pvm, "kvm", CheckState::Warning, &["PVM", "[DoctorProbe"]);
     let unused = healthy_but(|f| f.settings.virt_type = Some(VirtType::Qemu));
@@ -298,7 +295,7 @@ fn versions_lack_what_came_later() {
         CheckState::Warning,
         &["9.0.0", "VLAN tags on Linux bridges", "11.0.0"],
     );
-    assert_only(&libvirt(7_000_000), "libvirt", CheckState::Problem, &["firmware by its features"]);
+    assert_only(&libvirt(7_000_000), "libvirt", CheckState::Problem, &["firmware selection by features"]);
     assert_only(&libvirt(11_003_000), "libvirt-fault", CheckState::Warning, &["11.3.0", "vol-upload"]);
     let qemu = healthy_but(|f| f.machine.as_mut().unwrap().hypervisor_version = 2_008_000);
     assert_only(&qemu, "qemu", CheckState::Problem, &["2.8.0", "2.9.0", "2.10.0"]);
@@ -354,7 +351,7 @@ fn guests_get_to_the_directories_of_pools() {
             way[1].1 = UnixPermissions { has_acl, ..rights(0, 0, 0o700) };
         })
     };
-    let words = ["libvirt-qemu", "may not pass /vms (mode 700)", "setfacl -m u:libvirt-qemu:x /vms"];
+    let words = ["libvirt-qemu", "may not enter /vms (mode 700)", "setfacl -m u:libvirt-qemu:x /vms"];
     assert_only(&closed(false), "pool-path foundry-vms", CheckState::Problem, &words);
     assert_only(&closed(true), "pool-path foundry-vms", CheckState::Unknown, &["getfacl /vms"]);
     let mut context = closed(false);
@@ -437,7 +434,7 @@ fn what_a_vm_is_on_must_work() {
     );
     let mut down = on("br0", false);
     down.local.as_mut().unwrap().links.get_mut("br0").unwrap().is_up = false;
-    assert_only(&down, "bridge br0", CheckState::Problem, &["VM 'web' is on it"]);
+    assert_only(&down, "bridge br0", CheckState::Problem, &["VM 'web' is attached to it"]);
 }
 
 #[test]
@@ -498,7 +495,7 @@ fn memory_is_not_promised_twice() {
         &with(9 * GIB, DomainState::Paused, false, GIB),
         "memory",
         CheckState::Warning,
-        &["running VMs may take 9 GiB"],
+        &["running VMs are assigned 9 GiB"],
     );
     assert_only(
         &with(9 * GIB, DomainState::ShutOff, true, GIB),
@@ -511,7 +508,7 @@ fn memory_is_not_promised_twice() {
         &with(GIB, DomainState::Running, true, 1 << 20),
         "memory",
         CheckState::Warning,
-        &["1 MiB of 8 GiB are free"],
+        &["1 MiB of 8 GiB free"],
     );
 }
 

@@ -10,11 +10,11 @@ use foundry_core::text::describe_io_error;
 use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, Volume};
 
-/// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
-/// not keep the others; all failures are returned.
+/// Cleans up the chosen leftovers and calls `done` after each. It goes on after a failure, so that one stubborn leftover
+/// does not keep the others; all failures are returned.
 ///
 /// # Errors
-/// Each that failed. What was broken off is finished by another run.
+/// All failures. Another run finishes what was interrupted.
 pub fn execute_cleanup(
     context: &Context,
     paths: Option<&DomainDirectories>,
@@ -58,27 +58,27 @@ fn execute_step(
     Ok(())
 }
 
-/// The final message, unless it was already shown.
+/// The final message, or `None` if the step reports its own messages.
 type StepResult = Result<Option<String>, Error>;
 
-/// Somebody else may have begun to finish it since, or be done with it.
+/// Destroys a half-made VM, unless another process is finishing it or has finished it.
 fn destroy_half(context: &Context, plan: &DestroyPlan) -> StepResult {
     let Domain { uuid, name, state, .. } = &plan.domain;
     let now = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let Some((now, record)) = now.and_then(|now| now.own_record().map(|record| (now, record))) else {
-        return Ok(Some(format!("VM '{name}' was taken away by somebody else meanwhile")));
+        return Ok(Some(format!("VM '{name}' was deleted by another process meanwhile")));
     };
     let was_started = now.state.is_active() && !state.is_active();
     let busy = vms::reason_if_vm_busy(&record)
-        .or((record.state == RecordState::Created).then(|| "it is whole now".into()))
-        .or(was_started.then(|| "it runs now".into()));
+        .or((record.state == RecordState::Created).then(|| "it is complete now".into()))
+        .or(was_started.then(|| "it is running now".into()));
     if let Some(cause) = busy {
         return Err(Error::new(
             Code::ChangedMeanwhile,
-            format!("VM '{name}' has changed since it was looked at"),
+            format!("VM '{name}' has changed since it was checked"),
         )
         .because(cause)
-        .outcome(format!("VM '{name}' stays as it is")));
+        .outcome(format!("VM '{name}' was not changed")));
     }
     destroy::execute_destroy(context, plan)?;
     let volumes = plan.named_volumes().join(", ");
@@ -92,9 +92,9 @@ fn delete_partial_image(context: &Context, leftover: &Leftover, volume: &Volume,
         Some(image::PartialImage::Marked { mark: found, .. }) if found == mark => {
             context.report_working(format!("Deleting {leftover}"));
             image::remove_with_note(context, &volume.pool, &volume.name)?;
-            Ok(Some(format!("Image '{}' removed, of which there was a part", volume.name)))
+            Ok(Some(format!("Partial image '{}' deleted", volume.name)))
         }
-        _ => Err(leftover_changed(leftover, "it is something else now")),
+        _ => Err(leftover_changed(leftover, "it is not a partial image any more")),
     }
 }
 
@@ -103,7 +103,7 @@ fn forget_note(context: &Context, leftover: &Leftover, pool: &str, image: &str) 
         return Err(leftover_changed(leftover, &format!("there is an image '{image}' again")));
     }
     image::forget_note(context, pool, image)?;
-    Ok(Some(format!("Note on image '{image}' removed")))
+    Ok(Some(format!("Origin note of image '{image}' deleted")))
 }
 
 fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> StepResult {
@@ -112,7 +112,7 @@ fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> Ste
     if judged.is_none_or(|r| !matches!(r.step, CleanupStep::DeleteVolume(_))) {
         return Err(leftover_changed(
             leftover,
-            "it is something else now, or a program has it open and locked",
+            "it is not an unused volume any more, or a program has it open and locked",
         ));
     }
     context.report_working(format!("Deleting {leftover}"));
@@ -124,7 +124,7 @@ fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> Ste
 fn look_again(context: &Context, leftover: &Leftover, volume: &Volume) -> Result<Option<Volume>, Error> {
     let Some(now) = context.host.volume(&volume.pool, &volume.name)? else { return Ok(None) };
     if (&now.path, &now.format, now.capacity) != (&volume.path, &volume.format, volume.capacity) {
-        return Err(leftover_changed(leftover, "it is another one now"));
+        return Err(leftover_changed(leftover, "it is another volume now"));
     }
     match Usage::collect(context, None)?.reason_if_used(&now) {
         Some(reason) => Err(leftover_changed(leftover, &reason)),
@@ -140,23 +140,23 @@ fn delete_nvram(
 ) -> StepResult {
     let is_free = paths.map_or(Ok(false), |paths| nvram::is_still_free(context, paths, file))?;
     if !is_free {
-        return Err(leftover_changed(leftover, "it is gone, or another one, or a domain's"));
+        return Err(leftover_changed(leftover, "it is gone, was replaced, or belongs to a domain now"));
     }
-    // unlink(2) does not follow a link.
+    // Safe against links: unlink(2) does not follow them.
     std::fs::remove_file(&file.path).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot remove {leftover}")).because(describe_io_error(&e))
+        Error::new(Kind::Vm, format!("cannot delete {leftover}")).because(describe_io_error(&e))
     })?;
-    Ok(Some(format!("{} removed", file.path.display())))
+    Ok(Some(format!("{} deleted", file.path.display())))
 }
 
 fn already_gone(leftover: &Leftover) -> String {
-    format!("{leftover} is gone already")
+    format!("{leftover} is already gone")
 }
 
 fn leftover_changed(leftover: &Leftover, cause: &str) -> Error {
     let only = (leftover.fate == LeftoverAction::WhenNamed).then(|| leftover.name.clone());
-    Error::new(Code::VolumeChanged, format!("{leftover} has changed since it was looked at"))
+    Error::new(Code::VolumeChanged, format!("{leftover} has changed since it was checked"))
         .because(cause)
         .hint(Advice::from(Verb::Gc { only }).text(" checks again"))
-        .outcome("it was left alone")
+        .outcome("it was not changed")
 }

@@ -1,4 +1,4 @@
-//! Finds leftovers on a host, and decides who may delete them.
+//! Finds what interrupted commands left on a host, and cleans it up.
 //!
 //! It has two halves, as `destroy` has. [`find_leftovers`] says what there is, how old and how large, and what
 //! would become of it; the user sees that and agrees. [`execute_cleanup`] does it, each thing after another look.
@@ -37,45 +37,45 @@ pub use selection::{LeftoverName, choose_leftovers};
 /// Everything that a survey found.
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    /// What was left, in the order in which it goes.
+    /// The leftovers, in the order in which they are cleaned up.
     pub found: Vec<Leftover>,
-    /// Where it could not be looked, and why.
+    /// Places that could not be checked, and why.
     pub unseen: Vec<String>,
-    /// Pools whose volumes could not be seen, and why.
+    /// Pools whose volumes could not be listed, and why.
     pub unseen_pools: Vec<Advice>,
     usage: Option<Usage>,
     pools: Vec<String>,
 }
 
-/// One thing that was left.
+/// One leftover.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Leftover {
-    /// What it is.
+    /// The kind of leftover.
     pub kind: LeftoverKind,
     /// A VM's name, `VM/DEVICE`, `POOL/VOLUME` or a path.
     pub name: String,
-    /// RFC 3339; when it was last changed, as far as that is known.
+    /// When it was last changed (RFC 3339), if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Bytes that it takes on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
-    /// What becomes of it.
+    /// Whether it is cleaned up.
     pub fate: LeftoverAction,
-    /// Why it is here.
+    /// Why it is listed.
     pub reason: String,
     /// What else can be done about it.
     #[serde(skip)]
     pub advice: Option<Advice>,
-    /// The volumes that go with it, as `POOL/VOLUME`.
+    /// The volumes that are deleted with it, as `POOL/VOLUME`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
     #[serde(skip)]
     step: CleanupStep,
 }
 
-/// What was left.
+/// The kind of a leftover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftoverKind {
@@ -83,29 +83,31 @@ pub enum LeftoverKind {
     Vm,
     /// A disk that is half attached or half detached.
     Disk,
-    /// A part of an image.
+    /// A partial image.
     Image,
-    /// The note on where an image came from that is gone.
+    /// The origin note of an image that is gone.
     Note,
-    /// A volume that is unused.
+    /// An unused volume.
     Volume,
     /// The EFI variables of a domain that is gone.
     Nvram,
 }
 
-/// What becomes of something that was left.
+/// Whether a leftover is cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftoverAction {
-    /// It is finished or removed.
-    Goes,
-    /// It is removed if the user names it.
+    /// It is cleaned up: finished or deleted.
+    #[serde(rename = "goes")]
+    CleanUp,
+    /// It is deleted if the user names it.
     WhenNamed,
-    /// It stays.
-    Stays,
+    /// It is kept.
+    #[serde(rename = "stays")]
+    Keep,
 }
 
-/// What is to be done.
+/// What the cleanup of a leftover does.
 #[derive(Debug)]
 enum CleanupStep {
     Nothing,
@@ -118,7 +120,7 @@ enum CleanupStep {
 }
 
 impl LeftoverKind {
-    /// In a word.
+    /// The word in JSON and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vm => "vm",
@@ -132,12 +134,12 @@ impl LeftoverKind {
 }
 
 impl LeftoverAction {
-    /// In a few words.
+    /// The words in the table.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Goes => "goes",
+            Self::CleanUp => "clean up",
             Self::WhenNamed => "when named",
-            Self::Stays => "stays",
+            Self::Keep => "keep",
         }
     }
 }
@@ -147,10 +149,10 @@ impl fmt::Display for Leftover {
         let what = match self.kind {
             LeftoverKind::Vm => "VM",
             LeftoverKind::Disk => "disk",
-            LeftoverKind::Image => "the part of image",
-            LeftoverKind::Note => "the note",
+            LeftoverKind::Image => "partial image",
+            LeftoverKind::Note => "origin note",
             LeftoverKind::Volume => "volume",
-            LeftoverKind::Nvram => "the EFI variables",
+            LeftoverKind::Nvram => "EFI variables",
         };
         write!(f, "{what} {}", self.name)
     }
@@ -165,7 +167,7 @@ impl Leftover {
             name,
             since,
             size,
-            fate: LeftoverAction::Stays,
+            fate: LeftoverAction::Keep,
             reason,
             advice,
             volumes,
@@ -188,7 +190,7 @@ impl Leftover {
     }
 
     fn cleaned_up_by(self, step: CleanupStep) -> Self {
-        Self { fate: LeftoverAction::Goes, step, ..self }
+        Self { fate: LeftoverAction::CleanUp, step, ..self }
     }
 
     fn when_named_by(self, step: CleanupStep) -> Self {
@@ -236,16 +238,16 @@ pub fn find_leftovers_for(
     Ok(leftovers)
 }
 
-/// When a file was last written to.
+/// When a file was last written, as RFC 3339.
 fn modification_time(file: &Metadata) -> Option<String> {
     jiff::Timestamp::try_from(file.modified().ok()?).ok().map(format_rfc3339)
 }
 
-/// Why a maker's work is left alone, if it is.
+/// Why the work of a process is left alone: it is still running, or may be.
 fn reason_if_busy(maker: &Maker, does: &str) -> Option<String> {
     match maker.check_liveness() {
         Liveness::Dead => None,
         Liveness::Alive => Some(format!("process {} {does}", maker.pid)),
-        Liveness::Elsewhere => Some(format!("a process of another machine {does}, or did before it ended")),
+        Liveness::Elsewhere => Some(format!("a process on another machine {does}, or did before it ended")),
     }
 }

@@ -1,7 +1,7 @@
-//! The EFI variables files of libvirt on this machine.
+//! Finds EFI variables files of deleted domains on this machine.
 //!
-//! libvirt names the file after the domain and removes it when the domain is undefined with it. One that stays behind
-//! is found by whoever next makes a domain of that name, and gets the old one's boot entries and keys.
+//! libvirt names the file after the domain and can delete it with the definition. If a file is left behind, the next
+//! domain with that name gets the old one's boot entries and keys.
 
 use std::fs;
 use std::io;
@@ -18,10 +18,10 @@ use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, View};
 
-/// How libvirt ends their names (its `qemuDomainNVRAMPathFormat`).
+/// The ends of their names in libvirt (its `qemuDomainNVRAMPathFormat`).
 pub(crate) const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
 
-/// A file with EFI variables, as it was when it was looked at.
+/// A file with EFI variables, with the metadata that it had when it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NvramFile {
     pub(super) path: PathBuf,
@@ -30,13 +30,13 @@ pub struct NvramFile {
     size: u64,
 }
 
-/// What domains there are, as far as their EFI variables go.
+/// The names and EFI variables files of all domains.
 struct NvramOwners {
     names: Vec<String>,
     files: Vec<PathBuf>,
 }
 
-/// The files of deleted domains; or why they cannot be checked.
+/// Finds the files of deleted domains; or returns why they cannot be checked.
 pub(super) fn find_nvram_files(
     context: &Context,
     paths: &DomainDirectories,
@@ -77,19 +77,19 @@ fn nvram_leftover(context: &Context, file: NvramFile) -> Leftover {
     let leftover = Leftover {
         since: file.modified.clone(),
         size: Some(Bytes(file.size)),
-        ..Leftover::new(LeftoverKind::Nvram, path.clone(), "its domain is gone")
+        ..Leftover::new(LeftoverKind::Nvram, path.clone(), "its domain was deleted")
     };
     if let Some(held) = file_locks::reason_if_locked(context, &path) {
-        return Leftover { reason: format!("no domain has it, but {held}"), ..leftover };
+        return Leftover { reason: format!("unused by any domain, but {held}"), ..leftover };
     }
     leftover.when_named_by(CleanupStep::DeleteNvram(file))
 }
 
-/// The regular files of the directory that are named as libvirt names them.
+/// Lists the regular files in the directory that have names as libvirt gives them.
 fn list_nvram_files(directory: &Path) -> io::Result<Vec<NvramFile>> {
-    // The user that runs QEMU owns the directory above, and could have this one lead anywhere.
+    // The QEMU user owns the parent directory, so a compromised guest could redirect this one with a link.
     if fs::symlink_metadata(directory).is_ok_and(|found| found.is_symlink()) {
-        return Err(io::Error::other("it is a link, which is not followed"));
+        return Err(io::Error::other("it is a link, and links are not followed"));
     }
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -98,7 +98,7 @@ fn list_nvram_files(directory: &Path) -> io::Result<Vec<NvramFile>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        // One that vanished since is not there.
+        // The file was deleted since it was listed.
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if metadata.is_file() && domain_of(&path).is_some() {
             let identity = (metadata.dev(), metadata.ino());
@@ -109,7 +109,7 @@ fn list_nvram_files(directory: &Path) -> io::Result<Vec<NvramFile>> {
     Ok(found)
 }
 
-/// The domain that a file is named after. A name that is no text is none of a domain's.
+/// The domain that a file is named after; `None` if the name is not valid UTF-8 or has another end.
 fn domain_of(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     ENDS.iter().find_map(|end| name.strip_suffix(end))
@@ -120,7 +120,7 @@ fn find_owners(context: &Context, domains: &[Domain]) -> Result<NvramOwners, Err
         NvramOwners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
     for domain in domains {
         for view in [View::Current, View::Config] {
-            // One that is gone since it was listed counts by its name.
+            // A domain that was deleted since it was listed still counts by its name.
             context.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add_domain(d));
         }
     }
@@ -133,8 +133,8 @@ impl NvramOwners {
         self.names.push(described.name);
     }
 
-    /// Adds what is defined in files. There may be a second libvirtd, or this one may see other files than we do:
-    /// then its domains are not those whose variables lie here.
+    /// Adds the domains that are defined in files. A second libvirtd may use this directory, or the connected one may run
+    /// in another mount namespace; then its domain list is not complete for the files here.
     fn add_defined(&mut self, directory: &Path) -> io::Result<()> {
         let entries = match fs::read_dir(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -145,7 +145,7 @@ impl NvramOwners {
             if path.extension().is_some_and(|end| end == "xml") && path.is_file() {
                 let text = fs::read_to_string(&path)?;
                 let described = DomainDescription::read(&text).map_err(|e| {
-                    io::Error::other(format!("{} is no definition of a domain ({e})", path.display()))
+                    io::Error::other(format!("{} is not a domain definition ({e})", path.display()))
                 })?;
                 self.add_domain(described);
             }
@@ -162,7 +162,7 @@ impl NvramOwners {
     }
 }
 
-/// Links are followed: it is the file that counts.
+/// Identifies a file; links are followed.
 fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }

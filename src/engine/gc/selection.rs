@@ -6,19 +6,19 @@ use super::{Leftover, LeftoverAction, Leftovers};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Verb};
 
-/// Something that a user names.
+/// A leftover's name, as a user types it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeftoverName {
-    /// A volume of a pool, or a disk of a VM.
+    /// `POOL/VOLUME`, or `VM/DEVICE` for a disk.
     Volume {
-        /// The pool.
+        /// The pool, or the VM.
         pool: String,
-        /// The volume.
+        /// The volume, or the device.
         name: String,
     },
-    /// A file of the host.
+    /// The path of a file on the host.
     Path(String),
-    /// A VM.
+    /// The name of a VM.
     Vm(String),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for LeftoverName {
     }
 }
 
-/// What is to be done: what was named, or, where nothing was, everything that goes by itself.
+/// Chooses the leftovers to clean up: those that the user named, else all that need no naming.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] at the first name that is none of those that may go.
@@ -51,7 +51,11 @@ pub fn choose_leftovers<'a>(
     named: &[LeftoverName],
 ) -> Result<Vec<&'a Leftover>, Error> {
     if named.is_empty() {
-        return Ok(leftovers.found.iter().filter(|leftover| leftover.fate == LeftoverAction::Goes).collect());
+        return Ok(leftovers
+            .found
+            .iter()
+            .filter(|leftover| leftover.fate == LeftoverAction::CleanUp)
+            .collect());
     }
     let mut chosen: Vec<&Leftover> = Vec::new();
     for name in named {
@@ -72,16 +76,16 @@ fn find_named<'a>(
     let found: Vec<&Leftover> = leftovers.found.iter().filter(|leftover| leftover.name == name).collect();
     match found.as_slice() {
         [] => Err(explain_not_found(context, leftovers, asked)?.unchanged()),
-        [one] if one.fate == LeftoverAction::Stays => Err(not_removable(one)),
+        [one] if one.fate == LeftoverAction::Keep => Err(not_removable(one)),
         [one] => Ok(one),
-        [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
-            .because(format!("{one} and {other} are called so"))
+        [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("the name {name} is ambiguous"))
+            .because(format!("it means both {one} and {other}"))
             .unchanged()),
     }
 }
 
 fn not_removable(found: &Leftover) -> Error {
-    let error = Error::new(Code::NotLeftOver, format!("{found} is not removed"))
+    let error = Error::new(Code::NotLeftOver, format!("{found} cannot be cleaned up"))
         .because(found.reason.clone())
         .unchanged();
     match &found.advice {
@@ -90,18 +94,17 @@ fn not_removable(found: &Leftover) -> Error {
     }
 }
 
-/// Why something that was named is none of those that may go.
+/// Explains why a name is not among the leftovers.
 fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverName) -> Result<Error, Error> {
-    let refused = |cause: String| {
-        Error::new(Code::NotLeftOver, format!("{asked} is not among what was left")).because(cause)
-    };
+    let refused =
+        |cause: String| Error::new(Code::NotLeftOver, format!("{asked} is not a leftover")).because(cause);
     let (pool, name) = match asked {
         LeftoverName::Volume { pool, name } => (pool, name),
         LeftoverName::Path(path) => return Ok(refused(no_orphan(context, leftovers, path))),
         LeftoverName::Vm(vm) => {
             let destroy = Verb::Destroy { vm: vm.clone(), force: false };
-            return Ok(refused("no VM of that name is half there".into())
-                .hint(Advice::from(destroy).text(" takes away a whole one")));
+            return Ok(refused("no half-made or half-destroyed VM has that name".into())
+                .hint(Advice::from(destroy).text(" destroys a complete one")));
         }
     };
     match context.host.pool(pool)? {
@@ -120,7 +123,7 @@ fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverN
         return Ok(refused(reason));
     }
     if !leftovers.pools.contains(pool) {
-        return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in")));
+        return Ok(refused(format!("foundry keeps no disks in pool '{pool}'")));
     }
     let delete = Verb::ImageDelete { image: name.clone(), pool: Some(pool.clone()), force: false };
     Ok(refused("it is an image".into()).hint(Advice::from(delete).text(" deletes it")))
@@ -128,12 +131,12 @@ fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverN
 
 fn no_orphan(context: &Context, leftovers: &Leftovers, path: &str) -> String {
     if !context.host.is_local() {
-        return "the host's files can be seen on the host only".into();
+        return "files of a remote host cannot be checked".into();
     }
     match leftovers.unseen.first() {
-        Some(unseen) => format!("nobody can tell here: {unseen}"),
+        Some(unseen) => format!("it cannot be checked: {unseen}"),
         None if std::fs::symlink_metadata(path).is_err() => "there is no such file".into(),
-        None => "it is no file with the EFI variables of a domain that is gone".into(),
+        None => "it does not hold the EFI variables of a deleted domain".into(),
     }
 }
 

@@ -10,7 +10,7 @@ use foundry_host::Domain;
 
 use std::time::Duration;
 
-/// As `destroy` does it: a guest that still runs, and was named, is asked first.
+/// The defaults of `destroy`: if the user names a VM that still runs, the guest is asked to shut down first.
 const OPTIONS: DestroyOptions =
     DestroyOptions { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
 
@@ -28,7 +28,7 @@ pub(super) fn find_vms(context: &Context, domains: &[Domain], usage: &Usage) -> 
     Ok(found)
 }
 
-/// Why only its maker may touch a half-made VM.
+/// Why a half-made VM is left alone, if its process may still be working on it.
 pub(super) fn reason_if_vm_busy(record: &Record) -> Option<String> {
     reason_if_busy(
         &record.maker,
@@ -54,12 +54,12 @@ fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<L
         }
         Ok(plan) => {
             let volumes = plan.named_volumes();
-            let stays = plan.kept_back.iter().map(|(what, why)| format!("; {what} stays: {why}"));
+            let stays = plan.kept_back.iter().map(|(what, why)| format!("; {what} is kept: {why}"));
             let stays: String = stays.collect();
-            // Nothing stops a guest without being told to by name: somebody may work in it.
+            // A running guest is only stopped if the user names it, because somebody may be using it.
             let domain = &plan.domain;
             let state = match (domain.state.is_active(), domain.saved) {
-                (true, _) => ", and it runs",
+                (true, _) => ", and it is running",
                 (false, true) => ", and its memory is saved",
                 (false, false) => "",
             };
@@ -71,7 +71,7 @@ fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<L
     }
 }
 
-/// Disks that the record names and the domain does not have, or not surely.
+/// Finds disks that the record names but the domain does not have, or may not have.
 fn half_disks(
     context: &Context,
     domain: &Domain,
@@ -97,17 +97,14 @@ fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) ->
     match disk::find_interrupted_attach(context, domain, volume) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => {
-            Ok(disk_leftover(domain, volume, format!("its attaching was interrupted, and {refused}")))
+            Ok(disk_leftover(domain, volume, format!("its attach was interrupted, and {refused}")))
         }
         Ok(attempt) => {
             let (reason, volumes) = if attempt.is_plugged() {
-                ("its attaching was interrupted when the VM had it: it is written down", Vec::new())
+                ("its attach was interrupted after the VM got it: it will be recorded", Vec::new())
             } else {
                 let named = |v: &destroy::VolumeToDelete| format!("{}/{}", v.pool, v.name);
-                (
-                    "its attaching was interrupted",
-                    attempt.volume_to_delete().iter().map(|v| named(v)).collect(),
-                )
+                ("its attach was interrupted", attempt.volume_to_delete().iter().map(|v| named(v)).collect())
             };
             let leftover = Leftover { volumes, ..disk_leftover(domain, volume, reason.into()) };
             Ok(Leftover { advice: None, ..leftover }
@@ -116,9 +113,10 @@ fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) ->
     }
 }
 
-/// Nothing tells whether a detach was broken off, still goes on, or the user unplugged it and wants it back.
+/// A disk that the domain does not have: a detach was interrupted or is running, or the user detached it with another
+/// tool and may want it back. These cases cannot be distinguished.
 fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Leftover {
-    disk_leftover(domain, volume, "the VM does not have it, and its record names it".into())
+    disk_leftover(domain, volume, "its record names it, but the VM does not have it".into())
 }
 
 fn disk_leftover(domain: &Domain, volume: &RecordedVolume, reason: String) -> Leftover {

@@ -1,4 +1,4 @@
-//! Finds unused volumes: partial images, notes on deleted images, and volumes of unknown origin.
+//! Finds unused volumes: partial images, origin notes of deleted images, and volumes of unknown origin.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use foundry_core::names::VolumeNameParts;
 use foundry_core::record::Maker;
 use foundry_host::{Domain, Pool, Volume};
 
-/// The pools that foundry keeps anything in: the two of the settings, and those that records name.
+/// The pools that foundry uses: the two in the settings, and those that records name.
 pub(super) fn pools_in_use(context: &Context, domains: &[Domain]) -> Vec<String> {
     let recorded = domains.iter().filter_map(Domain::own_record).flat_map(|r| r.volumes).map(|v| v.pool);
     let own = [context.settings.vm_pool.to_string(), context.settings.image_pool.to_string()];
@@ -20,7 +20,7 @@ pub(super) fn pools_in_use(context: &Context, domains: &[Domain]) -> Vec<String>
     all.into_iter().collect()
 }
 
-/// Which of these pools show nothing of what is in them.
+/// The pools among these whose volumes cannot be listed, and why.
 pub(super) fn unseen_pools(context: &Context, pools: &[String]) -> Result<Vec<Advice>, Error> {
     let told = |pool: Pool| {
         let name = &pool.name;
@@ -29,7 +29,7 @@ pub(super) fn unseen_pools(context: &Context, pools: &[String]) -> Result<Vec<Ad
             return Some(stopped.run(Verb::PoolStart { pool: name.clone() }));
         }
         let target = pool.target.clone().filter(|_| usage::is_directory_away(context, &pool))?;
-        Some(format!("pool '{name}': its directory {target} is not there").into())
+        Some(format!("pool '{name}': its directory {target} is missing").into())
     };
     let listed = context.host.pools()?.into_iter().filter(|pool| pools.contains(&pool.name));
     Ok(listed.filter_map(told).collect())
@@ -50,13 +50,13 @@ pub(super) fn find_volumes(
     Ok(found)
 }
 
-/// What a volume is that is unused; `None` for what somebody may want as it is.
+/// Judges an unused volume; `None` if it is to be kept, as a complete image is.
 pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<Leftover>, Error> {
     let is_image_pool = volume.pool == context.settings.image_pool.as_str();
     if let Some(image) = image::noted_image(&volume.name) {
         return lonely_note(context, volume, image);
     }
-    // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
+    // A guest controls the first bytes of its disk, so a volume with a disk's name is never taken for a partial image.
     let partial = if VolumeNameParts::parse(&volume.name).is_none() {
         image::read_partial_image(context, volume)?
     } else {
@@ -68,16 +68,11 @@ pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<
             Ok(Some(part_of_image(context, volume, mark, maker.as_ref().map(|maker| (maker, counts)))))
         }
         Some(PartialImage::Blank) if is_image_pool => {
-            let reason = "it begins with zeros: an import that was interrupted at once, or nothing";
+            let reason = "it begins with zeros: empty, or an import that was interrupted at once";
             Ok(Some(unused_volume(context, LeftoverKind::Image, volume, reason)))
         }
         _ if is_image_pool || image::image_origin(context, &volume.pool, &volume.name)?.is_some() => Ok(None),
-        _ => Ok(Some(unused_volume(
-            context,
-            LeftoverKind::Volume,
-            volume,
-            "no domain uses it, and nothing lies on it",
-        ))),
+        _ => Ok(Some(unused_volume(context, LeftoverKind::Volume, volume, "unused by any VM or overlay"))),
     }
 }
 
@@ -90,13 +85,12 @@ fn part_of_image(
     let leftover = |reason: &str| Leftover::of_volume(context, LeftoverKind::Image, volume, reason);
     let work = CleanupStep::DeletePartialImage { volume: volume.clone(), mark };
     let Some((maker, counts)) = maker else {
-        let unknown = "its import was interrupted, or still goes on: it does not say whose it is";
+        let unknown = "its import was interrupted or is still running; the importing process is unknown";
         return leftover(unknown).when_named_by(work);
     };
     match reason_if_busy(maker, "imports it") {
         None if counts => leftover("its import was interrupted").cleaned_up_by(work),
-        None => leftover("it begins as an import does that was interrupted; nothing proves that it is one")
-            .when_named_by(work),
+        None => leftover("it looks like an interrupted import, but that is not proven").when_named_by(work),
         Some(busy) => leftover(&busy).with_advice(Verb::ImageDelete {
             image: volume.name.clone(),
             pool: Some(volume.pool.clone()),
@@ -105,7 +99,7 @@ fn part_of_image(
     }
 }
 
-/// A note goes with its image; one that is left is foundry's own, by its content.
+/// Judges a volume with the name of an origin note, whose image is gone.
 fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option<Leftover>, Error> {
     if context.host.volume(&volume.pool, image)?.is_some() {
         return Ok(None);
@@ -115,13 +109,13 @@ fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option
     Ok(match image::note_content(context, volume, image)? {
         NoteContent::Note => Some(leftover(format!("image '{image}' is gone")).cleaned_up_by(work())),
         NoteContent::Blank => {
-            Some(leftover("it holds nothing, and its image is gone".to_owned()).when_named_by(work()))
+            Some(leftover("it is empty, and its image is gone".to_owned()).when_named_by(work()))
         }
         NoteContent::Other => None,
     })
 }
 
-/// What nothing is known of.
+/// An unused volume of unknown origin.
 fn unused_volume(context: &Context, kind: LeftoverKind, volume: &Volume, reason: &str) -> Leftover {
     let leftover = Leftover::of_volume(context, kind, volume, reason);
     if let Some(held) = file_locks::reason_if_locked(context, &volume.path) {

@@ -1,4 +1,4 @@
-//! What a VM must not share with any other domain of the host: addresses, MAC addresses, tap names.
+//! Checks that a VM shares no IP address, MAC address or tap name with another domain of the host.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use foundry_host::libvirt_xml::{
 };
 use foundry_host::{Domain, Neighbourhood, View};
 
-/// The domains of a host, and what those are made of that have no manifest.
+/// The domains of a host, with the descriptions of those that have no manifest.
 #[derive(Debug)]
 pub(crate) struct OtherDomains<'a> {
     domains: &'a [Domain],
@@ -21,7 +21,7 @@ pub(crate) struct OtherDomains<'a> {
 }
 
 impl OtherDomains<'_> {
-    /// Who writes to that volume as a disk, or has it in a record: a domain that it is no image for others of.
+    /// Returns the domain that writes to a volume or names it in its record; such a volume cannot be an image.
     pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
         let is_recorded = |d: &&Domain| {
             d.own_record().is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
@@ -39,7 +39,7 @@ impl OtherDomains<'_> {
     }
 }
 
-/// Looks for MAC, tap and addresses among the domains of other names.
+/// Checks the plan's addresses, MAC addresses and taps against all domains with other names.
 pub(crate) fn check_conflicts<'a>(
     context: &Context,
     plan: &VmPlan,
@@ -56,7 +56,7 @@ pub(crate) fn check_conflicts<'a>(
     Ok(OtherDomains { domains, foreign })
 }
 
-/// The other foundry VMs that have an address of the plan's, and with it MAC and tap.
+/// Returns the other foundry VMs that have one of the plan's IP or MAC addresses.
 pub(crate) fn find_conflicts<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Issue)> {
     let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
@@ -66,9 +66,9 @@ pub(crate) fn find_conflicts<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&
         for (index, interface) in plan.interfaces.iter().enumerate() {
             let at = format!("spec.networkInterfaces[{index}]");
             let shared = shared_addresses(interface, &theirs, &domain.name);
-            // A MAC address that follows from the IP address was told with it.
+            // A MAC address that is derived from the IP address is reported together with it.
             if macs.contains(&interface.mac) && shared.is_empty() {
-                let message = format!("{at}: VM '{}' has the MAC {} too", domain.name, interface.mac);
+                let message = format!("{at}: VM '{}' already has MAC {}", domain.name, interface.mac);
                 found.push((domain, Issue::new(Code::MacTaken, message).hint("choose another macAddress")));
             }
             let told = |said| {
@@ -81,22 +81,28 @@ pub(crate) fn find_conflicts<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&
     found
 }
 
-/// Which addresses of an interface another VM has, a sentence each.
+/// Returns a sentence for each address of an interface that another VM has.
 fn shared_addresses(interface: &InterfacePlan, theirs: &[IpAddr], vm: &str) -> Vec<String> {
     let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
     let tap = interface.tap.as_deref().unwrap_or("-");
     let first = ip.map(|ip| {
         if interface.mac == MacAddress::from_ipv4(ip) {
-            format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+            format!(
+                "ip: VM '{vm}' already has the address {ip}, and thereby MAC {} and tap {tap}",
+                interface.mac
+            )
         } else {
-            format!("ip: VM '{vm}' has the address {ip}, and with it the tap {tap}")
+            format!("ip: VM '{vm}' already has the address {ip}, and thereby tap {tap}")
         }
     });
     let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
-    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
+    first
+        .into_iter()
+        .chain(further.map(|a| format!("addresses: VM '{vm}' already has the address {a}")))
+        .collect()
 }
 
-/// A copy of a foundry VM without its record has the same MAC address. Its IP addresses are unknown.
+/// Checks a domain that is not foundry's. A copy of a foundry VM has its MAC address; its IP addresses are unknown.
 fn check_foreign(
     context: &Context,
     plan: &VmPlan,
@@ -107,7 +113,7 @@ fn check_foreign(
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         described => described,
     };
-    // One that vanished since has nothing; one that cannot be read is no reason against all others.
+    // A domain that was deleted since has no conflicts. One that cannot be read must not block every new VM.
     let Ok(Some(described)) = described else { return Ok(None) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
         if let Some((code, what)) =
@@ -117,7 +123,7 @@ fn check_foreign(
             report.push(
                 Issue::new(
                     code,
-                    format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name),
+                    format!("{at}: domain '{}', which foundry did not create, has {what}", domain.name),
                 )
                 .hint("choose another address, or change that domain"),
             );
@@ -129,20 +135,20 @@ fn check_foreign(
 fn in_common(ours: &InterfacePlan, theirs: &InterfaceDescription) -> Option<(Code, String)> {
     let mac = ours.mac.to_string();
     if theirs.mac.as_ref() == Some(&mac) {
-        return Some((Code::MacTaken, format!("the MAC {mac} too")));
+        return Some((Code::MacTaken, format!("the same MAC {mac}")));
     }
     let tap = ours.tap.as_ref().filter(|tap| theirs.target.as_ref() == Some(tap))?;
-    Some((Code::TapTaken, format!("the tap {tap} too")))
+    Some((Code::TapTaken, format!("the same tap {tap}")))
 }
 
-/// A VM's MAC addresses, those that follow from its name or addresses among them.
+/// A VM's MAC addresses, including those that are derived from its name or IP addresses.
 pub(crate) fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
     let Ok(name) = VmName::parse_normalized(name) else { return Vec::new() };
     let interfaces = manifest.spec.network_interfaces.iter().enumerate();
     interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
 }
 
-/// Whether an address is known to be another machine's than that with these MAC addresses.
+/// Returns whether an IP address is known to belong to this host or to a machine with none of these MAC addresses.
 pub(crate) fn is_other_machine(around: &Neighbourhood, ip: IpAddr, macs: &[MacAddress]) -> bool {
     let is_own = around.addresses.iter().any(|own| own.net.addr() == ip);
     let mut known = around.neighbours.iter().filter(|n| n.ip == ip && !n.mac.is_empty()).peekable();

@@ -1,4 +1,4 @@
-//! The part of the preflight that checks the image.
+//! Checks the image of a boot disk.
 
 use std::path::Path;
 
@@ -20,28 +20,28 @@ use foundry_host::{Pool, Volume};
 /// An image that a boot disk can be made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadyImage {
-    /// As the manifest names it, in full.
+    /// The reference in the manifest, with the full name.
     pub reference: ImageRef,
-    /// Its volume, where it is in a pool.
+    /// Pool and name of its volume, if it is in a pool.
     pub volume: Option<(String, String)>,
-    /// Its path on the host.
+    /// Its path on the host, or its name in Ceph.
     pub path: String,
-    /// Its real format, by its header.
+    /// Its format, as detected from the header.
     pub format: String,
-    /// What a guest would see.
+    /// The size that a guest would see.
     pub virtual_size: Bytes,
-    /// Where it came from, where that was noted.
+    /// Where it came from, if that was recorded.
     pub origin: Option<ImageOrigin>,
 }
 
 impl ReadyImage {
-    /// Whether it is no file and no device of the host: its path is Ceph's name of it.
+    /// Returns whether it is stored in Ceph: then it is neither a file nor a device of the host.
     pub(crate) fn is_at_ceph(&self) -> bool {
         !self.path.starts_with('/')
     }
 }
 
-/// Looks at the image of a boot disk. `None` where it cannot be used.
+/// Checks the image of a boot disk. Returns `None` if it cannot be used.
 pub(crate) fn check_image(
     context: &Context,
     plan: &VmPlan,
@@ -56,14 +56,14 @@ pub(crate) fn check_image(
     let Some(found) = found else { return Ok(None) };
     let reference = &found.full_reference(reference);
     if let Some(vm) = find_writer(context, &found, others)? {
-        let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
+        let message = format!("image '{reference}' is a disk that domain '{vm}' writes to");
         report.push(
             Issue::new(Code::ImageIsDisk, message).hint(
-                Advice::from("while it is off, ")
+                Advice::from("while the domain is off, ")
                     .run(Verb::ImageExport)
                     .text(" copies its disk into a file, and ")
                     .run(Verb::ImageImport { file: None, name: None, convert: false })
-                    .text(" makes an image of that"),
+                    .text(" imports that file as an image"),
             ),
         );
         return Ok(None);
@@ -77,12 +77,12 @@ pub(crate) fn check_image(
             Issue::new(
                 Code::DiskSmallerThanImage,
                 format!(
-                    "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
+                    "spec.bootDisk.sizeGB: image '{reference}' needs {}, but the boot disk has only {}",
                     image.virtual_size, plan.boot_disk.size
                 ),
             )
             .hint(format!(
-                "spec.bootDisk.sizeGB: {}, or more; a smaller disk would cut the image off",
+                "spec.bootDisk.sizeGB: {}, or more; a smaller disk would truncate the image",
                 image.virtual_size.0.div_ceil(GIB)
             )),
         );
@@ -102,17 +102,17 @@ pub(crate) fn check_image(
     Ok(Some(image))
 }
 
-/// An image that is there, and its first bytes.
+/// An existing image, and its first bytes.
 struct FoundImage {
     volume: Option<(String, String)>,
     path: String,
-    /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
+    /// Its size as a file, or as libvirt reports it. This is the virtual size of a raw image.
     size: Bytes,
     head: ImageHead,
 }
 
 impl FoundImage {
-    /// The reference with the name that the volume has, where that is longer.
+    /// The reference with the volume's full name, in case the manifest leaves out the extension.
     fn full_reference(&self, reference: &ImageRef) -> ImageRef {
         match (reference, self.volume.as_ref().and_then(|(_, name)| name.parse().ok())) {
             (ImageRef::Volume { pool, .. }, Some(volume)) => ImageRef::Volume { pool: pool.clone(), volume },
@@ -121,16 +121,16 @@ impl FoundImage {
     }
 }
 
-/// What is known of an image's first bytes.
+/// The first bytes of an image.
 enum ImageHead {
     /// They were read.
     Read(Vec<u8>),
-    /// libvirt reads no image at Ceph, and there are only raw ones.
+    /// libvirt cannot read images in Ceph; they are always raw.
     AtCeph,
 }
 
-/// The domain that has an image as its disk. What is in the pool of images is compared with what was looked at anyway;
-/// elsewhere everybody is asked, since disks are there.
+/// Returns the domain that uses an image as its disk. For the image pool, the domains that were already listed are
+/// enough; other pools hold disks, so all uses are collected.
 fn find_writer(
     context: &Context,
     found: &FoundImage,
@@ -165,7 +165,7 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
     if let Some(claim) = wrong_extension(&found.path, &image) {
         report.push(Issue::new(
             Code::ImageMisnamed,
-            format!("image '{reference}' calls itself {claim} and is {image}"),
+            format!("image '{reference}' has the extension {claim}, but its content is {image}"),
         ));
         return None;
     }
@@ -187,7 +187,7 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
 fn incomplete_image(reference: &ImageRef, pool: &str, name: &str) -> Issue {
     Issue::new(
         Code::ImageIncomplete,
-        format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
+        format!("image '{reference}' cannot be used: its import was interrupted or is still running"),
     )
     .hint(
         Advice::from(Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true })
@@ -195,20 +195,20 @@ fn incomplete_image(reference: &ImageRef, pool: &str, name: &str) -> Issue {
     )
 }
 
-/// What an image's beginning says of the rest: an import sends it last.
+/// Whether an image is complete. An import writes the first bytes last, so they show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageState {
-    /// All of it is there.
+    /// The image is complete.
     Complete,
-    /// Its import was broken off by a kill, or still goes on.
+    /// Its import was killed, or is still running.
     Incomplete,
-    /// The beginning cannot be read, so that it may be either.
+    /// The first bytes cannot be read.
     Unknown,
 }
 
-/// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
+/// Returns whether a volume is a complete image, judged by its first bytes.
 pub(crate) fn image_state(context: &Context, volume: &Volume) -> Result<ImageState, Error> {
-    // What libvirt calls anything else has a beginning.
+    // libvirt detects the other formats by their header, so the header was written.
     if volume.format != "raw" || volume.capacity == Bytes(0) {
         return Ok(ImageState::Complete);
     }
@@ -220,13 +220,13 @@ pub(crate) fn image_state(context: &Context, volume: &Volume) -> Result<ImageSta
     }
 }
 
-/// The format that a file's name promises, where its content is another. `.img` promises nothing.
+/// Returns the format in a file name if the content has another one. `.img` fits any format.
 fn wrong_extension(path: &str, image: &DiskImage) -> Option<&'static str> {
     let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
     (image.format() != Some(claim)).then_some(claim)
 }
 
-/// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
+/// Reads the first bytes of a volume. Its name and libvirt's cached format are not trusted.
 fn read_head(context: &Context, volume: Volume) -> Result<FoundImage, Error> {
     let head = if volume.path.starts_with('/') {
         let mut head = Vec::new();
@@ -259,7 +259,7 @@ fn image_in_pool(
                 return Ok(None);
             }
             match read_head(context, volume) {
-                // Deleted since the look.
+                // The volume was deleted since it was listed: report it as missing.
                 Err(_) if matches!(context.host.volume(pool, &whole), Ok(None)) => {}
                 found => return found.map(Some),
             }
@@ -301,13 +301,14 @@ fn image_in_pool(
     Ok(None)
 }
 
-/// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
+/// Returns what a volume in a directory pool is, if it is not a regular file (on this machine only). A device node would
+/// give the guest a disk of the host.
 fn not_a_file(context: &Context, volume: &Volume) -> Result<Option<&'static str>, Error> {
     if !context.host.is_local() {
         return Ok(None);
     }
     let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::non_file_kind(&found));
-    // Those of LVM and ZFS are devices.
+    // Volumes of LVM and ZFS are devices by nature.
     let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
 }
@@ -316,21 +317,21 @@ fn is_files(pool: &Pool) -> bool {
     PoolBackend::of(&pool.kind) == Some(PoolBackend::Files)
 }
 
-/// What an image's name means in a pool.
+/// The volumes that an image name matches in a pool.
 pub(crate) enum NameMatch {
-    /// That volume.
+    /// Exactly one volume.
     One(Volume),
-    /// None is called so.
+    /// No volume.
     Nothing,
-    /// It is the beginning of the names of several.
+    /// Several volumes that differ in the extension only: their names.
     Several(Vec<String>),
 }
 
-/// What stands for what it is in an image's name, where that is left out.
+/// The extensions that may be left out in an image name.
 const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
 
-/// The volume that an image's name means: the one of that very name; else, as `image pull debian-12` makes
-/// `debian-12.qcow2`, the one with an extension, if there is only one.
+/// Finds the volume that an image name means: the one with exactly that name, else the only one with that name and an
+/// extension. `image pull debian-12` creates `debian-12.qcow2`, for example.
 pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<NameMatch, Error> {
     if let Some(volume) = context.host.volume(pool, name)? {
         return Ok(NameMatch::One(volume));
@@ -340,7 +341,7 @@ pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<Na
     }
     let mut found = Vec::new();
     for end in LEFT_OUT {
-        // A name that gets too long is nobody's.
+        // A name that becomes too long matches nothing.
         found.extend(context.host.volume(pool, &format!("{name}.{end}"))?);
     }
     Ok(match found.pop() {
@@ -350,13 +351,13 @@ pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<Na
     })
 }
 
-/// That a name means none of several.
+/// The message for a name that matches several images.
 pub(crate) fn ambiguous_name(pool: &str, name: &str, names: &[String]) -> String {
     format!("image '{name}' in pool '{pool}' may be any of {}", names.join(", "))
 }
 
-/// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
-/// are in the catalogue.
+/// Returns the command that fetches an image of that name: `image pull` if the catalogue has it, else `image import`.
+/// `pool` is set if it is not the default pool.
 pub(crate) fn fetch_command(context: &Context, name: &str, pool: Option<&str>) -> Advice {
     let stem = image::image_extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
     let command = match context.settings.catalogue_has(stem) {
@@ -369,7 +370,7 @@ pub(crate) fn fetch_command(context: &Context, name: &str, pool: Option<&str>) -
     }
 }
 
-/// A file in no pool can be looked at on this machine only.
+/// Finds an image by its path. A file outside all pools can be read on this machine only.
 fn image_at_path(
     context: &Context,
     path: &str,
@@ -392,8 +393,7 @@ fn image_at_path(
         Ok(LocalImage::Image(found)) => Ok(Some(found)),
         Ok(LocalImage::OfOthers(who)) => {
             let message = format!("image '{path}' cannot be used: {who}");
-            let why =
-                "who writes there could put another one in its place, and QEMU would open what that names";
+            let why = "a user who can write there could replace it, and QEMU would open the replacement";
             report.push(Issue::new(Code::ImageOfOthers, format!("{message}; {why}")).hint(import));
             Ok(None)
         }
@@ -411,18 +411,18 @@ fn image_at_path(
     }
 }
 
-/// What lies at a path of this machine.
+/// The file at a path of this machine.
 enum LocalImage {
     Image(FoundImage),
-    /// It, or a directory on its way, is in the hands of others: whose.
+    /// Other users can write to the file or to a directory above it; this says who.
     OfOthers(String),
 }
 
-/// Links are resolved, and the VM is given the place where the file is: what was looked at is what is used, since nobody
-/// else can put something in its place.
+/// Reads the first bytes of a local file. Links are resolved, and the VM gets the real path. No other user may write to
+/// that path, so QEMU opens the file that was checked here.
 fn read_local_head(context: &Context, path: &str) -> std::io::Result<LocalImage> {
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
-    // While a VM runs, libvirt has its files belong to the user that runs QEMU.
+    // While a VM runs, libvirt changes the owner of its files to the QEMU user.
     let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
     let trusted = Trusted::root_and_caller();
     let owner = match trusted.find_untrusted(&whole, &found)? {
@@ -433,7 +433,10 @@ fn read_local_head(context: &Context, path: &str) -> std::io::Result<LocalImage>
         return Ok(LocalImage::OfOthers(who));
     }
     let Some(whole) = whole.to_str() else {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its real path is no text"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "its real path is not valid UTF-8",
+        ));
     };
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;

@@ -1,22 +1,22 @@
-//! Collects what stands in the way of a VM, by the object that was checked.
+//! Collects the issues that prevent a VM's creation, grouped by what was checked.
 
 use foundry_core::error::{Error, Issue};
 
-/// One thing that was checked, and what was found.
+/// One check, and its issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PreflightCheck {
     pub(crate) what: String,
-    /// What is true if nothing is found.
+    /// The sentence that is true if there are no issues.
     pub(crate) ok_text: String,
     pub(crate) issues: Vec<Issue>,
 }
 
-/// Everything that was checked, in order.
+/// All checks, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PreflightReport(Vec<PreflightCheck>);
 
 impl PreflightReport {
-    /// Begins a check: issues that are pushed from now on are about this.
+    /// Begins a check; issues that are pushed from now on belong to it.
     pub(crate) fn begin_check(&mut self, what: &str, ok_text: impl Into<String>) {
         self.0.push(PreflightCheck { what: what.to_owned(), ok_text: ok_text.into(), issues: Vec::new() });
     }
@@ -47,7 +47,7 @@ impl PreflightReport {
         &self.0
     }
 
-    /// One error for all issues.
+    /// Combines all issues in one error.
     pub(crate) fn to_error(&self, vm: &str) -> Error {
         let issues = self.issues().cloned().collect();
         Error::of_issues(format!("cannot create VM '{vm}' on this host"), issues).unchanged()

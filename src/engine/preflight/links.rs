@@ -1,6 +1,6 @@
 //! Checks the bridges and networks of a VM's interfaces, and whether its addresses fit them.
 //!
-//! What cannot work is an issue. What may be meant, since another router or another machine may make it work, is a warning.
+//! What cannot work is an issue. What may be intended, because another router or machine can make it work, is a warning.
 
 use std::net::IpAddr;
 
@@ -15,13 +15,13 @@ use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Neighbourhood, Network};
 
-/// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
+/// The first libvirt with VLAN tags on a plain Linux bridge (its release notes for 11.0.0).
 const VLAN_ON_BRIDGES: u32 = 11_000_000;
 
-/// Ethernet's MTU, which a guest has unless it is told another.
+/// Ethernet's MTU, which a guest uses unless another one is configured.
 const USUAL_MTU: u32 = 1500;
 
-/// Looks at the links of all interfaces. Returns the interfaces with what the host knows of them.
+/// Checks the links of all interfaces. Returns the interfaces, completed with what the host knows about their links.
 pub(crate) fn check_links(
     context: &Context,
     plan: &VmPlan,
@@ -60,13 +60,13 @@ pub(crate) fn check_links(
 
 fn ok_text_for(link: &Link, are_bridges_known: bool) -> String {
     match link {
-        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
-        Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
+        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' exists and is up"),
+        Link::Bridge(name) => format!("bridge '{name}' cannot be checked before the VM starts"),
         Link::Network(name) => format!("network '{name}' is started"),
     }
 }
 
-/// Where one interface is looked at.
+/// Checks one interface.
 struct InterfaceChecker<'a> {
     context: &'a Context,
     at: String,
@@ -83,12 +83,12 @@ impl InterfaceChecker<'_> {
         self.context.warn(format!("{}{}", self.at, message.as_ref()));
     }
 
-    /// The bridge of that name, as far as bridges are known.
+    /// Finds and checks the bridge; `None` if it is missing or bridges cannot be listed.
     fn check_bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
         let bridges = bridges?;
         let word = quote_for_shell(name);
         let Some(bridge) = bridges.iter().find(|b| b.name == name) else {
-            // One of Open vSwitch's outside of the kernel cannot be seen.
+            // A userspace Open vSwitch bridge is invisible to the kernel, so it may exist.
             if !self.interface.on_open_vswitch {
                 let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
                 let message = format!(".bridge: there is no bridge '{name}'");
@@ -96,8 +96,8 @@ impl InterfaceChecker<'_> {
             }
             return None;
         };
-        // libvirt attaches to it anyway, and no frame ever comes through. An interface of Open vSwitch's for the bridge
-        // itself may be down while the bridge works.
+        // libvirt would attach to a bridge that is down, and no frame would ever pass. An Open vSwitch bridge can work
+        // while its own interface is down.
         if !bridge.is_up && !bridge.is_open_vswitch {
             self.add_issue(
                 Code::BridgeDown,
@@ -108,14 +108,14 @@ impl InterfaceChecker<'_> {
         self.report.extend(bridge_helper::session_issue(self.context, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
-                ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
+                ".mtu: {mtu} is more than the MTU of bridge '{name}' ({}): larger packets are dropped",
                 bridge.mtu
             ));
         }
-        // The kernel's `br_mtu_auto_adjust`; Open vSwitch does so, too.
+        // The kernel's `br_mtu_auto_adjust` lowers a bridge to its smallest port; Open vSwitch does the same.
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) < bridge.mtu) {
             self.warn(format!(
-                ".mtu: while the VM runs, bridge '{name}' has {mtu}, too, for the host itself, unless its own ({}) was set by hand",
+                ".mtu: while the VM runs, bridge '{name}' gets MTU {mtu} for the host, too, unless its own MTU ({}) was set by hand",
                 bridge.mtu
             ));
         }
@@ -127,14 +127,14 @@ impl InterfaceChecker<'_> {
             return;
         }
         if let Some(bridge) = bridge.filter(|b| !b.filters_vlans) {
-            let message = format!(".vlan: bridge '{}' does not tell VLANs apart", bridge.name);
+            let message = format!(".vlan: bridge '{}' does not filter VLANs", bridge.name);
             self.add_issue(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
         }
         if libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             let message =
-                format!(".vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can");
-            self.add_issue(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
+                format!(".vlan: libvirt {major}.{minor} cannot set VLAN tags on a Linux bridge; 11.0 can");
+            self.add_issue(Code::VlanUnsupported, message, "attach to a bridge that is already in that VLAN");
         }
     }
 
@@ -161,7 +161,7 @@ impl InterfaceChecker<'_> {
         Ok(())
     }
 
-    /// What libvirt knows of the addresses of its network.
+    /// Checks the interface's addresses against the subnets of the libvirt network.
     fn check_network_addresses(&mut self, network: &Network) {
         let name = &network.name;
         let is_libvirts = !network.subnets.is_empty() || network.forward.is_none();
@@ -170,13 +170,13 @@ impl InterfaceChecker<'_> {
             && !network.subnets.iter().any(|s| s.has_dhcp && s.host.addr().is_ipv4())
         {
             self.warn(format!(
-                ": network '{name}' gives no addresses by DHCP: unless another machine on it does, the guest has none; give the interface an ip"
+                ": network '{name}' has no DHCP server; unless another machine on it runs one, the guest gets no address: set ip on the interface"
             ));
         }
         for ip in self.interface.fixed_addresses().map(|net| net.addr()) {
             let of_kind = || network.subnets.iter().filter(|s| s.host.addr().is_ipv4() == ip.is_ipv4());
             if of_kind().any(|s| s.host.addr() == ip) {
-                let message = format!(": {ip} is the address of network '{name}' itself");
+                let message = format!(": {ip} is the host's address in network '{name}'");
                 self.add_issue(Code::AddressOfHost, message, "choose another address");
             } else if of_kind().next().is_some() && !of_kind().any(|s| s.host.contains(&ip)) {
                 let nets: Vec<String> = of_kind().map(|s| s.host.trunc().to_string()).collect();
@@ -186,19 +186,19 @@ impl InterfaceChecker<'_> {
             if let Some((first, last)) = ranges.into_iter().find(|(first, last)| *first <= ip && ip <= *last)
             {
                 self.warn(format!(
-                    ": {ip} is one that network '{name}' gives by DHCP ({first} to {last}): another guest may get it; choose one outside"
+                    ": {ip} is in the DHCP range of network '{name}' ({first} to {last}): another guest may get it; choose one outside the range"
                 ));
             }
         }
     }
 
-    /// The VM's addresses beside those of this machine and of its neighbours.
+    /// Checks the VM's addresses against those of this machine and of its network neighbours.
     fn check_addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
         for net in self.interface.fixed_addresses() {
             let ip = net.addr();
             if let Some(own) = around.addresses.iter().find(|own| own.net.addr() == ip) {
                 let message = format!(": {ip} is this host's own address, on {}", own.link);
-                // Of a network's own address its subnets say so.
+                // The host's address in a libvirt network is already reported with the network.
                 if !self
                     .report
                     .issues()
@@ -213,7 +213,7 @@ impl InterfaceChecker<'_> {
                 around.neighbours.iter().find(|n| n.ip == ip && n.mac != mac && !n.mac.is_empty())
             {
                 self.warn(format!(
-                    ": another machine has {ip}, or had it just now: {} behind {}, and the VM will be {mac}",
+                    ": another machine uses {ip}, or used it just now: MAC {} on {}, and the VM's MAC is {mac}",
                     escape_unseen(&other.mac),
                     escape_unseen(&other.link)
                 ));
@@ -224,12 +224,12 @@ impl InterfaceChecker<'_> {
         }
     }
 
-    /// Whoever copies an example onto a bridge of another subnet waits in vain for the guest.
+    /// Warns if an address does not fit the bridge's subnet, as after copying an example.
     fn check_subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
         let own = bridge.addresses.iter().filter(|a| a.addr().is_ipv4() == net.addr().is_ipv4());
         let own: Vec<String> = own.filter(|a| !is_link_local(a.addr())).map(ToString::to_string).collect();
         let leads = around.addresses.iter().map(|a| a.net).chain(around.routes.iter().copied());
-        // What has a VLAN's tag is in that VLAN's subnet, not in the bridge's.
+        // A tagged interface is in the subnet of its VLAN, not in the bridge's.
         if own.is_empty()
             || self.interface.vlan.is_some()
             || is_link_local(net.addr())
@@ -238,7 +238,7 @@ impl InterfaceChecker<'_> {
             return;
         }
         self.warn(format!(
-            ": {net} is not in the subnet of bridge '{}', where this host is {}: it does not reach the VM unless a router knows the way",
+            ": {net} is not in the subnet of bridge '{}', where this host has {}: this host reaches the VM only through a router",
             bridge.name,
             own.join(", ")
         ));

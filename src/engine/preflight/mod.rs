@@ -1,6 +1,6 @@
-//! All checks on the host before anything is created.
+//! All checks on the host before anything is created. All issues are reported together.
 //!
-//! All issues are reported together. Only this file can make a [`ReadyVm`].
+//! Only this file builds a [`ReadyVm`], so a VM that was not checked cannot be created.
 
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
@@ -24,21 +24,22 @@ use issues::PreflightReport;
 use storage::ReadyStorage;
 pub use storage::{PlannedVolume, planned_volumes};
 
-/// libvirt's first version that gives a PC with more than 255 CPUs what its interrupts need (its news for 10.10.0).
+/// The first libvirt that adds the IOMMU which a PC with more than 255 CPUs needs for interrupts (its release notes for
+/// 10.10.0).
 const MANY_CPUS: u32 = 10_010_000;
-/// Every machine type has as many CPUs as this.
+/// Every machine type supports this many CPUs.
 const FEW_CPUS: u32 = 64;
 
-/// A VM that this host can make, as far as can be known beforehand.
+/// A VM that this host can create, as far as that can be checked in advance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadyVm {
-    /// What to make, with what the host knows of its interfaces.
+    /// The plan, with what the host knows about its interfaces.
     pub plan: VmPlan,
-    /// How it runs.
+    /// Whether it runs with KVM or emulated.
     pub virt_type: VirtType,
-    /// Its architecture.
+    /// The guest's architecture.
     pub arch: Arch,
-    /// Whether that is the host's own.
+    /// Whether `arch` is the host's own architecture.
     pub native: bool,
     /// Its pool, volumes and image.
     pub storage: ReadyStorage,
@@ -47,29 +48,29 @@ pub struct ReadyVm {
 }
 
 impl ReadyVm {
-    /// Pool and name of its image, where that is in one.
+    /// Pool and name of its image, if the image is in a pool.
     pub(super) fn image_volume(&self) -> Option<&(String, String)> {
         self.storage.image.as_ref()?.volume.as_ref()
     }
 }
 
-/// Looks whether a host can make a VM; changes nothing.
+/// Checks whether a host can create a VM; changes nothing.
 ///
 /// # Errors
-/// All issues in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+/// All issues in one error (exit code 5 if one of them concerns storage, else 4), or an error of the host.
 pub fn preflight(context: &Context, plan: &VmPlan) -> Result<ReadyVm, Error> {
     let looked = run_preflight(context, plan)?;
     looked.ready.ok_or_else(|| looked.report.to_error(plan.name.as_str()))
 }
 
-/// What the preflight looked at, and what it found.
+/// The result of a preflight.
 pub(super) struct PreflightOutcome {
     pub(super) report: PreflightReport,
-    /// Where nothing stands in the way.
+    /// The VM to create, if there is no issue.
     pub(super) ready: Option<ReadyVm>,
 }
 
-/// Looks at everything, whatever is found.
+/// Runs all checks, even after an issue was found.
 pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<PreflightOutcome, Error> {
     let mut report = PreflightReport::default();
     let domains = context.host.domains(false)?;
@@ -78,14 +79,14 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
         context.warn_about(slow, Some(advice));
     }
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
-    report.begin_check("name", format!("no other domain is called '{}'", plan.name));
+    report.begin_check("name", format!("no other domain has the name '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
     if taken.is_none() {
         stale_variables::check_stale_files(context, plan, &mut report)?;
     }
-    report.begin_check("addresses", "no other domain has them, nor the MAC addresses");
+    report.begin_check("addresses", "no other domain has its IP or MAC addresses");
     let others = conflicts::check_conflicts(context, plan, &domains, &mut report)?;
-    report.begin_check("machine", "the host runs such guests");
+    report.begin_check("machine", "the host can run this type of guest");
     let machine = choose_machine(context, plan, &capabilities, &mut report);
     check_size(context, plan, &capabilities, machine, &mut report)?;
     let interfaces = links::check_links(context, plan, capabilities.libvirt_version, &mut report)?;
@@ -108,8 +109,8 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
     Ok(PreflightOutcome { report, ready })
 }
 
-/// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
-/// could be advised about them is right.
+/// Checks a name again that was free before. If another process has created a VM with it meanwhile, the volumes that
+/// were found belong to that VM, and any advice about them would be wrong; so only the name is reported.
 fn recheck_name(
     context: &Context,
     plan: &VmPlan,
@@ -124,8 +125,9 @@ fn recheck_name(
     Ok((!is_dead).then_some(report))
 }
 
-/// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
-/// nothing before it is whole: what runs anyway, somebody started, and may be needed.
+/// Checks that the name is free. Returns true if it belongs to an interrupted creation whose process ended; `create`
+/// replaces that. Foundry starts a VM only after it is complete, so a half-made VM that runs was started by somebody
+/// else, may be needed, and is not replaced.
 fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
@@ -135,9 +137,9 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
                 Liveness::Dead => Issue::new(
                     Code::HalfCreated,
                     format!(
-                        "VM '{}' {}, though its creation was interrupted",
+                        "VM '{}' {}, although its creation was interrupted",
                         plan.name,
-                        if taken.saved { "was started and is saved" } else { "runs" }
+                        if taken.saved { "was started and saved" } else { "runs" }
                     ),
                 )
                 .hint(Advice::from(destroy(false)).text(" removes it")),
@@ -156,10 +158,11 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
             Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(Advice::from(destroy(false)).text(" finishes it"))
         }
-        Owner::Foreign => {
-            Issue::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
-                .hint("choose another name")
-        }
+        Owner::Foreign => Issue::new(
+            Code::NameTaken,
+            format!("a domain '{}' exists that foundry did not create", plan.name),
+        )
+        .hint("choose another name"),
         _ => Issue::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
             .hint(Advice::from("choose another name, or ").run(destroy(false)).text(" first")),
     };
@@ -167,7 +170,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
     false
 }
 
-/// The architecture and whether the processor runs it, or QEMU's translator.
+/// Chooses the architecture, and KVM or emulation. Returns also whether the architecture is the host's own.
 fn choose_machine(
     context: &Context,
     plan: &VmPlan,
@@ -191,7 +194,7 @@ fn choose_machine(
     if chosen.is_none() {
         let wanted = context.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        // What is offered in another way only is no question of the architecture.
+        // If the host emulates this architecture, the cause is missing KVM and not the architecture.
         let wants_kvm = context.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
         let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
         let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
@@ -205,13 +208,14 @@ fn choose_machine(
     if arch == Arch::Aarch64 && plan.firmware == FirmwarePlan::Bios {
         report.push(
             Issue::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
-                .hint("leave it out, or say efi"),
+                .hint("omit it, or set it to efi"),
         );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
 }
 
-/// Whether the machine can have so many CPUs, and the host so much memory: QEMU would say so when the disks are made.
+/// Checks that the machine type supports the number of CPUs and that the host has the memory. QEMU would only refuse
+/// at the start, after the disks were created.
 fn check_size(
     context: &Context,
     plan: &VmPlan,
@@ -222,14 +226,14 @@ fn check_size(
     let memory = context.host.memory()?;
     if plan.memory > memory {
         let message =
-            format!("spec.memoryGiB: the VM wants {} of memory, and the host has {memory}", plan.memory);
-        report.push(Issue::new(Code::OutOfMemory, message).hint("give the VM less"));
+            format!("spec.memoryGiB: the VM needs {} of memory, but the host has only {memory}", plan.memory);
+        report.push(Issue::new(Code::OutOfMemory, message).hint("assign less memory"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
     let asked = context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str());
     let most = match asked {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
-        // What a host does not say is no reason against it.
+        // If the host does not report a limit, none is assumed.
         asked => asked.ok().and_then(|machine| machine.max_vcpus),
     };
     let issue = |message| Issue::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
@@ -241,14 +245,13 @@ fn check_size(
         );
         report.push(issue(message));
     } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
-        let message =
-            "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's is older";
-        report.push(issue(message.to_owned()).hint("write at most 255"));
+        let message = "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's libvirt is older";
+        report.push(issue(message.to_owned()).hint("use at most 255"));
     }
     Ok(())
 }
 
-/// A guest's kernel names disks in their order, whatever they are called here.
+/// A guest's kernel names disks by their order and ignores the names in the manifest.
 fn warn_of_names(context: &Context, plan: &VmPlan) {
     let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
     targets.sort();
@@ -256,7 +259,7 @@ fn warn_of_names(context: &Context, plan: &VmPlan) {
         targets.into_iter().zip(DiskTarget::all_targets()).find(|(t, name)| *t != name)
     {
         context.warn(format!(
-            "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
+            "spec.dataDisks: device letters are skipped, so the guest's kernel calls '{target}' /dev/{name}; use /dev/disk/by-id/virtio-SERIAL in the guest"
         ));
     }
 }
@@ -265,12 +268,12 @@ fn warn_of_user_data(context: &Context, plan: &VmPlan) {
     let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
     for key in find_ineffective_keys(text) {
         context.warn(format!(
-            "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
+            "spec.cloudInit.userData: '{key}' applies to the image's default user, which is not created: add 'default' to users, or set it for root"
         ));
     }
 }
 
-/// The fields of interfaces that only the generated network-config would repeat to the guest.
+/// Warns about interface fields that would reach the guest only through the generated network-config.
 fn warn_of_own_network(context: &Context, plan: &VmPlan) {
     if plan.seed.as_ref().is_none_or(|seed| seed.network_config.is_none()) {
         return;
@@ -288,24 +291,24 @@ fn warn_of_own_network(context: &Context, plan: &VmPlan) {
             said.into_iter().filter(|(_, is_said)| *is_said).map(|(field, _)| field).collect();
         if !idle.is_empty() {
             context.warn(format!(
-                "spec.networkInterfaces[{index}]: no effect of {}: spec.cloudInit.networkConfig is what the guest gets",
+                "spec.networkInterfaces[{index}]: {} without effect: the guest gets spec.cloudInit.networkConfig instead",
                 idle.join(", ")
             ));
         }
     }
 }
 
-/// Said once per VM, on the way to success only.
+/// Warns about slow or different CPUs; once per VM, and only if it will be created.
 fn warn_of_cpu(context: &Context, plan: &VmPlan, virt_type: VirtType) {
     if context.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
-        context.warn("the host offers no KVM: the guest runs under QEMU's translator, many times slower");
+        context.warn("the host offers no KVM: the guest is emulated, many times slower");
     }
     if plan.cpu_mode == CpuMode::HostPassthrough && virt_type == VirtType::Qemu {
         context.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
     }
 }
 
-/// Names what is there, the most likely one first.
+/// Suggests the most similar of the known names, and lists the others.
 pub(super) fn suggest_names(word: &str, known: &[&str]) -> String {
     match (find_nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),

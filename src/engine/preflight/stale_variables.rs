@@ -1,5 +1,5 @@
-//! Leftovers of an earlier domain with the name of a new VM, which libvirt would use for the new one: EFI variables with
-//! the old boot entries and keys, and saved memory, which prevents the start.
+//! Files of an earlier domain with the new VM's name, which libvirt would use for the new VM: EFI variables with the old
+//! boot entries and keys, and saved memory, which prevents the start.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use foundry_core::plan::{FirmwarePlan, VmPlan};
 use foundry_core::text::quote_for_shell;
 use foundry_host::local::{DomainDirectories, LibvirtInstance};
 
-/// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
+/// Checks this machine's files, as far as the user may see them. libvirt does not list the files of a remote host.
 pub(crate) fn check_stale_files(
     context: &Context,
     plan: &VmPlan,
@@ -31,10 +31,11 @@ pub(crate) fn check_stale_files(
     }
     if let Some(path) = find_saved_memory(&paths, name) {
         let word = quote_for_shell(&path.display().to_string()).into_owned();
-        let message =
-            format!("libvirt has saved memory of another domain '{name}', and would not start this one");
+        let message = format!(
+            "libvirt has the saved memory of an earlier domain '{name}' and would not start the new VM"
+        );
         report.push(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(
-            "virsh save-image-dumpxml {word} shows whose it is; move it elsewhere, or choose another name"
+            "virsh save-image-dumpxml {word} shows its domain; move the file elsewhere, or choose another name"
         )));
     }
     Ok(())
@@ -44,7 +45,7 @@ fn variables_issue(context: &Context, path: &str) -> Result<Issue, Error> {
     let users = Usage::collect(context, None)?.domains_using(path);
     let issue = Issue::new(
         Code::NvramInTheWay,
-        format!("the EFI variables of an earlier domain of that name would be this VM's: {path}"),
+        format!("the new VM would get the EFI variables of an earlier domain with its name: {path}"),
     );
     Ok(issue.hint(if users.is_empty() {
         Advice::from("choose another name, or, if nobody needs them, ")
@@ -62,7 +63,7 @@ fn find_saved_memory(paths: &DomainDirectories, vm: &str) -> Option<PathBuf> {
     Some(paths.saved.join(format!("{vm}.save"))).filter(is_there)
 }
 
-/// What may not be seen is not known to be there.
+/// Returns whether a file exists; one that this user may not see is treated as missing.
 #[allow(clippy::ptr_arg, reason = "it is a predicate of paths that are owned")]
 fn is_there(path: &PathBuf) -> bool {
     match std::fs::symlink_metadata(path) {

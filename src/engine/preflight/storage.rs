@@ -1,4 +1,4 @@
-//! The part of the preflight that checks pools and volumes.
+//! Checks the pools and volumes of a VM.
 
 use super::conflicts::OtherDomains;
 use super::suggest_names;
@@ -15,50 +15,49 @@ use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
 
-/// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
-/// (a 1 TiB one takes about 200 KiB).
+/// The space that a new, empty qcow2 volume takes, rounded up generously (one of 1 TiB takes about 200 KiB).
 pub(crate) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
-/// Where a VM's volumes will be, and what will be below the boot disk.
+/// Where a VM's volumes will be, and the image of its boot disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadyStorage {
-    /// The pool of the VM.
+    /// The pool of the VM's disks.
     pub pool: ReadyPool,
-    /// What its volumes are.
+    /// The type of the pool.
     pub backend: PoolBackend,
-    /// What it is made of.
+    /// The pool's source: servers and credentials, for Ceph.
     pub source: PoolSource,
-    /// The pool of the seed and what its volumes are, where the VM's own cannot hold it.
+    /// The pool of the seed and its type, if the VM's own pool cannot hold a seed.
     pub seed: Option<(ReadyPool, PoolBackend)>,
-    /// Boot disk, data disks, seed; the capacity of the seed is known when it is made.
+    /// Boot disk, data disks, seed. The seed's capacity is set when it is generated.
     pub volumes: Vec<RecordedVolume>,
     /// The image of the boot disk.
     pub image: Option<ReadyImage>,
 }
 
-/// A pool, and what it needs before a volume can be made in it.
+/// A pool, and what it needs before volumes can be created in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadyPool {
-    /// Its name.
+    /// The pool's name in libvirt.
     pub name: String,
-    /// Where its volumes are: its directory, or what [`PoolBackend`] says.
+    /// The path prefix of its volumes: its directory, or what [`PoolBackend`] uses instead.
     pub target: String,
-    /// What it needs.
+    /// What has to be done first.
     pub need: PoolNeed,
 }
 
 /// What a pool needs before it can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolNeed {
-    /// Nothing.
+    /// Nothing: it is started.
     Nothing,
-    /// To be started.
+    /// It has to be started.
     Start,
-    /// To be made: a default pool before its first use.
+    /// It has to be created: a default pool before its first use.
     Make,
 }
 
-/// Looks at all of it. `None` where an issue leaves nothing to go on with.
+/// Checks image, pool, space and volumes. Returns `None` if an issue makes the other checks impossible.
 pub(crate) fn check_storage(
     context: &Context,
     plan: &VmPlan,
@@ -69,13 +68,13 @@ pub(crate) fn check_storage(
     let image = match &plan.boot_disk.source {
         BootSource::Empty => None,
         BootSource::Image(reference) => {
-            report.begin_check("image", format!("'{reference}' can be used, and fits into the boot disk"));
+            report.begin_check("image", format!("'{reference}' can be used and fits on the boot disk"));
             check_image(context, plan, reference, others, report)?
         }
     };
     report.begin_check("pool", format!("'{}' can hold the disks", plan.pool));
-    // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
-    // missing or stopped refuses this one, and is found so below.
+    // libvirt caches a pool's free space, and other programs write to the file system, too. A refresh of a pool that
+    // is missing or stopped fails, which is ignored here and reported below.
     usage::refresh_pool(context, plan.pool.as_str())?;
     let Some((pool, backend, found)) = check_pool(context, &plan.pool, report)? else { return Ok(None) };
     let seed = if plan.seed.is_some() && !backend.takes_uploads() {
@@ -89,15 +88,15 @@ pub(crate) fn check_storage(
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     let storage = ReadyStorage { pool, backend, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
-        report.begin_check("room", format!("pool '{}' has enough of it for now", found.name));
+        report.begin_check("room", format!("enough space in pool '{}'", found.name));
         check_room(context, plan, backend, &found, report);
-        report.begin_check("volumes", "none of that name exists");
+        report.begin_check("volumes", "no volume with these names exists");
         check_free(context, &storage, taken, report)?;
     }
     Ok(Some(storage))
 }
 
-/// Blocks hold the guest's bytes as they are.
+/// Reports disk formats other than raw for a pool of block devices, which hold the guest's bytes directly.
 fn check_formats(plan: &VmPlan, pool: &str, report: &mut PreflightReport) {
     let spec = &plan.manifest.spec;
     let boot = spec.boot_disk.iter().map(|disk| ("spec.bootDisk".to_owned(), &disk.format));
@@ -110,13 +109,13 @@ fn check_formats(plan: &VmPlan, pool: &str, report: &mut PreflightReport) {
                     Code::PoolUnfit,
                     format!("{at}.format: pool '{pool}' holds raw disks, not {format}"),
                 )
-                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+                .hint("omit the format, or use a pool of type dir, fs or netfs"),
             );
         }
     }
 }
 
-/// What the pool can hold is not all that a manifest can ask for.
+/// Checks that the pool's type supports the formats and the image of the manifest.
 fn check_backend(
     plan: &VmPlan,
     pool: &str,
@@ -129,9 +128,9 @@ fn check_backend(
         report.push(
             Issue::new(
                 Code::PoolUnfit,
-                format!("image '{}' is at Ceph, where libvirt only clones", image.reference),
+                format!("image '{}' is in Ceph, and libvirt can only clone it there", image.reference),
             )
-            .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+            .hint(format!("spec.storagePool: {holder} puts the VM's disks in the same pool")),
         );
         return;
     }
@@ -156,7 +155,7 @@ fn check_backend(
         (PoolBackend::Zfs, _) => report.push(
             Issue::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
                 .hint("a pool of type dir on a mounted dataset can have disks from images")
-                .hint("'empty: true' makes a boot disk here without an image"),
+                .hint("'empty: true' creates a boot disk here without an image"),
         ),
         (PoolBackend::Ceph, holder) if holder != Some(pool) => report.push(
             Issue::new(
@@ -171,8 +170,7 @@ fn check_backend(
     }
 }
 
-/// Looks whether a pool that was just started has room for a VM and none of its volumes: while it was
-/// stopped, nobody could tell.
+/// Checks space and volume names of a pool that was just started; that is impossible while a pool is stopped.
 pub(crate) fn check_started(
     context: &Context,
     plan: &VmPlan,
@@ -188,7 +186,8 @@ pub(crate) fn check_started(
     check_free(context, storage, taken, report)
 }
 
-/// What belongs to a VM of that name goes with it, or that VM itself stands in the way.
+/// Checks that the volume names are free. Volumes of an existing VM with this name do not count: they are deleted with
+/// it, or that VM is itself an issue.
 fn check_free(
     context: &Context,
     storage: &ReadyStorage,
@@ -199,16 +198,16 @@ fn check_free(
     check_names(context, &storage.volumes, &ours, report)
 }
 
-/// A volume of a plan, wherever it will be.
+/// A planned volume, before its pool is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVolume {
     /// What it is for.
     pub role: VolumeRole,
-    /// Its name.
+    /// The name, which foundry derives from the VM's name.
     pub name: VolumeName,
-    /// Its format.
+    /// The format in the manifest.
     pub format: DiskFormat,
-    /// What the guest sees; of a seed it is known when that is made.
+    /// The size that the guest sees; 0 for a seed, whose size is known when it is generated.
     pub capacity: Bytes,
 }
 
@@ -227,7 +226,7 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
     list
 }
 
-/// The volumes of a plan, with the path that each will have: the pool's place and its name.
+/// The volumes of a plan, each with its future path.
 fn recorded_volumes(
     plan: &VmPlan,
     own: (&ReadyPool, PoolBackend),
@@ -252,19 +251,19 @@ fn recorded_volumes(
     planned_volumes(plan).into_iter().map(recorded).collect()
 }
 
-/// The path that a volume will have in a pool with that target.
+/// The path of a volume in a pool with this target.
 pub(crate) fn volume_path(target: &str, name: &str) -> String {
     format!("{}/{name}", target.trim_end_matches('/'))
 }
 
 impl PlannedVolume {
-    /// Whether it lies on the image, where there is one; a raw boot disk is a copy.
+    /// Returns whether it will be an overlay of the image, if there is one; a raw boot disk is a copy instead.
     pub fn is_overlay(&self) -> bool {
         self.role == VolumeRole::Boot && self.format == DiskFormat::Qcow2
     }
 }
 
-/// No volume may be there already; one that is is somebody's and stays.
+/// Reports each planned volume that already exists. Such a volume belongs to somebody else and is kept.
 fn check_names(
     context: &Context,
     volumes: &[RecordedVolume],
@@ -287,15 +286,15 @@ fn check_names(
     Ok(())
 }
 
-/// What to do about a volume that is in the way: one that somebody uses stays, and nobody is told to delete one without
-/// another look at who uses it.
+/// Returns what to do about a volume whose name is needed. The advice never deletes a volume that is in use, and `gc`
+/// checks its use again before it deletes one.
 fn advice_for_taken(usage: &Usage, found: &Volume) -> Advice {
     match usage.reason_if_used(found) {
         Some(reason) => format!("{reason}: choose another name for the VM").into(),
-        None => Advice::from(
-            "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, ",
-        )
-        .run(Verb::Gc { only: Some(format!("{}/{}", found.pool, found.name)) }),
+        None => {
+            Advice::from("it may hold data: choose another name for the VM, or, if nobody needs the volume, ")
+                .run(Verb::Gc { only: Some(format!("{}/{}", found.pool, found.name)) })
+        }
     }
 }
 
@@ -314,8 +313,8 @@ pub(crate) fn check_pool(
     };
     let Some(backend) = PoolBackend::of(&pool.kind) else {
         let why = match pool.kind.as_str() {
-            "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "whose units are there, and libvirt makes none",
-            _ => "in which foundry makes no disks",
+            "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "and libvirt cannot create volumes in it",
+            _ => "in which foundry cannot create disks",
         };
         report.push(
             Issue::new(Code::PoolUnfit, format!("pool '{name}' is of type {}, {why}", pool.kind))
@@ -327,8 +326,8 @@ pub(crate) fn check_pool(
         report.push(Issue::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
         return Ok(None);
     };
-    // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
-    // starts finds its directory there and takes it for started.
+    // A default pool without autostart was left by an interrupted creation. It can be active: a starting libvirtd marks
+    // a pool as active if its directory exists.
     let is_own =
         || context.settings.default_target(name.as_str(), context.host.uri()).as_ref() == Some(&place);
     let is_ready = pool.active && (pool.autostart || !is_own());
@@ -341,10 +340,11 @@ fn missing_pool(context: &Context, name: &str) -> Result<Issue, Error> {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Issue::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(suggest_names(name, &known))
-        .hint(Advice::from(Verb::PoolAdd { pool: name.into() }).text(" makes one")))
+        .hint(Advice::from(Verb::PoolAdd { pool: name.into() }).text(" creates one")))
 }
 
-/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+/// Checks the space that the disks need at once, and warns if they can grow beyond what is free. Disks are thin, except
+/// in LVM pools.
 fn check_room(
     context: &Context,
     plan: &VmPlan,
@@ -363,13 +363,13 @@ fn check_room(
         let message =
             format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
         report.push(Issue::new(Code::OutOfSpace, message).hint(
-            Advice::from(Verb::GcDryRun).text(" lists what nobody uses; spec.storagePool names another pool"),
+            Advice::from(Verb::GcDryRun).text(" lists unused volumes; spec.storagePool selects another pool"),
         ));
         return;
     }
     if pool.available < promised {
         context.warn(format!(
-            "the disks can grow to {promised}, and pool '{}' has {} left",
+            "the disks can grow to {promised}, but pool '{}' has only {} left",
             pool.name, pool.available
         ));
     }
@@ -380,7 +380,7 @@ fn room_for_files(plan: &VmPlan) -> Bytes {
     plan.data_disks.iter().fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2))
 }
 
-/// The pool of the seed where the VM's own cannot hold one: the default one of VM disks.
+/// Returns the pool of the seed if the VM's own cannot hold one: the default pool of VM disks.
 fn seed_pool(
     context: &Context,
     vm_pool: &str,
@@ -396,7 +396,7 @@ fn seed_pool(
                 Code::PoolUnfit,
                 format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
             )
-            .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
+            .hint("set --vm-pool to a pool of type dir, fs or netfs; the VM's disks stay in the manifest's pool"),
         );
     }
     Ok(found.map(|(pool, backend, _)| (pool, backend)))

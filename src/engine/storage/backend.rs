@@ -1,6 +1,6 @@
 //! What each type of pool supports.
 //!
-//! From libvirt's storage backends (its `src/storage/storage_backend_*.c`), by the calls that each one has:
+//! Taken from libvirt's storage backends (its `src/storage/storage_backend_*.c`), by the calls that each implements:
 //!
 //! | | files | LVM | ZFS | Ceph |
 //! |---|---|---|---|---|
@@ -14,25 +14,26 @@ use foundry_core::plan::DiskFormat;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, PoolSource};
 
-/// Volumes on block devices have whole numbers of these: LVM and ZFS round up, or refuse (a zvol is a multiple of
-/// its block size, at most 128 KiB by default).
+/// Bytes. Sizes of block volumes are multiples of this: LVM and ZFS round a size up or refuse it (a zvol's size is a
+/// multiple of its block size, which is at most 128 KiB by default).
 const BLOCK_UNIT: u64 = 1 << 20;
 
-/// What the volumes of a pool are.
+/// How a pool stores its volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolBackend {
-    /// Files of the host, in which a qcow2 image can be.
+    /// Files of the host, which can be qcow2 images.
     Files,
-    /// Logical volumes of LVM: block devices that take their whole size at once.
+    /// LVM logical volumes: block devices that take their whole size at once.
     Lvm,
-    /// Volumes of ZFS: block devices that take room as they are written.
+    /// ZFS volumes: block devices that take space as they are written.
     Zfs,
-    /// Images at Ceph, which QEMU reaches itself.
+    /// Ceph RBD images, which QEMU accesses over the network.
     Ceph,
 }
 
 impl PoolBackend {
-    /// By the type of the pool; `None` where libvirt makes no volumes in such a pool, or none that foundry knows.
+    /// Maps the type of a pool. Returns `None` if libvirt creates no volumes in such a pool, or foundry does not support
+    /// it.
     pub(crate) fn of(kind: &str) -> Option<Self> {
         match kind {
             "dir" | "fs" | "netfs" => Some(Self::Files),
@@ -43,33 +44,33 @@ impl PoolBackend {
         }
     }
 
-    /// Below which path the volumes of such a pool are; of a Ceph pool that is its name there.
+    /// The path prefix of the volumes in a pool. For Ceph it is the name of the Ceph pool.
     pub(crate) fn volume_prefix(self, pool: &Pool) -> Option<String> {
         if self == Self::Ceph { pool.source.name.clone() } else { pool.target.clone() }
     }
 
-    /// The format of a disk: blocks hold the guest's bytes as they are.
+    /// The format that a disk gets: always raw unless volumes are files.
     pub(crate) fn format(self, planned: DiskFormat) -> DiskFormat {
         if self == Self::Files { planned } else { DiskFormat::Raw }
     }
 
-    /// The size of a volume that has to hold so much.
+    /// The size of a volume that has to hold `needed` bytes.
     pub(crate) fn capacity(self, needed: Bytes) -> Bytes {
         if self == Self::Files { needed } else { Bytes(needed.0.next_multiple_of(BLOCK_UNIT)) }
     }
 
-    /// What a new disk of that size takes at once.
+    /// The space that a new disk of that size takes at once.
     pub(crate) fn allocation(self, capacity: Bytes) -> Bytes {
         // Anything less makes libvirt's LVM backend create a snapshot that runs full.
         if self == Self::Lvm { capacity } else { Bytes(0) }
     }
 
-    /// Whether libvirt can write into a volume, so that a seed can be there.
+    /// Whether libvirt can upload into a volume, as it must for a seed.
     pub(crate) fn takes_uploads(self) -> bool {
         self != Self::Ceph
     }
 
-    /// How a domain's XML refers to a volume.
+    /// The source of a volume in a domain's XML.
     pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskLocation {
         let path = path.to_owned();
         match self {
@@ -81,7 +82,7 @@ impl PoolBackend {
         }
     }
 
-    /// What a boot disk made from an image is, for people.
+    /// How a boot disk is made from an image, in words; `None` for the usual overlay.
     pub(crate) fn boot_disk(self) -> Option<&'static str> {
         match self {
             Self::Files => None,

@@ -26,7 +26,7 @@ fn file_here<'a>(context: &Context, path: &'a str) -> Option<&'a Path> {
     (context.host.is_local() && path.starts_with('/')).then(|| Path::new(path))
 }
 
-/// The error for a disk of a VM that a program has open which this libvirt does not know.
+/// The error for a disk that is in use by a program outside this libvirt.
 pub(crate) fn open_elsewhere(vm: &str, pool: &str, name: &str) -> Error {
     Error::new(
         Code::DiskOpenElsewhere,

@@ -1,4 +1,4 @@
-//! Pools and volumes of a host, and who uses a volume.
+//! Pools and volumes of a host, and the users of each volume.
 
 pub mod pools;
 pub mod status;

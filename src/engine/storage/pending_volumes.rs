@@ -1,4 +1,4 @@
-//! Waits for what libvirt may still create for a foundry process that has ended.
+//! Waits for volumes that libvirt may still be creating for a foundry process that has ended.
 //!
 //! libvirt finishes a call whose caller is gone. A volume whose program, qemu-img for one, has just begun has no file
 //! yet, and libvirt then says that there is no such volume: who takes away what was left would pass it by. libvirt refuses to
@@ -13,14 +13,14 @@ use crate::poll::{Poll, Waited};
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordState};
 
-/// How long it may take. Another program may make something large in the same pool.
+/// The limit, because another program may be creating something large in the same pool.
 const WITHIN: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// Waits for the volumes that an interrupted creation, or an interrupted attach, may still be getting.
+/// Waits for the volumes of an interrupted creation or attach.
 ///
 /// # Errors
-/// The host's, and a user's wish to stop.
+/// An error of the host, or an interruption by the user.
 pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(), Error> {
     let begun =
         record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
@@ -43,7 +43,7 @@ pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(),
     Ok(())
 }
 
-/// One that is stopped or gone is told of when its volumes are looked for.
+/// Returns whether the pool can be refreshed. A stopped or missing one is reported when its volumes are looked up.
 fn is_usable(context: &Context, pool: &str) -> Result<bool, Error> {
     Ok(context.host.pool(pool)?.is_some_and(|p| p.active && !is_directory_away(context, &p)))
 }

@@ -1,4 +1,4 @@
-//! Storage pools.
+//! Operations on storage pools: list, add, start, stop, refresh, delete.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use foundry_core::units::Bytes;
 use foundry_fetch::ownership::Trusted;
 use foundry_host::{HostError, Pool, Volume};
 
-/// All pools, by name. Changes nothing.
+/// All pools, sorted by name. Changes nothing.
 ///
 /// # Errors
 /// The host's.
@@ -25,18 +25,18 @@ pub fn list_pools(context: &Context) -> Result<Vec<Pool>, Error> {
     Ok(pools)
 }
 
-/// A pool and what is in it.
+/// A pool with its volumes and their users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolInfo {
     /// The pool.
     pub pool: Pool,
-    /// Its volumes by name; of a pool that is not started libvirt shows none.
+    /// Its volumes, sorted by name; empty if the pool is stopped, because libvirt lists none then.
     pub volumes: Vec<Volume>,
-    /// The domains with a disk in it, or on something in it.
+    /// The domains with a disk in the pool, or with one whose backing file is in it.
     pub users: Vec<String>,
 }
 
-/// A pool, its volumes, and who uses them.
+/// Returns a pool, its volumes, and the domains that use them.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool.
@@ -63,7 +63,7 @@ fn refused_unchanged(code: Code, message: String) -> Error {
     Error::new(code, message).unchanged()
 }
 
-/// What libvirt would be told of a new pool; looks whether its name is free.
+/// Returns the XML for a new pool, after checking that its name and directory are free.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken.
@@ -75,17 +75,17 @@ pub fn plan_pool(context: &Context, name: &PoolName, source: &PoolSourceSpec) ->
         && let Some(other) = context.host.pools()?.into_iter().find(|p| is_at(context, p, path))
     {
         let place = other.target.unwrap_or_default();
-        return Err(refused_unchanged(Code::PoolTaken, format!("pool '{}' has that directory", other.name))
+        return Err(refused_unchanged(Code::PoolTaken, format!("pool '{}' uses that directory", other.name))
             .because(format!(
-                "{path} and {place} are one directory, and what is in it would be there twice"
+                "{path} and {place} are the same directory, so each volume would be listed twice"
             )));
     }
     Ok(source.to_xml(name.as_str())?)
 }
 
-/// Adds a pool and starts it; `autostart` has it start with the host. The directory that it is in, or is mounted
-/// on, is made if it is missing; one that exists keeps its owner and mode. Nothing else is ever made: no file
-/// system, no volume group, no dataset. What a kill left of an addition is finished.
+/// Defines a pool and starts it; with `autostart` it also starts with the host. A missing directory or mount point is
+/// created; an existing one keeps its owner and mode. File systems, volume groups and datasets are never created. If
+/// an earlier call was killed, this one completes it.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
@@ -119,21 +119,21 @@ pub fn add_pool(
     })
 }
 
-/// libvirtd writes to a pool's volumes as root, by their names.
+/// Warns if other users can write to the pool's directory. libvirtd opens volumes there as root, by name.
 fn warn_of_other_writers(context: &Context, source: &PoolSourceSpec) {
     let directory = source.local_directory().filter(|_| context.host.is_local());
     if let Some(who) =
         directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
     {
         context.warn(format!(
-            "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
+            "{who}: a user who can write there could replace a volume with a link, which libvirtd follows as root"
         ));
     }
 }
 
-const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
+const AGAIN: &str = "the pool may be half added; the same command again finishes it";
 
-/// Whether a pool in a directory is what an addition of it left that was broken off.
+/// Returns whether a pool was left by an interrupted addition of the same directory pool.
 fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
     let is_same = matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
@@ -142,14 +142,14 @@ fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
 fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
-        // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
+        // Building a pool resets owner and mode of an existing directory, so only a missing one is built.
         Err(refused) if refused.outcome_unknown() || !may_be_missing(context, source) => {
             return Err(refused.into());
         }
         Err(_) => {
             context.host.build_pool(name)?;
             let path = source.local_directory().unwrap_or_default();
-            let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
+            let stays = |refused| Error::from(refused).outcome(format!("its directory {path} is kept"));
             context.host.start_pool(name).map_err(stays)?;
         }
         Ok(()) => {}
@@ -159,14 +159,14 @@ fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: 
         return Ok(());
     }
     context.host.set_pool_autostart(name, true).map_err(|refused| {
-        // A pool that runs cannot be undefined.
+        // An active pool cannot be undefined by the caller.
         let _ = context.host.stop_pool(name);
         Error::from(refused)
     })
 }
 
-/// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
-/// look at the pool with success whatever came of it).
+/// Stops a ZFS pool whose dataset does not exist. libvirt starts it anyway, with size 0, because its ZFS backend ignores
+/// errors when it refreshes a pool.
 fn check_zfs_found(context: &Context, name: &str, source: &PoolSourceSpec) -> Result<(), Error> {
     let PoolSourceSpec::Zfs { dataset } = source else { return Ok(()) };
     if context.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
@@ -179,37 +179,37 @@ fn check_zfs_found(context: &Context, name: &str, source: &PoolSourceSpec) -> Re
     ))
 }
 
-/// Whether the pool has a directory that may be missing: on this machine that is known.
+/// Returns whether the pool has a directory that is missing, or that may be missing on a remote host.
 fn may_be_missing(context: &Context, source: &PoolSourceSpec) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
     source.local_directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
-/// What must be there before such a pool starts, where foundry does not make it.
+/// Adds a hint about what must exist before such a pool can start.
 fn add_hint(source: &PoolSourceSpec, error: Error) -> Error {
     let hint = match source {
         PoolSourceSpec::Dir { .. } => return error,
         PoolSourceSpec::Fs { device, .. } => {
-            format!("is there a file system on it? lsblk -f {} shows", quote_for_shell(device))
+            format!("does it have a file system? lsblk -f {} shows it", quote_for_shell(device))
         }
         PoolSourceSpec::NetFs { server, .. } => {
-            format!("does {server} serve it to this host, and is mount's helper there?")
+            format!("does {server} export it to this host, and is the mount helper installed?")
         }
         PoolSourceSpec::Logical { group } => {
             format!(
-                "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
+                "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE creates it",
                 quote_for_shell(group)
             )
         }
         PoolSourceSpec::Zfs { dataset } => {
             format!(
-                "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
+                "zfs list {0} on the host shows the dataset, zfs create {0} creates it",
                 quote_for_shell(dataset)
             )
         }
         PoolSourceSpec::Rbd { pool, .. } => {
             format!(
-                "ceph osd pool ls shows the pools, rbd pool init {} makes one ready",
+                "ceph osd pool ls shows the pools, rbd pool init {} initializes one",
                 quote_for_shell(pool)
             )
         }
@@ -223,11 +223,11 @@ fn add_hint(source: &PoolSourceSpec, error: Error) -> Error {
     error.hint(hint)
 }
 
-/// Starts a pool, and with `autostart` has it start with the host from now on. Whether it was stopped.
+/// Starts a pool; with `autostart` it also starts with the host from now on. Returns whether it was stopped.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
-/// be where something is yet to be mounted.
+/// [`foundry_core::error::Kind::Storage`] if there is no such pool or libvirt cannot start it. A missing directory is not
+/// created, because it may be a mount point whose file system is not mounted yet.
 pub fn start_pool(context: &Context, name: &str, autostart: bool) -> Result<bool, Error> {
     let pool = existing_pool(context, name)?;
     context.cancel.check_unchanged()?;
@@ -238,7 +238,7 @@ pub fn start_pool(context: &Context, name: &str, autostart: bool) -> Result<bool
         && !is_active()
     {
         return Err(Error::from(failed)
-            .hint("is what it is made of there: its directory, its device, the machine that serves it?")
+            .hint("does its source exist (directory, device or server)?")
             .unchanged());
     }
     if autostart && !pool.autostart {
@@ -247,7 +247,7 @@ pub fn start_pool(context: &Context, name: &str, autostart: bool) -> Result<bool
     Ok(!pool.active)
 }
 
-/// Stops a pool, and with `no_autostart` has it not start with the host any more. Whether it was started.
+/// Stops a pool; with `no_autostart` it no longer starts with the host. Returns whether it was started.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
@@ -271,7 +271,7 @@ fn in_use(pool: &str, users: &[String]) -> Error {
     refused_unchanged(Code::PoolInUse, format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
 }
 
-/// Makes libvirt look at a pool's volumes anew.
+/// Makes libvirt scan a pool's volumes again.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool or it is not started.
@@ -280,7 +280,7 @@ pub fn refresh_pool(context: &Context, name: &str) -> Result<(), Error> {
     Ok(context.host.refresh_pool(name)?)
 }
 
-/// Stops and undefines a pool. Its volumes stay where they are.
+/// Stops and undefines a pool. Its volumes are kept.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
@@ -289,19 +289,19 @@ pub fn delete_pool(context: &Context, name: &str, force: bool) -> Result<(), Err
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
         return Err(refused_unchanged(
             Code::PoolInUse,
-            format!("pool '{name}' is one of foundry's own and is not deleted"),
+            format!("pool '{name}' is a default pool of foundry and cannot be deleted"),
         ));
     }
     let PoolInfo { pool, volumes, users } = pool_info(context, name)?;
     let twin = same_directory_pool(context, &pool)?;
-    // What another pool shows as well is not lost with this one, unless somebody knows it by this one's name.
+    // Volumes that another pool lists, too, are not lost with this one, except for domains that name this pool.
     let users = if twin.is_some() { Usage::collect(context, None)?.domains_naming_pool(name) } else { users };
     if !users.is_empty() {
         return Err(in_use(name, &users).hint("destroy them first"));
     }
     if let Some(what) = describe_contents(&pool, &volumes).filter(|_| !force && twin.is_none()) {
         return Err(refused_unchanged(Code::PoolNotEmpty, what)
-            .hint("--force forgets the pool and leaves its volumes where they are"));
+            .hint("--force deletes the pool's definition and keeps its volumes"));
     }
     context.cancel.check_unchanged()?;
     if pool.active {
@@ -310,28 +310,29 @@ pub fn delete_pool(context: &Context, name: &str, force: bool) -> Result<(), Err
     context.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
 }
 
-/// Whether a pool is of that very directory, by whatever path. Only on this machine that is known.
+/// Returns whether a pool uses that directory, even by another path. This is only known on this machine.
 fn is_at(context: &Context, pool: &Pool, path: &str) -> bool {
     let directory =
         pool.target.as_deref().filter(|_| PoolBackend::of(&pool.kind) == Some(PoolBackend::Files));
     directory.is_some_and(|target| is_same_file(context, target, path))
 }
 
-/// Another pool that is started and of the same directory.
+/// Finds another started pool with the same directory.
 fn same_directory_pool(context: &Context, pool: &Pool) -> Result<Option<Pool>, Error> {
     let Some(path) = pool.target.as_deref().filter(|_| pool.kind == "dir") else { return Ok(None) };
     let mut others = context.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
     Ok(others.find(|other| is_at(context, other, path)))
 }
 
-/// Only a stopped pool can be undefined, and of a stopped one nobody can tell what is in it.
+/// The error for a deletion that stopped halfway. A pool must be stopped before it can be undefined, and a stopped pool
+/// shows no volumes, so repeating the command needs `--force`.
 fn half_deleted(name: &str, failed: HostError) -> Error {
     Error::from(failed)
         .outcome("the pool may be stopped by now")
         .outcome(Advice::from(Verb::PoolDelete { pool: name.into(), force: true }).text(" finishes it"))
 }
 
-/// What would be forgotten with a pool, as far as libvirt shows it.
+/// Describes what is in a pool, as far as libvirt shows it; `None` if it is empty.
 fn describe_contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
     let name = &pool.name;
     match volumes.len() {

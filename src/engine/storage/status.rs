@@ -14,17 +14,17 @@ use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, Volume};
 
-/// What the pools of a host have together.
+/// The storage of a host: all pools together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageStatus {
-    /// Each file system or device that started pools are on, once.
+    /// The file systems and devices of the started pools, each once.
     pub file_systems: Vec<FileSystem>,
-    /// Each pool.
+    /// All pools, started or not.
     pub pools: Vec<PoolStatus>,
     /// Bytes of all file systems together.
     pub capacity: Bytes,
-    /// Bytes left on them.
+    /// Free bytes of all file systems together.
     pub available: Bytes,
     /// Bytes that guests see on all volumes, images included.
     pub promised: Bytes,
@@ -34,47 +34,47 @@ pub struct StorageStatus {
     pub images: Tally,
     /// The disks of all pools.
     pub disks: Tally,
-    /// What is in the pool of VM disks and belongs to nobody.
+    /// Unused volumes in the pool of VM disks.
     pub orphans: Vec<Orphan>,
 }
 
-/// A file system, or the device of a pool that is on none.
+/// A file system, or the device of a pool that uses none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSystem {
     /// Names of the pools on it.
     pub pools: Vec<String>,
-    /// Its bytes.
+    /// Size in bytes.
     pub capacity: Bytes,
-    /// Bytes that are taken, by whatever.
+    /// Used bytes, whatever uses them.
     pub allocation: Bytes,
-    /// Bytes that are left.
+    /// Free bytes.
     pub available: Bytes,
-    /// Bytes by which the disks on it can grow: what guests have not written to yet.
+    /// Bytes by which the disks on it can grow: the parts that guests have not written yet.
     pub growth: Bytes,
-    /// How much of that growth has no room.
+    /// The part of that growth that does not fit.
     pub overcommit: Bytes,
 }
 
-/// One pool.
+/// The capacity and use of one pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStatus {
-    /// Its name.
+    /// The pool's name in libvirt.
     pub name: String,
-    /// Its type.
+    /// libvirt's pool type, such as `dir`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is started.
     pub active: bool,
-    /// Its directory or device on the host.
+    /// The directory or device on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Bytes of its file system or device.
     pub capacity: Bytes,
-    /// Bytes left there.
+    /// Free bytes there.
     pub available: Bytes,
-    /// How many volumes it has.
+    /// Number of volumes.
     pub volumes: usize,
     /// Bytes that its volumes take.
     pub allocation: Bytes,
@@ -82,35 +82,35 @@ pub struct PoolStatus {
     pub promised: Bytes,
     /// Bytes by which the disks in it can grow.
     pub growth: Bytes,
-    /// What VMs are made from: all of the image pool, and what disks of other pools lie on.
+    /// Images: all volumes of the image pool, and backing files in other pools.
     pub images: Tally,
-    /// What VMs have, and what those lie on in the pool of VM disks.
+    /// VM disks, and their backing files in the pool of VM disks.
     pub disks: Tally,
-    /// Volumes in the pool of VM disks that belong to no VM and that no overlay is based on.
+    /// Volumes in the pool of VM disks that no VM uses and no overlay is based on.
     pub orphans: Tally,
 }
 
-/// Some volumes together.
+/// The totals of several volumes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
-    /// How many.
+    /// Number of volumes.
     pub count: usize,
     /// Bytes that they take.
     pub allocation: Bytes,
-    /// Bytes that a guest sees.
+    /// Bytes that guests see.
     pub capacity: Bytes,
 }
 
-/// A volume that belongs to nobody.
+/// An unused volume in the pool of VM disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
-    /// Its pool.
+    /// The pool's name.
     pub pool: String,
-    /// Its name.
+    /// The volume's name.
     pub name: String,
-    /// Its path on the host.
+    /// The path on the host.
     pub path: String,
     /// Bytes that it takes.
     pub allocation: Bytes,
@@ -118,8 +118,8 @@ pub struct Orphan {
     pub capacity: Bytes,
 }
 
-/// Looks at all pools, each anew (libvirt knows what was left when it looked last), and at who uses what
-/// is in them. Changes nothing.
+/// Collects the status of all pools. Pools are refreshed first, because libvirt caches sizes and volumes. Changes
+/// nothing.
 ///
 /// # Errors
 /// The host's.
@@ -133,7 +133,7 @@ pub fn storage_status(context: &Context) -> Result<StorageStatus, Error> {
         found.iter().map(|pool| pool_status(&context.settings, pool, parts)).collect()
     };
     let pools = of_pools(&parts);
-    // Two pools may be of one directory: what is in it is there once.
+    // Two pools may share a directory; its files count once in the totals.
     let distinct = distinct_files(context, &parts);
     let counted = of_pools(&distinct);
     let file_systems = file_systems(context, &found, &counted);
@@ -150,7 +150,7 @@ pub fn storage_status(context: &Context) -> Result<StorageStatus, Error> {
     })
 }
 
-/// Each file once, as foundry's own pools have it.
+/// Removes duplicates of files that several pools list; foundry's default pools take precedence.
 fn distinct_files<'a>(context: &Context, parts: &[(&'a Volume, VolumeUse)]) -> Vec<(&'a Volume, VolumeUse)> {
     let own = [context.settings.vm_pool.as_str(), context.settings.image_pool.as_str()];
     let mut sorted: Vec<(&Volume, VolumeUse)> = parts.to_vec();
@@ -170,7 +170,7 @@ enum VolumeKind {
     Image,
     Disk,
     Orphan,
-    /// A note on an image, or in a pool that other things may be in, too.
+    /// An origin note, or an unused volume of a pool that is not only foundry's.
     Other,
 }
 
@@ -208,8 +208,8 @@ fn pool_status(settings: &Settings, pool: &Pool, parts: &[(&Volume, VolumeUse)])
     }
 }
 
-/// By how much a volume can grow. An overlay grows to all that its guest sees, whatever of that it reads from
-/// below; what is below is not written to.
+/// The bytes by which a volume can grow. An overlay can grow to its full virtual size; a backing file does not grow,
+/// because nothing writes to it.
 fn growth_of(settings: &Settings, volume: &Volume, part: VolumeUse) -> Bytes {
     let is_written = part == VolumeUse::Disk && kind_of(settings, volume, part) == VolumeKind::Disk;
     Bytes(if is_written { volume.capacity.0.saturating_sub(volume.allocation.0) } else { 0 })
@@ -231,7 +231,7 @@ fn find_orphans(settings: &Settings, parts: &[(&Volume, VolumeUse)]) -> Vec<Orph
     orphans
 }
 
-/// The file systems of the started pools, in the order of the first pool on each.
+/// Groups the started pools by file system, in the order of the first pool on each.
 fn file_systems(context: &Context, pools: &[Pool], looked: &[PoolStatus]) -> Vec<FileSystem> {
     let mut distinct: Vec<(&Pool, FileSystem)> = Vec::new();
     for (pool, status) in pools.iter().zip(looked).filter(|(pool, _)| pool.active) {
@@ -264,9 +264,9 @@ impl FileSystem {
     }
 }
 
-/// On this machine the kernel tells; elsewhere nobody does, and two pools with the same size and nearly the
-/// same space left (the second was asked a moment later) are taken for one file system. What is no directory
-/// is a pool of its own.
+/// Returns whether two pools are on the same file system. On this machine the kernel's device numbers decide. On a
+/// remote host, two directory pools with the same size and nearly the same free space (they are queried one after the
+/// other) are taken for one. Any other pool has its own device.
 fn same_file_system(context: &Context, a: &Pool, b: &Pool) -> bool {
     let is_directory = |pool: &Pool| matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
     let device = |pool: &Pool| {

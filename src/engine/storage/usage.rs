@@ -1,10 +1,14 @@
-//! Finds the users of a file. Everything that deletes a file asks here.
+//! Finds the users of a file. Everything that deletes a file asks here first.
 //!
-//! A file is used by the volumes that lie on it, however many overlays are between; by the domains that name it or one
-//! of those, in what runs, in what starts next, in a snapshot that they can go back to, or in the memory that libvirt
-//! saved of them; and by the records that name it as what a disk lies on. Beside disks these are EFI variables, the
-//! memory of snapshots and whatever else has a path. libvirt shows what a disk lies on only while its domain runs, so all
-//! volumes are asked. Who has a file open without any libvirt's knowledge shows by its lock: `held` tells that.
+//! These use a file:
+//!
+//! * volumes that have it as a backing file, directly or through other overlays;
+//! * domains that name the file or such a volume: in the running or the persistent definition, in a snapshot, or in
+//!   their saved memory. That covers disks, EFI variables, snapshot memory and anything else with a path;
+//! * records that name it as the backing file of a disk.
+//!
+//! libvirt shows a disk's backing files only while its domain runs, so the volumes of all pools are read. A program
+//! that uses a file without libvirt shows by its lock: see `file_locks`.
 
 mod volume_use;
 
@@ -25,62 +29,62 @@ use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription, Mentions};
 use foundry_host::{Domain, Pool, View, Volume};
 
-/// All volumes of the active pools and what the domains need, looked at once.
+/// All volumes of the active pools, and everything that the domains use; collected once.
 #[derive(Debug)]
 pub(crate) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<DomainUsage>,
-    /// The memory of the snapshots of the domain that was left out.
+    /// The memory files of the excluded domain's snapshots.
     own_memory: BTreeSet<String>,
-    /// What each path leads to, where the host is this machine and lets us look.
+    /// The file behind each path, on this machine and as far as this user may look.
     identities: BTreeMap<String, FileIdentity>,
     is_local: bool,
 }
 
-/// Which domains count.
+/// Which domains count as users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DomainFilter {
-    /// All that are defined or run.
+    /// All domains, running or not.
     All,
-    /// Those that run, or may.
+    /// Active domains only.
     Active,
 }
 
-/// What one domain needs.
+/// The files and volumes that one domain uses.
 #[derive(Debug)]
 struct DomainUsage {
     name: String,
     active: bool,
     files: BTreeSet<String>,
-    /// What else its XML names: not followed to what is below.
+    /// Other paths in its XML; their backing files are not followed.
     mentioned: BTreeSet<String>,
-    /// Pool and name of each.
+    /// Pool and name of each volume that its XML names.
     volumes: BTreeSet<(String, String)>,
-    /// Pool and name of those that its record names, whether or not it has them now.
+    /// Pool and name of each volume in its record, whether or not it is attached now.
     recorded: BTreeSet<(String, String)>,
-    /// The disks that it writes to, not what is below them.
+    /// The disks that it writes to, without their backing files.
     written: BTreeSet<String>,
-    /// What those volumes lie on, by the record.
+    /// The volumes of its record that have a backing file.
     below: Vec<RecordedVolume>,
 }
 
-/// Who uses a volume.
+/// The users of a volume.
 #[derive(Debug, Default)]
 pub(crate) struct VolumeUsers {
     /// Names of domains, sorted.
     pub(crate) vms: Vec<String>,
-    /// The volumes that lie on it, nearest first.
+    /// The volumes that have it as a backing file, nearest first.
     pub(crate) overlays: Vec<Volume>,
 }
 
 impl VolumeUsers {
-    /// Forgets those overlays that go together with what they lie on.
+    /// Leaves out overlays that are deleted together with their backing file.
     pub(crate) fn without_overlays(mut self, going: &[(String, String)]) -> Self {
         self.overlays.retain(|o| !going.iter().any(|(pool, name)| o.pool == *pool && o.name == *name));
         self
     }
 
-    /// Why the volume of a VM that goes must stay, if it must.
+    /// The reason to keep a volume of a VM that is destroyed, if there is one.
     pub(crate) fn reason_to_keep(&self) -> Option<String> {
         self.describe_users("uses it too")
     }
@@ -89,8 +93,8 @@ impl VolumeUsers {
         let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
         let overlays: Vec<String> =
             self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
-        let verb = if overlays.len() == 1 { "lies" } else { "lie" };
-        let lie = (!overlays.is_empty()).then(|| format!("{} {verb} on it", overlays.join(" and ")));
+        let verb = if overlays.len() == 1 { "is" } else { "are" };
+        let lie = (!overlays.is_empty()).then(|| format!("{} {verb} based on it", overlays.join(" and ")));
         match (vms, lie) {
             (Some(vms), Some(lie)) => Some(format!("{vms}; {lie}")),
             (vms, lie) => vms.or(lie),
@@ -99,9 +103,9 @@ impl VolumeUsers {
 }
 
 impl Usage {
-    /// Looks at everything but that domain.
+    /// Collects the uses of all domains except one.
     ///
-    /// The domains come first: one that is being made after that look shows by its volumes.
+    /// Domains are listed before volumes: a VM that is created in between then shows by its volumes.
     pub(crate) fn collect(context: &Context, except: Option<Uuid>) -> Result<Self, Error> {
         let listed = context.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
         let snapshots = context.host.all_snapshots()?;
@@ -123,7 +127,7 @@ impl Usage {
         Ok(Self { volumes, domains, own_memory, identities, is_local: local })
     }
 
-    /// Names of the domains that name a file which is in no pool, or what leads to it.
+    /// The domains that name a file, or a link to it. For files that are in no pool.
     pub(crate) fn domains_using(&self, path: &str) -> Vec<String> {
         let here = if self.is_local { file_identity(path) } else { None };
         let is_it = |file: &str| match (self.identities.get(file), here) {
@@ -133,7 +137,7 @@ impl Usage {
         self.find_users(is_it, |_, _| false, DomainFilter::All).vms
     }
 
-    /// The domain that writes to that volume, or whose record names it: it is no image for others.
+    /// The domain that writes to a volume or names it in its record. Such a volume cannot be an image.
     pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
         let volume = (pool.to_owned(), name.to_owned());
         let named = format!("{pool}/{name}");
@@ -143,41 +147,41 @@ impl Usage {
         self.domains.iter().find(writes).map(|d| d.name.clone())
     }
 
-    /// The files with the memory of snapshots of the domain that was left out, which no other domain names.
+    /// The memory files of the excluded domain's snapshots, without those that another domain names.
     pub(crate) fn own_snapshot_memory(&self) -> impl Iterator<Item = &String> {
         self.own_memory.iter().filter(|path| self.domains_using(path).is_empty())
     }
 
-    /// The volumes of the active pools that pass, and that is unused or names.
+    /// The unused volumes of the active pools that pass a filter.
     pub(crate) fn unused_volumes(&self, passes: impl Fn(&Volume) -> bool) -> Vec<&Volume> {
         self.volumes.iter().filter(|v| passes(v) && self.reason_if_used(v).is_none()).collect()
     }
 
-    /// Who uses the volume of that pool, name and path.
+    /// The users of a volume.
     pub(crate) fn users_of(&self, pool: &str, name: &str, path: &str) -> VolumeUsers {
         self.find_users(|file| self.may_be_same(file, path), |p, n| p == pool && n == name, DomainFilter::All)
     }
 
-    /// Why a volume of the domain that was left out must stay, if it must: somebody else uses it, or has it in a record.
-    /// Those overlays do not count that go, too.
+    /// The reason to keep a volume of the excluded domain: another domain or volume uses it, or another record names it.
+    /// Overlays in `going` do not count, because they are deleted, too.
     pub(crate) fn reason_to_keep_of(
         &self,
         (pool, name, path): (&str, &str, &str),
         going: &[(String, String)],
     ) -> Option<String> {
         let named =
-            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it too"));
+            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it, too"));
         self.users_of(pool, name, path).without_overlays(going).reason_to_keep().or_else(named)
     }
 
-    /// A domain whose record names that volume, whether or not it has it now.
+    /// The domain whose record names a volume, whether or not it is attached now.
     pub(crate) fn recording_domain(&self, pool: &str, name: &str) -> Option<String> {
         let names = |d: &&DomainUsage| d.recorded.iter().any(|(p, n)| p == pool && n == name);
         self.domains.iter().find(names).map(|d| d.name.clone())
     }
 
-    /// The domains with a disk in the pool, or on something in it. libvirt does not list the volumes of a
-    /// stopped one, so it is the place that counts.
+    /// The domains with a disk in the pool, or with one whose backing file is in it. libvirt lists no volumes of a stopped
+    /// pool, so paths are compared with the pool's directory.
     pub(crate) fn domains_in_pool(&self, pool: &Pool, local: bool, who: DomainFilter) -> Vec<String> {
         let place = pool_prefix(pool).map(|place| normalize_path(&place));
         let directory = pool.target.as_deref().filter(|_| local).and_then(file_identity);
@@ -198,7 +202,7 @@ impl Usage {
         vms
     }
 
-    /// The domains whose disks or records name the pool itself, and not only a path in it.
+    /// The domains whose disks or records refer to the pool by name, not only by a path in it.
     pub(crate) fn domains_naming_pool(&self, pool: &str) -> Vec<String> {
         let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
         let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
@@ -225,11 +229,11 @@ impl Usage {
         VolumeUsers { vms, overlays: overlays.into_iter().cloned().collect() }
     }
 
-    /// All volumes whose chain of backing files comes to such a file.
+    /// All volumes whose backing chain contains such a file.
     fn overlays_on(&self, is_file: &impl Fn(&str) -> bool) -> Vec<&Volume> {
         let mut rest: Vec<&Volume> = self.volumes.iter().filter(|v| v.backing.is_some()).collect();
         let mut found: Vec<&Volume> = Vec::new();
-        // Each round finds the overlays on the earlier rounds', so a chain of any length is followed.
+        // Each round finds the overlays on top of those found before, so a chain of any length is followed.
         loop {
             let lies = |v: &&Volume| {
                 let below = v.backing.as_deref().unwrap_or_default();
@@ -244,9 +248,9 @@ impl Usage {
         }
     }
 
-    /// Whether a path that somebody names is that file. Directories move and have links to them: where the
-    /// kernel can be asked, it says; elsewhere a path that leads to no volume and ends in the same name is
-    /// taken for the same, because the other mistake cannot be undone.
+    /// Returns whether a path may be that file. If the kernel can be asked, its answer decides. Otherwise a path that is no
+    /// known volume and has the same file name counts as the same file, because directories are moved and linked, and a
+    /// wrong deletion cannot be undone.
     fn may_be_same(&self, named: &str, file: &str) -> bool {
         if let (Some(a), Some(b)) = (self.identities.get(named), self.identities.get(file)) {
             return a == b;
@@ -256,7 +260,7 @@ impl Usage {
         named == file || (named.file_name() == file.file_name() && !is_volume())
     }
 
-    /// Whether a path is surely that file.
+    /// Returns whether a path is certainly that file.
     fn is_same(&self, named: &str, file: &str) -> bool {
         match (self.identities.get(named), self.identities.get(file)) {
             (Some(a), Some(b)) => a == b,
@@ -265,8 +269,8 @@ impl Usage {
     }
 }
 
-/// The path prefix that holds this pool's volumes and nothing else. The units of iSCSI and SCSI are where all disks of
-/// the host are.
+/// The path prefix that holds this pool's volumes and nothing else. iSCSI and SCSI pools have none: their volumes are in
+/// /dev, like all disks of the host.
 fn pool_prefix(pool: &Pool) -> Option<String> {
     match pool.kind.as_str() {
         "rbd" => pool.source.name.clone(),
@@ -275,8 +279,8 @@ fn pool_prefix(pool: &Pool) -> Option<String> {
     }
 }
 
-/// Has libvirt look at a pool anew, where it can: it refuses while a volume is being made in it, and then
-/// what it knew last must do.
+/// Refreshes a pool and returns whether that worked. libvirt refuses while it creates a volume in the pool; its cached
+/// data must do then.
 pub(crate) fn refresh_pool(context: &Context, pool: &str) -> Result<bool, Error> {
     match context.host.refresh_pool(pool) {
         Ok(()) => Ok(true),
@@ -285,8 +289,8 @@ pub(crate) fn refresh_pool(context: &Context, pool: &str) -> Result<bool, Error>
     }
 }
 
-/// Whether the directory of a pool is surely not there, as where its file system is not mounted. libvirt stops a pool
-/// whose directory it cannot read when it looks at it anew, and who only looks changes nothing.
+/// Returns whether the directory of a pool is certainly missing, for example because its file system is not mounted. A
+/// refresh of such a pool makes libvirt stop it, so read-only commands must not refresh it.
 pub(crate) fn is_directory_away(context: &Context, pool: &Pool) -> bool {
     let is_away = |target: &String| matches!(std::fs::metadata(target), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
     PoolBackend::of(&pool.kind) == Some(PoolBackend::Files)
@@ -294,15 +298,14 @@ pub(crate) fn is_directory_away(context: &Context, pool: &Pool) -> bool {
         && pool.target.as_ref().is_some_and(is_away)
 }
 
-/// Has libvirt look at all active pools anew.
+/// Refreshes all active pools.
 pub(crate) fn refresh_pools(context: &Context) -> Result<(), Error> {
     let pools = context.host.pools()?;
     let mut active = pools.iter().filter(|p| p.active && !is_directory_away(context, p));
     active.try_for_each(|pool| refresh_pool(context, &pool.name).map(drop))
 }
 
-/// What a listed domain needs, running, at its next start, to go on from its saved memory, and to go back to one of its
-/// snapshots.
+/// Collects what a domain uses: now, at its next start, in its saved memory, and in its snapshots.
 fn domain_usage(
     context: &Context,
     domain: &Domain,
@@ -312,7 +315,7 @@ fn domain_usage(
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Config] } else { &[View::Current] };
     for view in views {
-        // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
+        // A domain that is gone uses nothing. Any other failure must not look like that, so it is an error.
         let described = context.host.describe(domain.uuid, *view)?;
         described.into_iter().for_each(|described| usage.add_description(domain, described));
     }
@@ -327,13 +330,13 @@ fn domain_usage(
     Ok(usage)
 }
 
-/// Where the memory of a snapshot is, if it has a file of its own.
+/// The file with a snapshot's memory, if it has one.
 fn memory_of_snapshot(xml: &str) -> Result<Option<String>, Error> {
     Ok(foundry_host::libvirt_xml::snapshot_memory(xml)?)
 }
 
-/// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
-/// what that disk lies on is known only then.
+/// Lists the volumes of all active pools. If a pool does not list a disk in its directory, it is refreshed, because the
+/// disk's backing file is known only then.
 fn all_volumes(context: &Context, pools: &[Pool], domains: &[DomainUsage]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
     for pool in pools.iter().filter(|p| p.active) {
@@ -347,7 +350,7 @@ fn all_volumes(context: &Context, pools: &[Pool], domains: &[DomainUsage]) -> Re
     Ok(all)
 }
 
-/// Whether a disk is in the pool's directory and not in its list.
+/// Returns whether a disk is in the pool's directory but not in libvirt's list.
 fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[DomainUsage]) -> bool {
     let Some(target) = pool.target.as_deref().map(Path::new) else { return false };
     let is_hidden =
@@ -356,7 +359,7 @@ fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[DomainUsage]) -> bool
     domains.iter().flat_map(|d| &d.files).chain(below).any(is_hidden)
 }
 
-/// The volumes of a pool that was active a moment ago; none where somebody stopped it since.
+/// Lists the volumes of a pool; none if it was stopped meanwhile.
 pub(crate) fn list_volumes(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
     match context.host.volumes(pool) {
         Ok(volumes) => Ok(volumes),
@@ -384,7 +387,7 @@ impl DomainUsage {
         usage
     }
 
-    /// Adds what one of its descriptions names, by its record too: what runs may have another one than what starts next.
+    /// Adds what one definition names, including its record: the running and the persistent definition can differ.
     fn add_description(&mut self, domain: &Domain, described: DomainDescription) {
         let own = described.disks.iter().filter(|d| d.device == DiskDevice::Disk && !d.readonly);
         self.written.extend(own.filter_map(|disk| match &disk.source {
@@ -410,8 +413,8 @@ impl DomainUsage {
         self.below.extend(volumes.into_iter().filter(|v| v.backing.is_some()));
     }
 
-    /// Adds what its volumes lie on by its record, where the volume itself does not say: one that is copied into a
-    /// single file lies on nothing any more. libvirt does not tell what an image at Ceph lies on.
+    /// Adds the backing files in its record, unless libvirt lists the volume with its actual backing file: after a copy
+    /// into a single file it has none. libvirt reports no backing file for Ceph.
     fn find_below(&mut self, listed: &[Volume]) {
         let tells = |noted: &RecordedVolume| {
             let is_it = |v: &&Volume| (&v.pool, &v.name, &v.path) == (&noted.pool, &noted.name, &noted.path);
@@ -423,8 +426,8 @@ impl DomainUsage {
         self.files.extend(below);
     }
 
-    /// Adds the paths of volumes that it names otherwise: a volume of LVM's is also `/dev/mapper/…` and `/dev/dm-N`,
-    /// and libvirt knows which one is which. It is asked only where there is such a pool.
+    /// Adds the paths of LVM volumes that it names by another path, such as `/dev/mapper/…` or `/dev/dm-N`. libvirt maps
+    /// those; it is only asked if there is such a pool.
     fn find_devices(&mut self, context: &Context, listed: &[Volume]) -> Result<(), Error> {
         let is_device = |path: &str| path.starts_with("/dev/");
         if !listed.iter().any(|v| is_device(&v.path)) {
@@ -439,8 +442,8 @@ impl DomainUsage {
         Ok(())
     }
 
-    /// Adds where the volumes are that it names and libvirt does not list, as those of a stopped pool: another pool
-    /// may have the same files. Of one in a pool that is gone only the name is left, and that counts then.
+    /// Adds the paths of volumes that libvirt does not list, as in a stopped pool, because another pool may have the same
+    /// files. If the pool is gone, only the volume's name is known, and that is compared.
     fn find_unlisted(&mut self, pools: &[Pool], listed: &[Volume]) {
         let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
         let base = |name: &str| {
@@ -453,7 +456,7 @@ impl DomainUsage {
         self.files.extend(files);
     }
 
-    /// Adds the paths of volumes, and what lies below files that are in no active pool.
+    /// Adds the paths of its volumes, and the backing files of files that are in no active pool.
     fn resolve_paths(&mut self, listed: &[Volume], local: bool) {
         let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
         let paths: Vec<String> = listed.iter().filter(named).map(|v| v.path.clone()).collect();
@@ -469,9 +472,9 @@ impl DomainUsage {
     }
 }
 
-/// What a file of this machine lies on, if it is an overlay and can be read.
+/// The backing file of a local file, if it is a readable overlay.
 fn backing_of(path: &Path) -> Option<PathBuf> {
-    // To open a pipe would wait for its other end.
+    // Opening a pipe would block.
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).ok()?;
@@ -485,18 +488,18 @@ fn file_identities(volumes: &[Volume], domains: &[DomainUsage]) -> BTreeMap<Stri
     all.filter_map(|path| Some((path.clone(), file_identity(path)?))).collect()
 }
 
-/// What the kernel knows a file by.
+/// What identifies a file to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileIdentity {
     /// Device and inode.
     File(u64, u64),
-    /// A block device's number: a volume of LVM's has several names, and may have several nodes.
+    /// The number of a block device: an LVM volume has several paths and may have several device nodes.
     Device(u64),
 }
 
-/// Links are followed: it is the file itself that counts.
+/// Identifies the file at a path; links are followed.
 pub(crate) fn file_identity(path: &str) -> Option<FileIdentity> {
-    // A relative one is an image's at Ceph.
+    // A relative path is the name of a Ceph image.
     let metadata = std::fs::metadata(path).ok().filter(|_| path.starts_with('/'))?;
     Some(if metadata.file_type().is_block_device() {
         FileIdentity::Device(metadata.rdev())
@@ -505,7 +508,7 @@ pub(crate) fn file_identity(path: &str) -> Option<FileIdentity> {
     })
 }
 
-/// A path without `//`, `.` and `..`, as far as that can be told without looking.
+/// A path without `//`, `.` and `..`, without looking at the file system.
 fn normalize_path(path: &str) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in Path::new(path).components() {

@@ -22,7 +22,7 @@ pub(crate) fn make_disk(
     context.report_working(format!("Making volume {}", planned.name));
     let backend = ready.storage.backend;
     let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
-    // What Ceph clones lies on the image, and libvirt is not to be told of it.
+    // A Ceph clone depends on its image by itself; libvirt accepts no backing file for it.
     let overlaid = planned.backing.clone().filter(|_| backend == PoolBackend::Files);
     let xml = volume_xml(
         planned,
@@ -57,7 +57,7 @@ pub(crate) fn volume_xml(
     })?)
 }
 
-/// The domain was defined with the path that the volume was to have. A pool that puts its volumes
+/// Checks that a volume is at its planned path. The domain is defined with that path, so a pool that puts volumes
 /// elsewhere would leave the VM without its disk.
 pub(crate) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
     if made.path == planned.path {
@@ -65,7 +65,7 @@ pub(crate) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), 
     }
     Err(Error::new(
         Code::PoolUnfit,
-        format!("volume '{}' was made at {}, not at {}", planned.name, made.path, planned.path),
+        format!("volume '{}' was created at {}, not at {}", planned.name, made.path, planned.path),
     )
     .hint(format!(
         "pool '{}' does not keep its volumes in its target directory; use a pool of type dir",
@@ -73,8 +73,8 @@ pub(crate) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), 
     )))
 }
 
-/// The seed takes its whole size at once, so that a full disk is found here and not inside the upload,
-/// where libvirtd 11.3 ends itself.
+/// Creates and fills the seed. It takes its whole size at once, so that a full disk is noticed here and not during the
+/// upload, in which libvirtd 11.3 would crash.
 pub(crate) fn fill_seed(
     context: &Context,
     planned: &RecordedVolume,
@@ -86,7 +86,7 @@ pub(crate) fn fill_seed(
     let made = creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {
-        // A byte past its end would end libvirtd.
+        // An upload past the volume's end would crash libvirtd 11.3.
         let message = format!("volume '{}' has {}, less than the seed", planned.name, made.capacity);
         return Err(Error::new(Kind::Storage, message));
     }

@@ -1,4 +1,4 @@
-//! How each volume is used by the domains, for all volumes at once.
+//! Classifies how each volume is used, for all volumes at once.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use super::Usage;
 use foundry_core::record::RecordedVolume;
 use foundry_host::Volume;
 
-/// What a volume is to the domains of the host.
+/// How a volume is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VolumeUse {
-    /// A disk of a domain, which it writes to, or one that its record names.
+    /// A disk of a domain, or a volume in a record.
     Disk,
-    /// Others lie on it, so that nobody writes to it.
+    /// A backing file, which nothing may write to.
     Below,
-    /// No domain needs it, and nothing lies on it.
+    /// Neither.
     Unused,
 }
 
 impl Usage {
     /// All volumes of the active pools.
     ///
-    /// Most are named as libvirt names them. To compare each with everything as [`Usage::users_of`] does would take
-    /// the square of their number, and is left to those that nobody names so.
+    /// Most volumes are referred to by the path that libvirt lists, which is quick to look up. [`Usage::users_of`]
+    /// compares a volume with everything, which is quadratic, so it is used for the other volumes only.
     pub(crate) fn volume_uses(&self) -> Vec<(&Volume, VolumeUse)> {
         let below: BTreeSet<&str> = self.volumes.iter().filter_map(|v| v.backing.as_deref()).collect();
         let files: BTreeSet<&str> = self.domains.iter().flat_map(|d| &d.files).map(String::as_str).collect();
@@ -36,7 +36,7 @@ impl Usage {
         self.volumes.iter().map(|v| (v, part(v))).collect()
     }
 
-    /// Why a volume is somebody's, if it is: also one that a record names and no domain has as a disk yet.
+    /// The reason why a volume is in use, if it is; a volume that only a record names counts, too.
     pub(crate) fn reason_if_used(&self, volume: &Volume) -> Option<String> {
         let Volume { pool, name, path, .. } = volume;
         let named =
@@ -44,10 +44,10 @@ impl Usage {
         self.users_of(pool, name, path).describe_users("uses it").or_else(named)
     }
 
-    /// Whether a domain has that file as a disk, now or at its next start, or something that lies on it.
+    /// Returns whether a domain uses a volume, directly or as a backing file, now or at its next start.
     pub(crate) fn domain_has(&self, vm: &str, volume: &RecordedVolume) -> bool {
         let RecordedVolume { pool, name, path, .. } = volume;
-        // A pool that was moved has it at another path than the record says.
+        // If the pool was moved, the volume is at another path than the record says.
         let listed = self.volumes.iter().find(|v| v.pool == *pool && v.name == *name).map(|v| &v.path);
         let uses = |path: &String| self.users_of(pool, name, path).vms.iter().any(|user| user == vm);
         uses(path) || listed.is_some_and(|now| now != path && uses(now))
