@@ -1,4 +1,4 @@
-//! The life of a VM: create it, wait for it, show it, destroy it.
+//! The lifecycle of a VM: create, wait for readiness, show, destroy.
 
 pub mod console;
 pub mod create;

@@ -1,6 +1,6 @@
-//! Waits until a VM is ready, and reports the stage that it reached otherwise.
+//! Waits until a VM is ready; on a failure, reports the stage that it reached.
 //!
-//! Whatever happens here, the VM stays: undoing ends with its start.
+//! A VM is never rolled back here: creation ended with its start.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -29,7 +29,7 @@ pub enum Goal {
     Ip,
     /// The guest agent answers.
     Agent,
-    /// An SSH server greets at one of the addresses.
+    /// An SSH server sends its greeting at one of the addresses.
     Ssh,
     /// cloud-init is done, without errors.
     CloudInit,
@@ -37,18 +37,18 @@ pub enum Goal {
 
 /// Time between two looks.
 const POLL_EVERY: Duration = Duration::from_millis(300);
-/// How long one attempt to connect may take; a guest that is not up yet does not answer at all.
+/// Time limit for one connection attempt; a guest that is not up yet does not answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_millis(700);
-/// How long the agent may take to answer.
+/// Time limit for an answer of the guest agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
-/// How long after cloud-init's last words an agent that answers may take to find its result.
+/// How long to wait, after cloud-init's final message, for the guest agent to return its result file.
 const RESULT_WITHIN: Duration = Duration::from_secs(10);
-/// How many lines of the console a failure shows.
+/// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 10;
-/// How much of a file is asked of the agent; cloud-init's result is a few hundred bytes.
+/// Bytes that are read from a guest's file; cloud-init's result is a few hundred bytes.
 const AGENT_READS: u64 = 65536;
 
-/// Waits for a VM that was just made. Returns the addresses at which it is known.
+/// Waits for a VM that was just created. Returns its known addresses.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
@@ -59,7 +59,13 @@ pub fn wait_for_vm(
     timeout: Duration,
 ) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
-    let mut watch = GuestWatch { context, vm, name, seen: "the guest has not been heard of", finished: None };
+    let mut watch = GuestWatch {
+        context,
+        vm,
+        name,
+        seen: "no sign of life from the guest (no address, no SSH)",
+        finished: None,
+    };
     watch.warn_of_silence(goal);
     context.report_working(format!("Waiting for {}", goal.as_str()));
     let begun = context.clock.elapsed();
@@ -79,8 +85,9 @@ pub fn wait_for_vm(
     watch.known_addresses().map_err(|e| watch.with_vm_kept(e))
 }
 
-/// Whether cloud-init in a foundry VM is known to be done: by its agent, or by its console, also that of a VM that is
-/// off. It waits only where the console says so and an agent that answers may know more.
+/// Returns whether cloud-init in a foundry VM is known to be done, from the guest agent or the console log, which also
+/// works for a VM that is off. It waits only if the console says that cloud-init is done and an agent may return its
+/// result.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where it is done, with errors.
@@ -127,9 +134,9 @@ struct GuestWatch<'a> {
     context: &'a Context,
     vm: &'a CreatedVm,
     name: String,
-    /// The furthest that was seen.
+    /// The furthest stage so far, in words.
     seen: &'static str,
-    /// When the console first said that cloud-init is done.
+    /// When cloud-init's final message was first seen on the console.
     finished: Option<Duration>,
 }
 
@@ -139,14 +146,14 @@ impl GuestWatch<'_> {
         self.is_reached(goal)
     }
 
-    /// Says that the VM stays, if the error does not say so yet.
+    /// Adds to an error that the VM is kept, unless the error says so already.
     fn with_vm_kept(&self, error: Error) -> Error {
         let stays = Outcome::from(self.vm_kept_advice());
         let is_told = error.outcomes().contains(&stays) || lookup::is_gone(self.context, self.vm.uuid);
         if is_told { error } else { error.outcome(stays) }
     }
 
-    /// A guest that stopped will not come up, however long one waits.
+    /// Fails if the guest has stopped, because it will not become ready then.
     fn check_guest(&self) -> Result<(), Error> {
         let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
         let Some(now) = self.context.host.state(self.vm.uuid)? else { return Err(self.domain_gone(error)) };
@@ -161,7 +168,7 @@ impl GuestWatch<'_> {
         Err(self.with_console(error).outcome(self.vm_kept_advice()))
     }
 
-    /// What can be done about a guest that stopped for that reason.
+    /// Adds a hint about how to continue a guest that stopped for that reason.
     fn with_resume_hint(&self, error: Error, now: StateNow) -> Error {
         let word = self.shell_name();
         match (now.state, now.why) {
@@ -180,7 +187,7 @@ impl GuestWatch<'_> {
         }
     }
 
-    /// By now the name may be another VM's: what is left is found by who looks at everything.
+    /// The error if the domain is gone. Another VM may have its name by now, so the advice does not use the name.
     fn domain_gone(&self, error: Error) -> Error {
         error.because("it is gone: somebody else took it away").outcome(list_unused())
     }
@@ -194,7 +201,7 @@ impl GuestWatch<'_> {
         }
     }
 
-    /// What the manifest says is not yet so: a fixed address counts when something answers there.
+    /// Returns whether the guest has an address. A fixed address from the manifest counts only if something answers there.
     fn has_address(&mut self) -> Result<bool, Error> {
         if self.fixed_addresses().is_empty() {
             return Ok(!self.known_addresses()?.is_empty());
@@ -212,8 +219,8 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
-    /// What lies behind a router has none that could be seen.
+    /// Returns whether the machine that answered at an address is not this VM: it is this host, or has another MAC address.
+    /// Behind a router, no MAC address can be seen.
     fn is_other_machine(&mut self, ip: IpAddr) -> Result<bool, Error> {
         if !self.context.host.is_local() {
             return Ok(false);
@@ -233,7 +240,7 @@ impl GuestWatch<'_> {
         fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect()
     }
 
-    /// The manifest's, or what the host has learned.
+    /// The addresses in the manifest; if there are none, those that the host has learned.
     fn known_addresses(&self) -> Result<Vec<String>, Error> {
         let fixed = self.fixed_addresses();
         if !fixed.is_empty() {
@@ -243,7 +250,7 @@ impl GuestWatch<'_> {
         Ok(learned.into_iter().map(|a| a.address).collect())
     }
 
-    /// As much of the domain as the address sources need.
+    /// A domain with the fields that the address sources need.
     fn minimal_domain(&self) -> Domain {
         Domain {
             uuid: self.vm.uuid,
@@ -286,7 +293,7 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Asks the agent for cloud-init's own result; where there is no agent, the console tells.
+    /// Asks the agent for cloud-init's result file; without an agent, reads the console log.
     fn cloud_init_done(&mut self) -> Result<bool, Error> {
         if let Some(result) = guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json")? {
             return self.judge_result(&result);
@@ -311,15 +318,15 @@ impl GuestWatch<'_> {
         Ok(true)
     }
 
-    /// cloud-init writes its result just after its last words on the console, and an agent tells it then;
-    /// one that may not read files never does.
+    /// Returns whether the result file may still come. cloud-init writes it just after its final message on the console. An
+    /// agent without permission to read files never returns it.
     fn result_is_due(&mut self) -> Result<bool, Error> {
         let now = self.context.clock.elapsed();
         let since = *self.finished.get_or_insert(now);
         Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping_agent()?)
     }
 
-    /// Says before a long wait that it may be in vain.
+    /// Warns before the wait if it can only time out.
     fn warn_of_silence(&self, goal: Goal) {
         let readable = self.context.host.is_local() && self.vm.record.console_log.is_some();
         if goal == Goal::CloudInit && !readable {
@@ -361,8 +368,8 @@ impl GuestWatch<'_> {
         self.with_console(error).outcome(self.vm_kept_advice())
     }
 
-    /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
-    /// answer then.
+    /// Why a guest is not executing, and whether the user has to resume it. That explains a timeout better than the stage
+    /// that it reached.
     fn reason_not_executing(&self) -> (Option<&'static str>, bool) {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
@@ -383,7 +390,7 @@ impl GuestWatch<'_> {
         foundry_host::command_name(&self.name, self.vm.uuid)
     }
 
-    /// The VM as a shell's word, for commands that are advised.
+    /// The VM's name, quoted for a shell, for commands in hints.
     fn shell_name(&self) -> Cow<'_, str> {
         foundry_host::shell_name(&self.name, self.vm.uuid)
     }
@@ -414,8 +421,8 @@ enum SshGreeting {
     None,
 }
 
-/// A real greeting counts, not an open port: a server that is starting accepts before it can talk
-/// (RFC 4253, section 4.2: the identification string begins with `SSH-`).
+/// Reads the greeting of an SSH server. An open port is not enough: a server that is starting accepts connections before
+/// it can answer (RFC 4253, section 4.2: the identification string begins with `SSH-`).
 fn read_greeting(at: SocketAddr) -> SshGreeting {
     let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
         Ok(stream) => stream,
@@ -423,14 +430,14 @@ fn read_greeting(at: SocketAddr) -> SshGreeting {
         Err(_) => return SshGreeting::None,
     };
     let mut banner = [0; 4];
-    // Without a time-out set, a silent server would hold the wait for ever.
+    // Without a read timeout, a silent server would block this wait for ever.
     if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
         return SshGreeting::Silent;
     }
     if &banner == b"SSH-" { SshGreeting::Ssh } else { SshGreeting::Silent }
 }
 
-/// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
+/// Reads a small file in the guest through its agent (QEMU guest agent protocol, `guest-file-*`).
 fn guest_file(context: &Context, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
     let ask = |command: Value| -> Result<Option<Value>, Error> {
         let answer = context.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
