@@ -3,15 +3,16 @@
 //! A VM is never rolled back here: creation ended with its start.
 
 use std::borrow::Cow;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::create::CreatedVm;
+pub use super::goal::Goal;
+use super::guest_file::read_guest_file;
 use super::inspect::guest_addresses;
+use super::ssh_greeting::{SshGreeting, read_greeting};
 use super::{cloud_init_log, console, lookup};
 use crate::advice::list_unused;
 use crate::poll::{Poll, Waited};
@@ -22,31 +23,14 @@ use foundry_core::record::Record;
 use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, StateReason};
 
-/// What to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// An address is known.
-    Ip,
-    /// The guest agent answers.
-    Agent,
-    /// An SSH server sends its greeting at one of the addresses.
-    Ssh,
-    /// cloud-init is done, without errors.
-    CloudInit,
-}
-
 /// Time between two looks.
 const POLL_EVERY: Duration = Duration::from_millis(300);
-/// Time limit for one connection attempt; a guest that is not up yet does not answer at all.
-const CONNECT_WITHIN: Duration = Duration::from_millis(700);
 /// Time limit for an answer of the guest agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait, after cloud-init's final message, for the guest agent to return its result file.
 const RESULT_WITHIN: Duration = Duration::from_secs(10);
 /// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 10;
-/// Bytes that are read from a guest's file; cloud-init's result is a few hundred bytes.
-const AGENT_READS: u64 = 65536;
 
 /// Waits for a VM that was just created. Returns its known addresses.
 ///
@@ -107,26 +91,6 @@ pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Re
         Waited::Done(is_done) => Ok(is_done),
         Waited::TimeOver => Ok(false),
         Waited::Cancelled => context.cancel.check().map(|()| false),
-    }
-}
-
-impl Goal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ip => "an address",
-            Self::Agent => "the guest agent",
-            Self::Ssh => "SSH",
-            Self::CloudInit => "cloud-init",
-        }
-    }
-
-    fn reached_sentence(self) -> &'static str {
-        match self {
-            Self::Ip => "Address known",
-            Self::Agent => "Guest agent answers",
-            Self::Ssh => "SSH answers",
-            Self::CloudInit => "cloud-init is done",
-        }
     }
 }
 
@@ -295,7 +259,9 @@ impl GuestWatch<'_> {
 
     /// Asks the agent for cloud-init's result file; without an agent, reads the console log.
     fn cloud_init_done(&mut self) -> Result<bool, Error> {
-        if let Some(result) = guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json")? {
+        if let Some(result) =
+            read_guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json", AGENT_WITHIN)?
+        {
             return self.judge_result(&result);
         }
         let log =
@@ -411,71 +377,5 @@ impl GuestWatch<'_> {
         } else {
             error.outcome(Outcome::from_lines("the console's last lines:", &lines))
         }
-    }
-}
-
-enum SshGreeting {
-    Ssh,
-    Silent,
-    Refused,
-    None,
-}
-
-/// Reads the greeting of an SSH server. An open port is not enough: a server that is starting accepts connections before
-/// it can answer (RFC 4253, section 4.2: the identification string begins with `SSH-`).
-fn read_greeting(at: SocketAddr) -> SshGreeting {
-    let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
-        Ok(stream) => stream,
-        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return SshGreeting::Refused,
-        Err(_) => return SshGreeting::None,
-    };
-    let mut banner = [0; 4];
-    // Without a read timeout, a silent server would block this wait for ever.
-    if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
-        return SshGreeting::Silent;
-    }
-    if &banner == b"SSH-" { SshGreeting::Ssh } else { SshGreeting::Silent }
-}
-
-/// Reads a small file in the guest through its agent (QEMU guest agent protocol, `guest-file-*`).
-fn guest_file(context: &Context, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
-    let ask = |command: Value| -> Result<Option<Value>, Error> {
-        let answer = context.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
-        Ok(answer
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            .and_then(|v| v.get("return").cloned()))
-    };
-    let open = serde_json::json!({"execute": "guest-file-open", "arguments": {"path": path, "mode": "r"}});
-    let Some(handle) = ask(open)?.filter(Value::is_i64) else { return Ok(None) };
-    let read = serde_json::json!({"execute": "guest-file-read", "arguments": {"handle": handle, "count": AGENT_READS}});
-    let content = ask(read)?;
-    ask(serde_json::json!({"execute": "guest-file-close", "arguments": {"handle": handle}}))?;
-    let encoded = content.as_ref().and_then(|c| c.get("buf-b64")).and_then(Value::as_str);
-    let decode = |text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok();
-    Ok(encoded.and_then(decode).and_then(|bytes| String::from_utf8(bytes).ok()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::net::TcpListener;
-
-    #[test]
-    fn an_open_port_without_a_greeting_is_not_ssh() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        assert!(matches!(read_greeting(at), SshGreeting::Silent));
-    }
-
-    #[test]
-    fn a_greeting_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        let server =
-            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
-        assert!(matches!(read_greeting(at), SshGreeting::Ssh));
-        server.join().unwrap();
-        assert!(matches!(read_greeting(at), SshGreeting::Refused));
     }
 }
