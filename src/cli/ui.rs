@@ -1,5 +1,7 @@
 //! The terminal: results on stdout, everything else on stderr.
 
+mod call_log;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -15,7 +17,6 @@ use super::words;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{escape_unseen, escape_unseen_lines};
 use foundry_engine::{Event, Progress};
-use foundry_host::CallObserver;
 
 /// The terminal. Clones share its state.
 #[derive(Clone)]
@@ -379,31 +380,4 @@ fn prompt_terminal(question: &str) -> io::Result<()> {
     let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
     terminal.flush()
-}
-
-/// Writes a line for each libvirt call, for `-vv`.
-pub struct CallLog {
-    to_program: bool,
-}
-
-impl CallObserver for CallLog {
-    fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
-        if self.to_program {
-            let event = ProgressEvent::Call { function, operation, seconds: took.as_secs_f64(), error };
-            write_whole(event.to_json_line());
-            return;
-        }
-        let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
-        let line =
-            format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        write_whole(escape_unseen(&line));
-    }
-}
-
-impl Ui {
-    /// The observer of libvirt calls that `-vv` needs.
-    pub fn call_observer(&self) -> Arc<dyn CallObserver> {
-        let to_program = self.progress == progress::ProgressForm::Json;
-        if self.verbose > 1 { Arc::new(CallLog { to_program }) } else { Arc::new(()) }
-    }
 }

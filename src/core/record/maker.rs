@@ -62,6 +62,7 @@ impl Maker {
         if !is_this_machine(&self.host) {
             return Liveness::Elsewhere;
         }
+        // Process ids and start times of another boot mean nothing now.
         if self.boot != boot_id() {
             return self.check_earlier_boot(boot_time());
         }

@@ -11,7 +11,7 @@ const ZVOL_BLOCK: u64 = 16 << 10;
 
 /// The storage backend of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PoolBackend {
+pub(super) enum MemoryBackend {
     /// Files in a directory, with the type of the pool.
     Files(String),
     Logical,
@@ -21,7 +21,7 @@ pub(super) enum PoolBackend {
     Fixed(String),
 }
 
-impl PoolBackend {
+impl MemoryBackend {
     pub(super) fn for_pool_type(kind: &str) -> Self {
         match kind {
             "dir" | "fs" | "netfs" => Self::Files(kind.into()),

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{MemoryHost, OnUnplug, State, StateResult, to_failure, xml};
+use super::{HostState, MemoryHost, OnUnplug, StateResult, to_failure, xml};
 use crate::libvirt_xml::{DiskSource, DomainDescription};
 use crate::{Affect, Disks, DomainState, Result};
 use foundry_core::error::Kind;
@@ -85,7 +85,7 @@ impl Disks for MemoryHost {
     }
 }
 
-impl State {
+impl HostState {
     /// The XML of the running domain with another disk. Its file must exist, and a slot must be free.
     fn plug_disk(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
         let xml = with_disk(&self.running_domain(uuid)?.xml, disk)?;

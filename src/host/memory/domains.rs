@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::calls::Call;
-use super::{Failure, Live, MemoryDomain, MemoryHost, State, StateResult, to_failure, xml};
+use super::{Failure, HostState, Live, MemoryDomain, MemoryHost, StateResult, to_failure, xml};
 use crate::libvirt_xml::DomainDescription;
 use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View};
 
@@ -178,7 +178,7 @@ impl Domains for MemoryHost {
     }
 }
 
-impl State {
+impl HostState {
     pub(super) fn define(&mut self, text: &str) -> StateResult<Uuid> {
         let described = DomainDescription::read(text).map_err(|e| to_failure(&e))?;
         let name = described.name;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls::Call;
-use super::{MemoryHost, State};
+use super::{HostState, MemoryHost};
 use crate::{DomainChange, DomainEvent, DomainState, DomainWatch, Events, Result};
 
 impl Events for MemoryHost {
@@ -19,15 +19,15 @@ impl Events for MemoryHost {
         self.call(&Call::about_host("watch_domains", "watch the domains"), |state| {
             let (sender, events) = channel();
             state.watchers.push(sender);
-            Ok(Some(Box::new(Watch(events)) as Box<dyn DomainWatch>))
+            Ok(Some(Box::new(MemoryWatch(events)) as Box<dyn DomainWatch>))
         })
     }
 }
 
 /// In memory no time passes, so no event comes while waiting.
-struct Watch(Receiver<DomainEvent>);
+struct MemoryWatch(Receiver<DomainEvent>);
 
-impl DomainWatch for Watch {
+impl DomainWatch for MemoryWatch {
     fn next(&mut self, _: Duration) -> Option<DomainEvent> {
         self.0.try_recv().ok()
     }
@@ -41,7 +41,7 @@ pub(super) struct Snapshot {
     disks: usize,
 }
 
-impl State {
+impl HostState {
     /// The properties of all domains; empty if nobody watches.
     pub(super) fn snapshot(&self) -> BTreeMap<Uuid, Snapshot> {
         if self.watchers.is_empty() {

@@ -6,7 +6,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{File, MemoryDomain, MemoryHost, PoolCell, State};
+use super::{File, HostState, MemoryDomain, MemoryHost, PoolCell};
 
 /// Everything on a host, one line for each thing.
 ///
@@ -47,7 +47,7 @@ impl MemoryHost {
     }
 }
 
-fn state_lines(state: &State) -> BTreeSet<String> {
+fn state_lines(state: &HostState) -> BTreeSet<String> {
     let machines = state.machines.iter().map(|(uuid, machine)| domain_line(*uuid, machine));
     let pools = state.pools.iter().map(|(name, pool)| pool_line(name, pool));
     let files = state.files.iter().map(|(path, file)| file_line(path, file));

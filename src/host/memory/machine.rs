@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Failure, Guest, Live, MemoryDomain, State, StateResult, to_failure};
+use super::{Failure, Guest, HostState, Live, MemoryDomain, StateResult, to_failure};
 use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
 use crate::{Domain, DomainState, StateNow, StateReason};
 
@@ -40,7 +40,7 @@ impl MemoryDomain {
     }
 }
 
-impl State {
+impl HostState {
     pub(super) fn machine_name(&self, uuid: Uuid) -> String {
         // libvirt's messages name an unknown domain by its UUID.
         self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())

@@ -53,7 +53,7 @@ use super::{
     Bridge, Capabilities, DomainEvent, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network,
     PoolSource, Result, StateReason,
 };
-use backend::PoolBackend;
+use backend::MemoryBackend;
 use calls::{Call, Calls};
 use image::File;
 
@@ -73,18 +73,18 @@ pub struct MemoryHost {
     has_events: Arc<AtomicBool>,
     /// The directory of lock files, if concurrent foundry processes are on one machine.
     locks: Option<Arc<TempDir>>,
-    inside: Arc<Mutex<Shared>>,
+    inside: Arc<Mutex<SharedState>>,
 }
 
 /// One mutex for the whole state, so each call is as atomic as in libvirt.
-struct Shared {
-    state: State,
+struct SharedState {
+    state: HostState,
     calls: Calls,
 }
 
 /// The state of the host.
 #[derive(Default)]
-struct State {
+struct HostState {
     machines: BTreeMap<Uuid, MemoryDomain>,
     /// The behaviour of guests, by domain name; the domain may not exist yet.
     guests: BTreeMap<String, Guest>,
@@ -148,7 +148,7 @@ struct Live {
 
 /// A storage pool, active or not.
 struct PoolCell {
-    kind: PoolBackend,
+    kind: MemoryBackend,
     /// The directory of its volumes.
     target: String,
     source: PoolSource,
@@ -187,7 +187,7 @@ fn to_failure(error: &HostError) -> Failure {
 }
 
 impl MemoryHost {
-    fn lock_inside(&self) -> MutexGuard<'_, Shared> {
+    fn lock_inside(&self) -> MutexGuard<'_, SharedState> {
         // A test that panicked during a call has failed already; others may continue.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,9 +198,9 @@ impl MemoryHost {
     }
 
     /// Makes one call: counts it, runs its hook, and injects the fault that is due before or after its effect.
-    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> StateResult<T>) -> Result<T> {
+    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut HostState) -> StateResult<T>) -> Result<T> {
         self.run_hook();
-        let Shared { state, calls } = &mut *self.lock_inside();
+        let SharedState { state, calls } = &mut *self.lock_inside();
         let effect = calls.record_call(call);
         if let Some(effect) = effect.filter(|e| e.comes_before()) {
             return Err(call.injected_error(effect));

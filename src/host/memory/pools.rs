@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::backend::PoolBackend;
+use super::backend::MemoryBackend;
 use super::calls::Call;
-use super::{MemoryHost, PoolCell, State, StateResult, to_failure};
+use super::{HostState, MemoryHost, PoolCell, StateResult, to_failure};
 use crate::libvirt_xml::PoolParts;
 use crate::{Pool, PoolSource, Pools, Result};
 use foundry_core::units::Bytes;
@@ -12,10 +12,10 @@ use foundry_core::units::Bytes;
 impl PoolCell {
     /// A pool of type `dir` at this path.
     pub(super) fn directory(target: &str) -> Self {
-        Self::new(PoolBackend::Files("dir".into()), target, PoolSource::default())
+        Self::new(MemoryBackend::Files("dir".into()), target, PoolSource::default())
     }
 
-    fn new(kind: PoolBackend, target: &str, source: PoolSource) -> Self {
+    fn new(kind: MemoryBackend, target: &str, source: PoolSource) -> Self {
         Self {
             kind,
             target: target.into(),
@@ -99,7 +99,7 @@ impl Pools for MemoryHost {
     }
 }
 
-impl State {
+impl HostState {
     pub(super) fn existing_pool(&mut self, name: &str) -> StateResult<&mut PoolCell> {
         let absent = || format!("Storage pool not found: no storage pool with matching name '{name}'");
         self.pools.get_mut(name).ok_or_else(|| absent().into())
@@ -126,7 +126,7 @@ impl State {
             kind: pool.kind.as_str().into(),
             active: pool.active,
             autostart: pool.autostart,
-            target: Some(pool.target.clone()).filter(|_| pool.kind != PoolBackend::Rbd),
+            target: Some(pool.target.clone()).filter(|_| pool.kind != MemoryBackend::Rbd),
             source: pool.source.clone(),
             capacity: measured(self.space),
             allocation: measured(self.allocated_bytes().saturating_add(pool.others_seen)),
@@ -145,8 +145,8 @@ impl State {
         if self.pools.contains_key(&name) {
             return Err(format!("operation failed: pool '{name}' already exists with another uuid").into());
         }
-        let kind = PoolBackend::for_pool_type(&kind);
-        let target = if kind == PoolBackend::Rbd { source.name.clone() } else { target };
+        let kind = MemoryBackend::for_pool_type(&kind);
+        let target = if kind == MemoryBackend::Rbd { source.name.clone() } else { target };
         let target = target.filter(|t| !t.is_empty()).ok_or("XML error: missing storage pool target path")?;
         if let Some((other, _)) = self.pools.iter().find(|(_, pool)| pool.target == target) {
             return Err(format!("operation failed: Storage source conflict with pool: '{other}'").into());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls::Calls;
-use super::{File, Guest, Live, MemoryHost, PoolCell, Shared, State};
+use super::{File, Guest, HostState, Live, MemoryHost, PoolCell, SharedState};
 use crate::{
     Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
     StateReason,
@@ -55,7 +55,7 @@ impl MemoryHost {
             secure_boot: Some(true),
             nested: true,
         };
-        let state = State { space: SPACE, ..State::default() };
+        let state = HostState { space: SPACE, ..HostState::default() };
         Self {
             capabilities,
             machine,
@@ -64,7 +64,7 @@ impl MemoryHost {
             busy: Arc::default(),
             has_events: Arc::default(),
             locks: None,
-            inside: Arc::new(Mutex::new(Shared { state, calls: Calls::default() })),
+            inside: Arc::new(Mutex::new(SharedState { state, calls: Calls::default() })),
         }
     }
 
@@ -231,7 +231,7 @@ impl MemoryHost {
         self.with_change(|state| state.slots = Some(count))
     }
 
-    fn with_change(self, act: impl FnOnce(&mut State)) -> Self {
+    fn with_change(self, act: impl FnOnce(&mut HostState)) -> Self {
         act(&mut self.lock_inside().state);
         self
     }

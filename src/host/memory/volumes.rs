@@ -1,7 +1,7 @@
 //! Volumes: what libvirt's storage driver does with them.
 
 use super::calls::Call;
-use super::{Failure, File, MemoryHost, State, StateResult, backend, to_failure};
+use super::{Failure, File, HostState, MemoryHost, StateResult, backend, to_failure};
 use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
 use foundry_core::units::Bytes;
@@ -76,7 +76,7 @@ impl Volumes for MemoryHost {
     }
 }
 
-impl State {
+impl HostState {
     pub(super) fn volume(&self, pool: &str, name: &str) -> Option<Volume> {
         let path = self.known_path(pool, name).ok()?;
         let file = self.files.get(&path)?;
