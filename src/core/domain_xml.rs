@@ -188,6 +188,7 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
     }
     list.extend(root_ports(plan).map(Device::Controller));
     let mut boot_order = 1..;
+    // Network boot comes after the boot disk, in the order of the interfaces.
     boot_order.next(); // 1 is the boot disk's
     for interface in &plan.interfaces {
         let boot = if interface.pxe_boot { boot_order.next() } else { None };

@@ -152,13 +152,13 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_the_largest_unit() {
-        let said = |b| Bytes(b).to_string();
-        assert_eq!(said(0), "0 B");
-        assert_eq!(said(1023), "1023 B");
-        assert_eq!(said(GIB / 2), "512 MiB");
-        assert_eq!(said(GIB * 3 / 2), "1.5 GiB");
-        assert_eq!(said(50 * GIB), "50 GiB");
-        assert_eq!(said(u64::MAX), "16 EiB");
+        let shown = |b| Bytes(b).to_string();
+        assert_eq!(shown(0), "0 B");
+        assert_eq!(shown(1023), "1023 B");
+        assert_eq!(shown(GIB / 2), "512 MiB");
+        assert_eq!(shown(GIB * 3 / 2), "1.5 GiB");
+        assert_eq!(shown(50 * GIB), "50 GiB");
+        assert_eq!(shown(u64::MAX), "16 EiB");
     }
 
     #[test]

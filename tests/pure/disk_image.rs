@@ -215,7 +215,10 @@ fn foreign_overlays_are_not_taken() {
     refused(&patched(&vhd, 60, &4u32.to_be_bytes()), "has a parent image");
     let vmdk = made(dir.path(), &["-f", "vmdk", "a.img", "64M"]);
     refused(&patched(&vmdk, 12, &[0; 8]), "has its data in other files");
-    refused(b"\n# comment\r\n\r\nversion=1\ncreateType=\"monolithicFlat\"\n", "*-flat.vmdk is a raw image");
+    refused(
+        b"\n# comment\r\n\r\nversion=1\ncreateType=\"monolithicFlat\"\n",
+        "*-flat.vmdk that it lists is a raw image",
+    );
     refused(b"COWD\x01\0\0\0", "is one part of several");
 }
 
@@ -316,7 +319,7 @@ fn what_downloads_turn_out_to_be_is_said() {
 }
 
 #[test]
-fn what_has_no_beginning_is_a_torso_and_no_image() {
+fn partial_image_is_not_an_image() {
     assert!(is_partial_image(&[0; 1024]) && !is_partial_image(&[]));
     let mark = b"foundry: an image on its way in\n";
     assert!(is_partial_image(mark) && !is_partial_image(b"foundry"));

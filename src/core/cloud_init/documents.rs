@@ -20,7 +20,7 @@ pub struct SeedFiles {
 /// Creates the seed's files for one instance of a VM. The same plan and id give the same text.
 ///
 /// # Errors
-/// A cloud-config of the user's that cannot be merged; [`super::check_user_data`] finds that beforehand.
+/// The user's cloud-config cannot be merged. [`super::check_user_data`] detects this earlier.
 pub fn build_seed_files(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<SeedFiles, SeedError> {
     Ok(SeedFiles {
         user_data: build_user_data(seed)?,

@@ -57,6 +57,7 @@ fn remove_padding(mut image: Vec<u8>) -> Vec<u8> {
     let sectors = (image.len() / SECTOR_BYTES).saturating_sub(PADDING);
     let end = sectors * SECTOR_BYTES;
     let Ok(count) = u32::try_from(sectors) else { return image };
+    // If the writer changes, there may be data at the end. Then leave the image as it is.
     if image[end..].iter().any(|byte| *byte != 0) {
         return image;
     }

@@ -315,14 +315,14 @@ pub struct CloudInit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_user_data: Option<String>,
     /// A cloud-config to merge with the generated one: a mapping, or a YAML string.
-    // A mapping is turned into text by `load`, with each scalar as it was written.
+    // `load` converts a mapping to text and keeps each scalar as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "packages": ["qemu-guest-agent"] }]))]
     pub user_data: Option<String>,
     /// A cloud-init network-config, version 1 or 2, that replaces the generated one: a mapping, or a YAML string,
     /// optionally with a top-level 'network' key. Gateways, routes and name servers of networkInterfaces then have no
     /// effect.
-    // A mapping is turned into text by `load`, with each scalar as it was written.
+    // `load` converts a mapping to text and keeps each scalar as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "version": 2, "ethernets": { "enp1s0": { "dhcp4": true } } }]))]
     pub network_config: Option<String>,

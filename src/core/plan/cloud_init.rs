@@ -160,6 +160,7 @@ fn judge_user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -
             )
         })
         .transpose();
+    // A rawUserData that was rejected counts as given, too.
     let has_raw = raw != Ok(None);
     let merged = merged
         .map(|merged| {

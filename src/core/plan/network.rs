@@ -147,6 +147,7 @@ impl InterfaceJudge<'_> {
         let is_default_route_valid = self.judge_default_route(*default_route, manifest, index, carriers);
         let vlan = vlan.map(|vlan| self.judge_vlan(vlan, network.as_deref())).transpose();
         let virtualport = self.judge_virtualport(virtualport.as_deref(), network.is_some());
+        // Only now may a refusal return: every field has been judged, so all problems are recorded.
         on_link.and(is_default_route_valid)?;
         let ip = ip?;
         let derived = match ip {

@@ -19,8 +19,8 @@ pub(super) type CheckedWord<T> = Result<T, String>;
 
 /// Checks an absolute path on the host without `..`.
 pub(super) fn check_path(word: &str) -> CheckedWord<String> {
-    let stays = !word.split('/').any(|part| part == "..");
-    if word.starts_with('/') && stays && !has_control(word) {
+    let has_no_parent_step = !word.split('/').any(|part| part == "..");
+    if word.starts_with('/') && has_no_parent_step && !has_control(word) {
         return Ok(word.to_owned());
     }
     Err(format!("{word:?} is not an absolute path without '..'"))
@@ -60,8 +60,8 @@ pub(super) fn parse_export(word: &str, is_nfs: bool) -> CheckedWord<(String, Str
         None => word.split_once(':').ok_or_else(wrong)?,
     };
     let fits = if is_nfs { rest.starts_with('/') } else { !rest.is_empty() && !rest.starts_with('-') };
-    let stays = !rest.split('/').any(|part| part == "..");
-    if !fits || !stays || has_control(rest) {
+    let has_no_parent_step = !rest.split('/').any(|part| part == "..");
+    if !fits || !has_no_parent_step || has_control(rest) {
         return Err(wrong());
     }
     Ok((check_host_name(host).ok_or_else(wrong)?, rest.to_owned()))

@@ -34,6 +34,7 @@ fn read_with_rules(text: &str, rules: Rules) -> Result<ParsedDocuments, ReadErro
         flow_nesting_limit: 2 * MAX_DEPTH,
         block_nesting_limit: 2 * MAX_DEPTH,
     };
+    // A byte order mark at the start is allowed; `check_characters` refuses it anywhere else.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::new(rules);
     if let Some((broken, at)) = yaml11::check_characters(text) {
@@ -65,8 +66,8 @@ mod tests {
         let text = |levels| format!("- &a {}\n- {}\n", nested("x", 32), nested("*a", levels - 33));
         for rules in [Rules::Manifest, Rules::CloudConfig] {
             assert!(read_with_rules(&text(MAX_DEPTH), rules).is_ok());
-            let told = read_with_rules(&text(MAX_DEPTH + 1), rules).err().unwrap();
-            assert_eq!((told.broken, told.at.line), (BrokenRule::Depth, 2));
+            let error = read_with_rules(&text(MAX_DEPTH + 1), rules).err().unwrap();
+            assert_eq!((error.broken, error.at.line), (BrokenRule::Depth, 2));
         }
     }
 
@@ -90,8 +91,8 @@ mod tests {
     #[test]
     fn keys_of_manifest_are_compared_by_text() {
         assert!(read_documents("1: a\n'1': b\n~: c\n").is_ok());
-        let told = |text| read_manifests(text).err().unwrap().broken;
-        assert_eq!(told("1: a\n'1': b\n"), BrokenRule::KeyTwice { key: "1".into(), first_line: 1 });
-        assert_eq!(told("~: c\n"), BrokenRule::NullKey);
+        let broken_rule = |text| read_manifests(text).err().unwrap().broken;
+        assert_eq!(broken_rule("1: a\n'1': b\n"), BrokenRule::KeyTwice { key: "1".into(), first_line: 1 });
+        assert_eq!(broken_rule("~: c\n"), BrokenRule::NullKey);
     }
 }

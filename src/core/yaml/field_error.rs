@@ -251,13 +251,13 @@ mod tests {
 
     #[test]
     fn possible_secrets_are_not_quoted() {
-        let told = |text, wanted: &str| {
+        let message = |text, wanted: &str| {
             <FieldError as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message
         };
-        assert_eq!(told("hunter2", "a mapping"), "expected a mapping, got text");
-        assert_eq!(told("hunter2", "true or false"), "expected true or false, got text");
-        assert_eq!(told("yes", "true or false"), "expected true or false, got the text \"yes\"");
-        assert_eq!(told("two", "a number"), "expected a number, got the text \"two\"");
+        assert_eq!(message("hunter2", "a mapping"), "expected a mapping, got text");
+        assert_eq!(message("hunter2", "true or false"), "expected true or false, got text");
+        assert_eq!(message("yes", "true or false"), "expected true or false, got the text \"yes\"");
+        assert_eq!(message("two", "a number"), "expected a number, got the text \"two\"");
         assert_eq!(shorten_key("passwordHash:$6$salt"), "passwordHash…");
         assert_eq!(shorten_key("sshKeys"), "sshKeys");
     }

@@ -56,25 +56,35 @@ fn read_text(path: &Path) -> Result<String, Error> {
 
 /// Parses a catalogue; `file` is its name in messages.
 pub(super) fn parse_catalog(text: &str, file: &str) -> Result<BTreeMap<Alias, CatalogEntry>, Error> {
-    let told = |code: Code, at: Option<Position>, path: &str, message: &str| {
+    let catalog_error = |code: Code, at: Option<Position>, path: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
         Error::new(code, format!("{file}{at}: {path}{}", escape_unseen(message)))
     };
-    let fault = |fault: FieldError| told(fault.code, fault.at, &fault.path_text(), &fault.message);
-    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule_text()))?;
+    let field_error =
+        |fault: FieldError| catalog_error(fault.code, fault.at, &fault.path_text(), &fault.message);
+    let documents =
+        yaml::read_manifests(text).map_err(|e| catalog_error(e.code(), Some(e.at), "", &e.rule_text()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(BTreeMap::new()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.position(), "", "a catalogue has only one document"));
+        return Err(catalog_error(
+            Code::WrongType,
+            second.position(),
+            "",
+            "a catalogue has only one document",
+        ));
     }
-    let document: Document = yaml::read(node).map_err(fault)?;
+    let document: Document = yaml::read(node).map_err(field_error)?;
     let checked = document.images.into_iter().map(|(name, entry)| {
         let path = format!("images.{}", escape_unseen(&shorten(&name)));
         let at = node.get("images").and_then(|images| images.get(&name)).and_then(|entry| entry.position());
-        let alias: Alias = name.parse().map_err(|e| told(Code::WrongType, at, &path, &format!("{e}")))?;
+        let alias: Alias =
+            name.parse().map_err(|e| catalog_error(Code::WrongType, at, &path, &format!("{e}")))?;
         match entry.find_problem() {
-            Some((field, message)) => Err(told(Code::WrongType, at, &format!("{path}.{field}"), &message)),
+            Some((field, message)) => {
+                Err(catalog_error(Code::WrongType, at, &format!("{path}.{field}"), &message))
+            }
             None => Ok((alias, entry)),
         }
     });

@@ -113,9 +113,10 @@ impl Conversion<'_> {
         let mut measured = self.create_temporary()?;
         self.run_qemu_img(&["measure", "--output=json", "-O", "qcow2", source], &measured)?;
         let text = measured.rewind().and_then(|()| std::io::read_to_string(measured));
-        let said: serde_json::Value = serde_json::from_str(&text.map_err(|e| self.conversion_error(e))?)
-            .map_err(|e| self.conversion_error(e))?;
-        let mut need = said["required"].as_u64().unwrap_or(0);
+        let measurement: serde_json::Value =
+            serde_json::from_str(&text.map_err(|e| self.conversion_error(e))?)
+                .map_err(|e| self.conversion_error(e))?;
+        let mut need = measurement["required"].as_u64().unwrap_or(0);
         // Not every driver knows which ranges were never written. Without compression, the data is at most as large as
         // the file.
         if !matches!(driver, "vmdk" | "qcow" | "qcow2") {
@@ -190,11 +191,11 @@ impl Conversion<'_> {
 
     /// Returns qemu-img's error message without its file names, which the user does not know.
     fn read_error_text(mut errors: File) -> String {
-        let mut said = Vec::new();
-        let read = errors.rewind().and_then(|()| errors.take(4096).read_to_end(&mut said));
-        let said = String::from_utf8_lossy(&said);
+        let mut output = Vec::new();
+        let read = errors.rewind().and_then(|()| errors.take(4096).read_to_end(&mut output));
+        let output = String::from_utf8_lossy(&output);
         let error =
-            said.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
+            output.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
         let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img gave no reason".into() };
         let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
         escape_unseen(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))

@@ -106,9 +106,9 @@ mod tests {
             .unwrap();
         child.wait().unwrap();
         output.rewind().unwrap();
-        let mut said = String::new();
-        output.read_to_string(&mut said).unwrap();
-        said
+        let mut output_text = String::new();
+        output.read_to_string(&mut output_text).unwrap();
+        output_text
     }
 
     /// Detects whether the kernel has Landlock: a restricted thread cannot open other files.
@@ -136,8 +136,8 @@ mod tests {
             ": </etc/passwd".to_owned(),
             ": >/proc/self/fd/0".to_owned(),
         ] {
-            let said = run_script(&format!("({forbidden}) >/dev/null 2>&1 || echo refused"));
-            assert_eq!(said, "refused\n", "{forbidden}");
+            let output_text = run_script(&format!("({forbidden}) >/dev/null 2>&1 || echo refused"));
+            assert_eq!(output_text, "refused\n", "{forbidden}");
         }
         assert!(File::open("/etc/passwd").is_ok(), "the caller is as free as before");
     }

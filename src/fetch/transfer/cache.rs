@@ -128,6 +128,7 @@ impl Cache {
         }
         let file = private_file_options().read(true).create(true).truncate(false).open(path)?;
         let found = file.metadata()?;
+        // A second hard link would let this process overwrite a file elsewhere.
         if !found.is_file() || found.nlink() > 1 || found.uid() != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other(format!("{} was not created by foundry", path.display())));
         }

@@ -72,8 +72,8 @@ impl ChecksumFile {
             match checksum_line::parse_line(line) {
                 ChecksumLine::Digest { name, digest, function } => {
                     let name = name.or_else(|| next_name.take());
-                    let told = function.or_else(|| heading.clone()).filter(|f| f.may_have(&digest));
-                    match told {
+                    let named = function.or_else(|| heading.clone()).filter(|f| f.may_have(&digest));
+                    match named {
                         Some(other @ HashName::Other(_)) => file.other = Some(other),
                         _ => file
                             .entries
@@ -128,6 +128,7 @@ impl ChecksumFile {
             self.entries.iter().filter_map(|entry| Some((entry.name.as_deref()?, &entry.digest))).collect();
         let mut found = best_matches(&named, wanted);
         if found.is_empty() {
+            // Windows tools list paths with backslashes; try those as well.
             let plain: Vec<(String, &Digest)> = named.iter().map(|(n, d)| (with_slashes(n), *d)).collect();
             let plain: Vec<(&str, &Digest)> = plain.iter().map(|(n, d)| (n.as_str(), *d)).collect();
             found = best_matches(&plain, wanted);

@@ -124,8 +124,8 @@ mod tests {
             assert_eq!(sent_header(text, url, url).as_deref(), Some(header), "{text}");
         }
         for bad in ["", " \n", "Bearer ", "two words", "a:b\nc:d", "tökén", "Bearer a\u{1b}"] {
-            let told = Login::parse(bad).unwrap_err();
-            assert!(!told.contains("words") && !told.contains("tök"), "{told}");
+            let error = Login::parse(bad).unwrap_err();
+            assert!(!error.contains("words") && !error.contains("tök"), "{error}");
         }
         assert_eq!(format!("{:?}", Login::parse("me:pw").unwrap()), "Login(…)");
     }

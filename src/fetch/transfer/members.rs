@@ -39,7 +39,7 @@ struct TrailingData {
     /// Whether the data is covered by the expected digest.
     verified: bool,
     /// Counter of the skipped bytes, for the caller.
-    told: Arc<AtomicU64>,
+    skipped: Arc<AtomicU64>,
 }
 
 impl<R: BufRead> MemberReader<R> {
@@ -48,9 +48,9 @@ impl<R: BufRead> MemberReader<R> {
         format: CompressionFormat,
         name: &str,
         verified: bool,
-        told: Arc<AtomicU64>,
+        skipped: Arc<AtomicU64>,
     ) -> Self {
-        let behind = TrailingData { format, name: name.to_owned(), count: 0, any: false, verified, told };
+        let behind = TrailingData { format, name: name.to_owned(), count: 0, any: false, verified, skipped };
         Self { part: MemberState::start_member(format, PeekReader::new(packed)), behind }
     }
 
@@ -127,7 +127,7 @@ impl TrailingData {
         match (self.any, self.verified) {
             (false, _) => Ok(()),
             (true, true) => {
-                self.told.store(self.count, Ordering::Relaxed);
+                self.skipped.store(self.count, Ordering::Relaxed);
                 Ok(())
             }
             (true, false) => Err(self.trailing_data_error().into()),

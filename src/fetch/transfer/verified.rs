@@ -87,6 +87,7 @@ impl<C: Content> VerifyingReader<C> {
 
     fn check_digest(&mut self) -> Result<(), TransferError> {
         let digest = self.hasher.take().map(Hasher::finish);
+        // Taken out, because finishing and discarding consume it.
         let cache_writer = self.cache_writer.take();
         if let (Some(expected), Some(found)) = (&self.expected, &digest)
             && expected != found

@@ -187,6 +187,7 @@ impl ImageExtent {
         loop {
             let next = self.ahead.pop_first().map(|((_, start), table)| (start, table));
             let Some((start, table)) = next.or_else(|| self.missed.pop()) else { return Ok(()) };
+            // The image is already known to be truncated, so further tables change nothing.
             if self.state.end > length {
                 return Ok(());
             }

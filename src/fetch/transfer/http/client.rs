@@ -109,6 +109,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
+            // Redirects are followed here, by stricter rules (`redirect_target`). The proxy is set for each request.
             .max_redirects(0)
             .proxy(None)
             .timeout_resolve(Some(settings.connect_timeout))

@@ -16,7 +16,7 @@ use super::validators::{RemoteFile, Validators};
 use crate::content::Content;
 use foundry_core::units::Bytes;
 
-/// Number of received bytes after which the retries count anew.
+/// Number of received bytes after which the number of retries starts again from zero.
 const PROGRESS: u64 = 1 << 20;
 
 /// Number of retries for failures whose cause rarely goes away soon.
@@ -264,9 +264,9 @@ impl<'a> Download<'a> {
 
     /// Makes the failure for a response without content.
     pub(super) fn refusal_failure(&self, head: &ResponseHead) -> RequestFailure {
-        let said = format!("the server answered {}", status_text(head.status));
+        let answer = format!("the server answered {}", status_text(head.status));
         let error =
-            TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
+            TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(answer);
         let failure = match head.status {
             408 | 429 | 500..=599 => {
                 RequestFailure { error, retry: self.requested_wait(&head.headers), at: None }
@@ -326,6 +326,7 @@ impl<'a> Download<'a> {
         if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
             return Err(give_up(failure.error, self.tries));
         }
+        // The cap of 16 keeps the shift in range; `longest_wait` limits the time.
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
         let time = if let Retry::After(time) = failure.retry { time.max(usual) } else { usual };
         self.tries += 1;
