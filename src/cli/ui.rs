@@ -276,12 +276,13 @@ impl Progress for Ui {
                 self.show_warning(&words::with_advice(&message, advice.as_ref()))
             }
             _ if self.quiet || self.progress == progress::ProgressForm::None => {}
-            Event::Begins(what) => {
+            Event::Begins(task) => {
+                let what = words::render_task(&task);
                 self.begin_step();
                 self.write_event(&ProgressEvent::Begin { message: &what }, "", &escape_unseen(&what));
             }
-            Event::Working(what) => self.show_working(&what),
-            Event::Done(what) => self.show_done(&what),
+            Event::Started(step) => self.show_working(&words::render_started(&step)),
+            Event::Finished(step) => self.show_done(&words::render_finished(&step)),
             Event::Bytes { done, total } => self.show_transfer(done, total),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::step::{Event, Step, Task};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Advice, Error, Kind, Outcome};
 use foundry_core::names::{BridgeName, PoolName};
@@ -120,31 +121,6 @@ impl Default for Settings {
             catalog: None,
         }
     }
-}
-
-/// A progress event of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// An operation begins; a sentence.
-    Begins(String),
-    /// A step begins that may take a while; what is being done.
-    Working(String),
-    /// A step is done; a sentence.
-    Done(String),
-    /// A problem that does not stop the operation.
-    Warning {
-        /// A sentence.
-        message: String,
-        /// What to do about it.
-        advice: Option<Advice>,
-    },
-    /// The progress of a transfer, in bytes.
-    Bytes {
-        /// Transferred bytes.
-        done: u64,
-        /// Total bytes, if known.
-        total: Option<u64>,
-    },
 }
 
 /// Receives the progress of an operation.
@@ -276,12 +252,16 @@ impl Context {
         Self { progress, ..self.clone() }
     }
 
-    pub(super) fn report_done(&self, sentence: impl Into<String>) {
-        self.progress.on_event(Event::Done(sentence.into()));
+    pub(super) fn report_begun(&self, task: Task) {
+        self.progress.on_event(Event::Begins(task));
     }
 
-    pub(super) fn report_working(&self, what: impl Into<String>) {
-        self.progress.on_event(Event::Working(what.into()));
+    pub(super) fn report_started(&self, step: Step) {
+        self.progress.on_event(Event::Started(step));
+    }
+
+    pub(super) fn report_finished(&self, step: Step) {
+        self.progress.on_event(Event::Finished(step));
     }
 
     pub(super) fn warn(&self, message: impl Into<String>) {

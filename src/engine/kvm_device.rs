@@ -1,10 +1,10 @@
 //! Detects a `/dev/kvm` that QEMU's user cannot open, which makes libvirt slow.
 
-use foundry_core::error::{Advice, Verb};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::Context;
+use foundry_core::error::{Advice, Verb};
 use foundry_core::text::quote_for_shell;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;

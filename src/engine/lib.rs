@@ -24,8 +24,10 @@ mod interruptible;
 mod kvm_device;
 mod lock;
 mod poll;
+mod step;
 
-pub use context::{Cancel, Clock, Context, Event, Progress, Settings, SystemClock};
+pub use context::{Cancel, Clock, Context, Progress, Settings, SystemClock};
+pub use step::{Cleanup, Event, Step, Task};
 
 #[cfg(doc)]
 use foundry_host::Host;

@@ -2,14 +2,14 @@
 //!
 //! A process never goes on without the lock: the holder may be suspended right before it deletes what this one needs.
 
-use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Context;
 use crate::poll::{Poll, Waited};
+use crate::{Context, Step};
 use foundry_core::error::{Code, Error};
+use foundry_core::record::VolumeRef;
 use foundry_core::text::escape_unseen;
 use foundry_host::local::ProcessStatus;
 use foundry_host::{HostLock, LockError};
@@ -109,7 +109,7 @@ fn wait_for_lock(
     let waited = Poll::new(context, TRY_EVERY)
         .within(LONGEST)
         .unless(is_over)
-        .announce(format!("Waiting for another foundry process to finish with {what}"))
+        .announce(Step::WaitForLock(what.to_owned()))
         .until(|| match context.host.lock(thing) {
             Ok(lock) => Ok(Some(lock)),
             Err(LockError::Taken(by)) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Context;
+use crate::{Context, Step};
 use foundry_host::DomainWatch;
 
 /// Time between two looks that no event caused: an event may be lost with the daemon that would have sent it.
@@ -24,7 +24,7 @@ pub(crate) struct Poll<'a> {
     every: Duration,
     within: Option<Duration>,
     is_cancelled: Box<dyn Fn() -> bool + 'a>,
-    announcement: Option<String>,
+    announcement: Option<Step>,
     starts_with_pause: bool,
     woken_by: Option<Uuid>,
 }
@@ -66,8 +66,8 @@ impl<'a> Poll<'a> {
     }
 
     /// Reports that the wait goes on, once, before the first pause.
-    pub(crate) fn announce(self, what: impl Into<String>) -> Self {
-        Self { announcement: Some(what.into()), ..self }
+    pub(crate) fn announce(self, step: Step) -> Self {
+        Self { announcement: Some(step), ..self }
     }
 
     /// Pauses before the first look, for something that cannot be true yet.
@@ -105,8 +105,8 @@ impl<'a> Poll<'a> {
             if limit.is_some_and(|limit| clock.elapsed() >= limit) {
                 return Ok(Waited::TimeOver);
             }
-            if let Some(what) = self.announcement.take() {
-                self.context.report_working(what);
+            if let Some(step) = self.announcement.take() {
+                self.context.report_started(step);
             }
             match &mut events {
                 None => clock.sleep(self.every),
@@ -217,11 +217,11 @@ mod tests {
     fn poll_looks_before_it_pauses() {
         let bench = Arc::new(Bench::default());
         let context = make_context(&bench);
-        let poll = || Poll::new(&context, SECOND).within(2 * SECOND).announce("Waiting");
+        let poll = || Poll::new(&context, SECOND).within(2 * SECOND).announce(Step::WaitForRival);
         assert_eq!(wait(&context, poll(), 1), (Waited::Done(1), 1, Duration::ZERO));
         assert!(bench.events.lock().unwrap().is_empty(), "nothing is announced without a pause");
         assert_eq!(wait(&context, poll(), 3), (Waited::Done(3), 3, 2 * SECOND));
-        assert_eq!(*bench.events.lock().unwrap(), [Event::Working("Waiting".into())]);
+        assert_eq!(*bench.events.lock().unwrap(), [Event::Started(Step::WaitForRival)]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Volumes of this machine are written without a stream, so libvirt is reached as another machine is: by a
 //! command that leads to the daemon (libvirt's page "Remote support", transport `ext`).
 
-use foundry::record::VolumeRef;
 use std::collections::BTreeSet;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
@@ -16,6 +15,7 @@ use crate::support::live;
 use crate::support::live::{Bed, Foundry, program};
 use foundry::content::Content;
 use foundry::host::{Libvirt, Transfers, Volumes, Zeros};
+use foundry::record::VolumeRef;
 
 /// Far more than the daemon takes for what it was sent here.
 const AT_MOST: Duration = Duration::from_secs(33);

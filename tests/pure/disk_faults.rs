@@ -1,7 +1,6 @@
 //! Attach, detach and resize that go wrong at any call: the host is as it was, or the same command again, a
 //! detach or `destroy` cleans up.
 
-use foundry::record::VolumeRef;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
 use foundry::operations::disk::{attach, detach, plan_detach, resize};
-use foundry::record::VolumeRole;
+use foundry::record::{VolumeRef, VolumeRole};
 use foundry::units::{Bytes, SizeRequest};
 use foundry::{Error, Kind};
 

@@ -6,7 +6,6 @@ mod list;
 mod resize;
 mod rivals;
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, GIB, disk_request, whole};
@@ -14,6 +13,7 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::disk::{self as operations, AttachRequest, Attached, DiskView, Resized};
 use foundry::operations::vm::inspect::get_vm;
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind, manifest};
 
 const NOTHING: [&str; 0] = [];

@@ -1,7 +1,6 @@
 //! Values of others, each with all that could deceive whoever reads it: names from libvirt, fields of records, answers of
 //! guests. None makes a line of its own, and all of each is seen.
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, bridge, foreign, host_with_neighbours};
@@ -19,6 +18,7 @@ use foundry::operations::storage::{pools, status};
 use foundry::operations::vm::wait::{Goal, wait_for_vm};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
+use foundry::record::VolumeRef;
 use foundry::text::{escape_unseen, is_unseen, quote_for_shell};
 use foundry::units::{Bytes, SizeRequest};
 use foundry::words;

@@ -1,7 +1,7 @@
 //! A record is data that others write, and a mark is bytes that a guest may write: neither gives a right to what is not
 //! that VM's, and what goes is named before.
 
-use foundry::record::VolumeRef;
+use foundry::words;
 use std::sync::{Arc, Mutex};
 
 use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, host_with_neighbours, whole};
@@ -15,7 +15,7 @@ use foundry::operations::gc::{
 use foundry::operations::vm::create::{create_vm, dry_run};
 use foundry::operations::vm::seed;
 use foundry::operations::{Event, Progress, disk};
-use foundry::record::Maker;
+use foundry::record::{Maker, VolumeRef};
 use serde_json::{Value, json};
 
 /// Everything that is said, in order.
@@ -24,9 +24,11 @@ struct Heard(Mutex<Vec<String>>);
 
 impl Progress for Heard {
     fn on_event(&self, event: Event) {
-        if let Event::Begins(text) | Event::Done(text) = event {
-            self.0.lock().unwrap().push(text);
-        }
+        self.0.lock().unwrap().extend(match event {
+            Event::Begins(task) => Some(words::render_task(&task)),
+            Event::Finished(step) => Some(words::render_finished(&step)),
+            _ => None,
+        });
     }
 }
 

@@ -1,6 +1,5 @@
 //! What was left on a host: what goes, what goes when it is named, what stays; and a fault at every call.
 
-use foundry::record::VolumeRef;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -16,7 +15,7 @@ use foundry::operations::disk::attach;
 use foundry::operations::gc::{
     LeftoverAction, LeftoverKind, LeftoverName, Leftovers, choose_leftovers, execute_cleanup, find_leftovers,
 };
-use foundry::record::RecordState;
+use foundry::record::{RecordState, VolumeRef};
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
 use foundry_host::local::DomainDirectories;

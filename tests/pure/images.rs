@@ -1,6 +1,5 @@
 //! Images and pools: what is imported under which name, and what is deleted only if nobody needs it.
 
-use foundry::record::VolumeRef;
 use std::io::Read;
 
 use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
@@ -12,6 +11,7 @@ use foundry::content::Content;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Pools, Transfers, Volume, Volumes};
 use foundry::operations::image;
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];

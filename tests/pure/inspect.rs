@@ -1,6 +1,5 @@
 //! What `list` and `get` see: states, addresses, whose a VM is, and a manifest that `create` takes again.
 
-use foundry::record::VolumeRef;
 use std::net::IpAddr;
 
 use crate::support::bench::{Bench, foreign, host_with_neighbours, whole};
@@ -14,7 +13,7 @@ use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::vm::inspect::{VmView, add_secrets, get_vm, list_vms};
 use foundry::plan::VmPlan;
-use foundry::record::METADATA_NAMESPACE;
+use foundry::record::{METADATA_NAMESPACE, VolumeRef};
 use foundry::words;
 use foundry::{Kind, cloud_init, yaml};
 

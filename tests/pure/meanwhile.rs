@@ -1,7 +1,6 @@
 //! Somebody else takes the VM away just before any call that a command makes: with virsh, with foundry, and to make
 //! a new one of the same name. The command ends with a sentence for people, and nothing of the new one is touched.
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{
@@ -15,7 +14,7 @@ use foundry::host::{DomainState, Domains, Volumes};
 use foundry::operations::disk::{self, AttachRequest, attach};
 use foundry::operations::vm::{create, destroy, inspect, seed};
 use foundry::operations::{gc, image};
-use foundry::record::{Owner, RecordState};
+use foundry::record::{Owner, RecordState, VolumeRef};
 
 const NOTHING: [&str; 0] = [];
 

@@ -1,7 +1,6 @@
 //! Which disk of a VM is on which volume of its record: the volume says, not the guest's name of the disk, nor the path
 //! that it had when it was made.
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, GIB, foreign, whole};
@@ -9,6 +8,7 @@ use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disk::{self, DiskView, Presence};
 use foundry::operations::gc;
 use foundry::operations::vm::seed;
+use foundry::record::VolumeRef;
 use foundry::units::{Bytes, SizeRequest};
 
 /// Edits the definition of `web` as `virsh edit` does.

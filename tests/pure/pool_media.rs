@@ -1,7 +1,6 @@
 //! VMs with disks on LVM, ZFS and Ceph: what is made there, what libvirt is told, what is refused, and that nothing
 //! is left.
 
-use foundry::record::VolumeRef;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use foundry::operations::storage::pools;
 use foundry::operations::vm::create::dry_run;
 use foundry::operations::vm::inspect::{add_secrets, get_vm};
 use foundry::plan::{DiskFormat, VmPlan};
+use foundry::record::VolumeRef;
 use foundry::units::{Bytes, SizeRequest};
 
 const NOTHING: [&str; 0] = [];

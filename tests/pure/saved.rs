@@ -1,6 +1,5 @@
 //! A VM that is off with its memory saved (libvirt's managed save): its next start goes on with the disks that it had.
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, host_with_neighbours};
@@ -9,6 +8,7 @@ use crate::support::shown::Shown;
 use foundry::host::{Affect, Disks, Domains};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
+use foundry::record::VolumeRef;
 use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 

@@ -1,6 +1,7 @@
 //! Who waits for another foundry and does not get its turn changes nothing.
 
 use foundry::record::VolumeRef;
+use foundry::words;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,12 @@ impl Rival {
 
 impl Progress for Rival {
     fn on_event(&self, event: Event) {
-        let (Event::Begins(said) | Event::Working(said) | Event::Done(said)) = &event else { return };
+        let said = match &event {
+            Event::Begins(task) => words::render_task(task),
+            Event::Started(step) => words::render_started(step),
+            Event::Finished(step) => words::render_finished(step),
+            _ => return,
+        };
         if said.starts_with(self.begins) {
             self.host.set_busy(true);
         }

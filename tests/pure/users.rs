@@ -1,6 +1,5 @@
 //! Who uses a file is asked by every verb that deletes, moves, grows or takes one: each verb against each kind of user.
 
-use foundry::record::VolumeRef;
 use std::fs::File;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::storage::pools;
 use foundry::operations::vm::seed;
 use foundry::operations::{disk, gc, image};
+use foundry::record::VolumeRef;
 use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 

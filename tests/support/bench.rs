@@ -222,7 +222,9 @@ impl Told {
     }
 
     pub(crate) fn done(&self) -> Vec<String> {
-        self.pick(|event| if let Event::Done(text) = event { Some(text.clone()) } else { None })
+        self.pick(
+            |event| if let Event::Finished(step) = event { Some(words::render_finished(step)) } else { None },
+        )
     }
 
     pub(crate) fn bytes(&self) -> Vec<(u64, Option<u64>)> {

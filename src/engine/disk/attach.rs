@@ -3,12 +3,13 @@
 use super::attach_plan::{AttachPlan, AttachRequest, plan_attach, target_taken_meanwhile};
 use super::attach_rollback::{AttachSteps, removal_advice, roll_back, roll_back_unrecorded};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
+use crate::Context;
 use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
 use crate::vm::lookup::or_removed_meanwhile;
-use crate::{Context, Event};
+use crate::{Step, Task};
 use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::plan::DataDiskPlan;
@@ -60,9 +61,7 @@ fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<Atta
     let mut plan = plan_attach(context, request)?;
     warn_of_snapshots(context, &plan)?;
     let name = plan.handle.name();
-    context
-        .progress
-        .on_event(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
+    context.report_begun(Task::AttachDisk { vm: name.to_string(), size: request.size });
     while !record_attempt(context, &plan)? {
         if request.device.is_some() {
             return Err(target_taken_meanwhile(plan.handle.name(), &plan.disk.target));
@@ -106,7 +105,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
     if !plan.volume_is_there {
         make_volume(context, plan, made)?;
     }
-    context.report_done(format!("Volume '{}' made", plan.volume.name));
+    context.report_finished(Step::CreateVolume(plan.volume.reference()));
     context.cancel.check()?;
     if let Some(reach) = plan.affect {
         let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
@@ -118,7 +117,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
         let plugged = context.host.attach_disk(domain.uuid, &xml, reach);
         plugged.map_err(|refused| attach_refused(context, failure, plan, refused))?;
     }
-    context.report_done(if plan.live { "Disk attached" } else { "Disk attached from the next start on" });
+    context.report_finished(Step::AttachDisk { live: plan.live });
     context.cancel.check()?;
     update_record(context, &plan.handle.domain, |record| record_attached(record, plan)).map(drop)
 }
@@ -126,7 +125,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
 /// A volume that is somebody else's is not one of ours, whoever is faster.
 fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> Result<(), Error> {
     let RecordedVolume { pool, name, .. } = &plan.volume;
-    context.report_working(format!("Making volume {name}"));
+    context.report_started(Step::CreateVolume(plan.volume.reference()));
     match context.host.create_volume(pool, &volume_xml(&plan.volume, plan.allocation, None)?) {
         Ok(volume) => {
             made.volume = true;

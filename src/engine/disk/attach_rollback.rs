@@ -1,6 +1,5 @@
 //! Rolls back a failed attach.
 
-use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::attach_plan::AttachPlan;
@@ -11,7 +10,7 @@ use crate::advice::list_unused;
 use crate::vm::lookup::{is_gone, or_removed_meanwhile};
 use foundry_core::error::{Advice, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::{Record, RecordedVolume};
+use foundry_core::record::{Record, RecordedVolume, VolumeRef};
 use foundry_core::units::GIB;
 use foundry_host::{Affect, HostError, View};
 

@@ -1,6 +1,7 @@
 //! Deletes a volume of a VM.
 
 use super::record_update::read_record;
+use crate::Step;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::VolumeToDelete;
 use crate::{Context, lock};
@@ -33,8 +34,8 @@ pub(crate) fn delete_unplugged(
         context.warn(format!("left: {}: {reason}", volume.reference()));
         return Ok(());
     }
-    context.report_working(format!("Deleting volume {}", volume.name));
+    context.report_started(Step::DeleteVolume(volume.reference()));
     context.host.delete_volume(&volume.reference())?;
-    context.report_done(format!("Volume '{}' deleted", volume.name));
+    context.report_finished(Step::DeleteVolume(volume.reference()));
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
 //! that happens from then on may delete it.
 
-use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -20,9 +19,9 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::VolumeToDelete;
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::vm::plan_destroy::differs_from_plan;
-use crate::{Context, Event};
+use crate::{Context, Step, Task};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
+use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::local::check_liveness;
@@ -272,7 +271,7 @@ fn volume_to_delete(volume: Volume) -> VolumeToDelete {
 /// command again finishes.
 pub fn detach(context: &Context, plan: &DetachPlan, patience: Duration) -> Result<(), Error> {
     let DetachPlan { vm, target, handle, found, .. } = plan;
-    context.progress.on_event(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
+    context.report_begun(Task::DetachDisk { vm: vm.to_string(), target: target.to_string() });
     context.cancel.check_unchanged()?;
     let unfinished =
         |error: Error| or_removed_meanwhile(context, &handle.domain, error.outcome(finish_advice(plan)));
@@ -289,7 +288,7 @@ pub fn detach(context: &Context, plan: &DetachPlan, patience: Duration) -> Resul
         let detached = context.host.detach_disk(handle.domain.uuid, &next.target, Affect::Config);
         detached.map_err(|e| unfinished(e.into()))?;
     }
-    context.report_done("Disk detached");
+    context.report_finished(Step::DetachDisk);
     delete_volume(context, plan).map_err(unfinished)?;
     forget_disk(context, plan).map_err(unfinished)?;
     if let Some((what, why)) = plan.kept.as_ref().filter(|_| !plan.keep) {
@@ -331,7 +330,7 @@ fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
 fn detach_live(context: &Context, plan: &DetachPlan, target: &str, patience: Duration) -> Result<(), Error> {
     let DetachPlan { vm, handle, .. } = plan;
     let uuid = handle.domain.uuid;
-    context.report_working("Waiting for the guest to let go of the disk");
+    context.report_started(Step::DetachDisk);
     context.host.detach_disk(uuid, target, Affect::Live)?;
     if wait_until_detached(context, uuid, target, patience, || context.cancel.is_requested())? {
         return Ok(());

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::detach::{self, DetachPlan};
 use super::handle::{DiskHandle, VmHandle, refused_unchanged};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
-use crate::Context;
 use crate::vm::destroy::VolumeToDelete;
+use crate::{Cleanup, Context};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
 use foundry_core::plan::{DataDiskPlan, DiskFormat};
@@ -140,7 +140,10 @@ fn is_same_attempt(one: &RecordedVolume, other: &RecordedVolume) -> bool {
 ///
 /// # Errors
 /// What failed; another run finishes it.
-pub(crate) fn finish_attach(context: &Context, attempt: &InterruptedAttach) -> Result<Option<String>, Error> {
+pub(crate) fn finish_attach(
+    context: &Context,
+    attempt: &InterruptedAttach,
+) -> Result<Option<Cleanup>, Error> {
     let InterruptedAttach { domain, vm, noted, outcome } = attempt;
     let now = VmHandle::find(context, vm)?;
     if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same_attempt(v, noted)) {
@@ -163,5 +166,5 @@ pub(crate) fn finish_attach(context: &Context, attempt: &InterruptedAttach) -> R
             add_disk(&mut record.manifest.spec, disk);
         }
     })?;
-    Ok(Some(format!("Disk '{}' of VM '{vm}' written down", disk.target)))
+    Ok(Some(Cleanup::DiskRecorded { vm: vm.clone(), target: disk.target.to_string() }))
 }

@@ -4,7 +4,6 @@
 //! is behind a smaller end is lost), and a record that still says the old size does no harm: it describes,
 //! and the same command again finds the disk as large as wanted and writes it down.
 
-use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::handle::{DiskHandle, VmHandle, refused_unchanged};
@@ -13,9 +12,9 @@ use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use crate::vm::lookup::or_removed_meanwhile;
-use crate::{Context, Event, lock};
+use crate::{Context, Step, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::record::{RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::text::quote_for_shell;
 use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
@@ -75,7 +74,7 @@ fn resize_found(
         check_idle(context, handle, &found)?;
         check_room(context, &volume, size)?;
         context.cancel.check_unchanged()?;
-        context.progress.on_event(Event::Working(format!("Growing disk {} to {size}", found.target)));
+        context.report_started(Step::GrowDisk { target: found.target.clone(), size });
         grow_disk(context, handle, &found, &volume, size)?;
     }
     let write_down = update_record(context, &handle.domain, |record| {

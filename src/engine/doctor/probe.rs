@@ -7,8 +7,8 @@ use quick_xml::escape::escape;
 use uuid::Uuid;
 
 use super::facts::{Probe, answer_of, arch_of, virt_type_of};
-use crate::Context;
 use crate::poll::{Poll, Waited};
+use crate::{Context, Step};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::plan::Arch;
@@ -45,7 +45,7 @@ pub(super) fn run_probe(
         ));
     }
     let loader = machine.and_then(plain_firmware);
-    context.report_working("Running a test guest");
+    context.report_started(Step::RunProbe);
     match answer_of(context.host.start_transient(&probe_xml(arch, virt_type, loader)))? {
         Ok(uuid) => watch_probe(context, uuid, virt_type),
         Err(why) => Ok(Probe::Refused(why)),

@@ -3,6 +3,7 @@
 use super::{CleanupStep, Leftover, LeftoverAction, NvramFile, nvram, vms, volumes};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
+use crate::{Cleanup, Step};
 use crate::{Context, disk, image};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
@@ -44,7 +45,7 @@ fn execute_step(
     paths: Option<&DomainDirectories>,
     leftover: &Leftover,
 ) -> Result<(), Error> {
-    let told = match &leftover.step {
+    let done = match &leftover.step {
         CleanupStep::Nothing => None,
         CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
         CleanupStep::FinishAttach(attempt) => disk::finish_attach(context, attempt)?,
@@ -55,19 +56,19 @@ fn execute_step(
         CleanupStep::DeleteVolume(volume) => delete_volume(context, leftover, volume)?,
         CleanupStep::DeleteNvram(file) => delete_nvram(context, paths, leftover, file)?,
     };
-    told.into_iter().for_each(|sentence| context.report_done(sentence));
+    done.into_iter().for_each(|done| context.report_finished(Step::CleanUp(done)));
     Ok(())
 }
 
 /// The final message, or `None` if the step reports its own messages.
-type StepResult = Result<Option<String>, Error>;
+type StepResult = Result<Option<Cleanup>, Error>;
 
 /// Destroys a half-made VM, unless another process is finishing it or has finished it.
 fn destroy_half(context: &Context, plan: &DestroyPlan) -> StepResult {
     let Domain { uuid, name, state, .. } = &plan.domain;
     let now = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let Some((now, record)) = now.and_then(|now| now.own_record().map(|record| (now, record))) else {
-        return Ok(Some(format!("VM '{name}' was deleted by another process meanwhile")));
+        return Ok(Some(Cleanup::VmRemovedMeanwhile(name.clone())));
     };
     let was_started = now.state.is_active() && !state.is_active();
     let busy = vms::reason_if_vm_busy(&record)
@@ -82,18 +83,18 @@ fn destroy_half(context: &Context, plan: &DestroyPlan) -> StepResult {
         .outcome(format!("VM '{name}' was not changed")));
     }
     destroy::execute_destroy(context, plan)?;
-    let volumes = plan.named_volumes().join(", ");
-    let with = if volumes.is_empty() { String::new() } else { format!(" with {volumes}") };
-    Ok(Some(format!("VM '{name}' removed{with}")))
+    Ok(Some(Cleanup::Vm(name.clone(), plan.named_volumes())))
 }
 
 fn delete_partial_image(context: &Context, leftover: &Leftover, volume: &Volume, mark: &[u8]) -> StepResult {
-    let Some(now) = look_again(context, leftover, volume)? else { return Ok(Some(already_gone(leftover))) };
+    let Some(now) = look_again(context, leftover, volume)? else {
+        return Ok(Some(Cleanup::AlreadyGone(leftover.to_string())));
+    };
     match image::read_partial_image(context, &now)? {
         Some(image::PartialImage::Marked { mark: found, .. }) if found == mark => {
-            context.report_working(format!("Deleting {leftover}"));
+            context.report_started(Step::CleanUp(Cleanup::Leftover(leftover.to_string())));
             image::remove_with_note(context, &volume.reference())?;
-            Ok(Some(format!("Partial image '{}' deleted", volume.name)))
+            Ok(Some(Cleanup::PartialImage(volume.name.clone())))
         }
         _ => Err(leftover_changed(leftover, "it is not a partial image any more")),
     }
@@ -105,11 +106,13 @@ fn forget_note(context: &Context, leftover: &Leftover, pool: &str, image: &str) 
         return Err(leftover_changed(leftover, &format!("there is an image '{image}' again")));
     }
     image::forget_note(context, &noted)?;
-    Ok(Some(format!("Origin note of image '{image}' deleted")))
+    Ok(Some(Cleanup::Note(image.to_owned())))
 }
 
 fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> StepResult {
-    let Some(now) = look_again(context, leftover, volume)? else { return Ok(Some(already_gone(leftover))) };
+    let Some(now) = look_again(context, leftover, volume)? else {
+        return Ok(Some(Cleanup::AlreadyGone(leftover.to_string())));
+    };
     let judged = volumes::judge_volume(context, &now)?;
     if judged.is_none_or(|r| !matches!(r.step, CleanupStep::DeleteVolume(_))) {
         return Err(leftover_changed(
@@ -117,9 +120,9 @@ fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> Ste
             "it is not an unused volume any more, or a program has it open and locked",
         ));
     }
-    context.report_working(format!("Deleting {leftover}"));
+    context.report_started(Step::CleanUp(Cleanup::Leftover(leftover.to_string())));
     context.host.delete_volume(&volume.reference())?;
-    Ok(Some(format!("Volume '{}' deleted", volume.name)))
+    Ok(Some(Cleanup::Volume(volume.name.clone())))
 }
 
 /// The volume as it is now, if it is still the same and unused; `None` if it was deleted.
@@ -148,11 +151,7 @@ fn delete_nvram(
     std::fs::remove_file(&file.path).map_err(|e| {
         Error::new(Kind::Vm, format!("cannot delete {leftover}")).because(describe_io_error(&e))
     })?;
-    Ok(Some(format!("{} deleted", file.path.display())))
-}
-
-fn already_gone(leftover: &Leftover) -> String {
-    format!("{leftover} is already gone")
+    Ok(Some(Cleanup::Nvram(file.path.clone())))
 }
 
 fn leftover_changed(leftover: &Leftover, cause: &str) -> Error {

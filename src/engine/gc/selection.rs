@@ -1,11 +1,11 @@
 //! Matches the names on the command line with the leftovers.
 
-use foundry_core::record::VolumeRef;
 use std::fmt;
 
 use super::{Leftover, LeftoverAction, Leftovers};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Verb};
+use foundry_core::record::VolumeRef;
 
 /// A leftover's name, as a user types it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Finds unused volumes: partial images, origin notes of deleted images, and volumes of unknown origin.
 
-use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
@@ -10,7 +9,7 @@ use crate::storage::{file_locks, usage};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::names::VolumeNameParts;
-use foundry_core::record::Maker;
+use foundry_core::record::{Maker, VolumeRef};
 use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry uses: the two in the settings, and those that records name.

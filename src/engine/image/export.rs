@@ -1,11 +1,11 @@
 //! Copies an image out of its pool.
 
-use foundry_core::record::VolumeRef;
 use std::io::{Result as IoResult, Write};
 
 use super::{is_unfinished, no_image};
 use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::Sink;
 use foundry_host::Stopped;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::ImageSource;
 use super::import::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
-use crate::{Context, Event, poll};
+use crate::{Context, Event, Step, poll};
 use foundry_core::error::{Code, Error};
 use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
@@ -205,7 +205,7 @@ fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
 
 /// qemu-img reads here and there in an image, so that it needs a file of it.
 fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
-    context.report_working(format!("Converting {from} to {}", to.as_str()));
+    context.report_started(Step::Convert { from: from.to_string(), to: to.as_str() });
     convert_file(Conversion {
         from,
         image,

@@ -1,16 +1,16 @@
 //! Imports an image: read its header, check the space, send the rest, store its origin, write the header.
 
-use foundry_core::record::VolumeRef;
 use std::io::Read;
 
 use super::room::{self, KnownSize, SpaceNeed};
 use super::upload_marker::UploadMarker;
 use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
-use crate::{Context, Event};
+use crate::{Context, Event, Step, Task};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::ImageOrigin;
+use foundry_core::record::VolumeRef;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::content::Content;
@@ -72,7 +72,7 @@ pub fn import_image(
     name: &VolumeName,
     source: &mut dyn ImageSource,
 ) -> Result<Volume, Error> {
-    context.progress.on_event(Event::Begins(format!("Importing image '{name}'...")));
+    context.report_begun(Task::ImportImage(name.to_string()));
     let head = read_head(source)?;
     let image = fitting_image(source.source_name(), &head)?;
     let name = fitting_name(name, source.source_name(), &image)?;
@@ -102,7 +102,7 @@ pub fn import_image(
     if let Err(failed) = import.fill_volume((&head, reach), source, &mut begun) {
         return Err(import.roll_back(failed, begun));
     }
-    context.report_done("Image imported");
+    context.report_finished(Step::ImportImage);
     // A host of unknown version is treated as a new one.
     let qemu = || context.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
     if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {

@@ -3,12 +3,12 @@
 //! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
 //! unknown origin, which is no fault.
 
-use foundry_core::record::VolumeRef;
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::origin::ImageOrigin;
+use foundry_core::record::VolumeRef;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::disk_image::HEADER_LENGTH;

@@ -3,6 +3,7 @@
 use super::pull::is_current;
 use super::{Fetch, list_images, notes};
 use crate::Context;
+use crate::Step;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
 use foundry_core::origin::ImageOrigin;
@@ -70,7 +71,7 @@ fn age_of(
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
         return Ok(Age::Unknown("nobody noted an address that it came from".into()));
     };
-    context.report_working(format!("Asking for {}", origin.source));
+    context.report_started(Step::AskServer(origin.source.clone()));
     match ask_server(context, client, origin, lists) {
         Ok(true) => Ok(Age::Current),
         Ok(false) => Ok(Age::Outdated),

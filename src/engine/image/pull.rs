@@ -4,6 +4,7 @@ use super::fetch::{ContextPace, location_identity, source_of, state_of};
 use super::import::{fits_name, image_extension};
 use super::{Fetch, ImageSource, delete, image_info, import_image, is_unfinished, notes, room};
 use crate::Context;
+use crate::Step;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::ImageOrigin;
@@ -183,7 +184,7 @@ fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
     warn_of_plain_http(context, &request.fetch);
-    context.report_working(format!("Downloading {}", request.fetch.location));
+    context.report_started(Step::Download(request.fetch.location.to_string()));
     let aside =
         request.fetch.fetch_to_spool(context).map_err(|e| e.outcome("the present image stays as it is"))?;
     let mut source = aside.source()?;

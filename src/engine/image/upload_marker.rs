@@ -5,12 +5,11 @@
 //! import's, and which process does it. Who finds another mark there, or an image, has lost the volume and leaves it
 //! alone; who finds the mark of a process that ended has found what a kill left.
 
-use foundry_core::record::VolumeRef;
 use uuid::Uuid;
 
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::Maker;
+use foundry_core::record::{Maker, VolumeRef};
 use foundry_core::units::Bytes;
 use foundry_fetch::disk_image::{PARTIAL_IMAGE_MARK, is_partial_image};
 use foundry_host::local::{Lease, prove};

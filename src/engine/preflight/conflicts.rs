@@ -1,6 +1,5 @@
 //! Checks that a VM shares no IP address, MAC address or tap name with another domain of the host.
 
-use foundry_core::record::VolumeRef;
 use std::net::IpAddr;
 
 use crate::Context;
@@ -9,6 +8,7 @@ use foundry_core::error::{Code, Error, Issue};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{MacAddress, VmName};
 use foundry_core::plan::{InterfacePlan, VmPlan, mac_address};
+use foundry_core::record::VolumeRef;
 use foundry_host::libvirt_xml::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
 };

@@ -1,6 +1,5 @@
 //! Checks the image of a boot disk.
 
-use foundry_core::record::VolumeRef;
 use std::path::Path;
 
 use super::conflicts::OtherDomains;
@@ -12,6 +11,7 @@ use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
 use foundry_core::origin::ImageOrigin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
+use foundry_core::record::VolumeRef;
 use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::usage::{is_directory_away, refresh_pool};
-use crate::Context;
 use crate::poll::{Poll, Waited};
+use crate::{Context, Step};
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordState};
 
@@ -34,7 +34,7 @@ pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(),
         let waited = Poll::new(context, POLL_EVERY)
             .within(until.saturating_sub(context.clock.elapsed()))
             .unless(|| context.cancel.is_requested())
-            .announce(format!("Waiting for volumes that libvirt is still creating in pool '{pool}'"))
+            .announce(Step::WaitForVolumes { pool: pool.to_string() })
             .until(is_settled)?;
         if waited == Waited::Cancelled {
             context.cancel.check_unchanged()?;

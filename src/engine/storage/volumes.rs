@@ -2,6 +2,7 @@
 
 use super::backend::PoolBackend;
 use crate::Context;
+use crate::Step;
 use crate::interruptible::Interruptible;
 use crate::preflight::ReadyVm;
 use crate::vm::created::CreatedResource;
@@ -19,7 +20,7 @@ pub(crate) fn make_disk(
     planned: &RecordedVolume,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    context.report_working(format!("Making volume {}", planned.name));
+    context.report_started(Step::CreateVolume(planned.reference()));
     let backend = ready.storage.backend;
     let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
     // A Ceph clone depends on its image by itself; libvirt accepts no backing file for it.

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Context;
 use crate::poll::{Poll, Waited};
 use crate::preflight::conflicts;
+use crate::{Context, Step};
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
 use foundry_core::record::{Liveness, Owner, RecordState};
@@ -52,7 +52,7 @@ pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> 
     };
     let waited = Poll::new(context, POLL_EVERY)
         .unless(|| context.cancel.is_requested())
-        .announce("Waiting for another VM that wants the same address")
+        .announce(Step::WaitForRival)
         .until(is_decided)?;
     if waited == Waited::Cancelled { context.cancel.check() } else { Ok(()) }
 }

@@ -15,7 +15,7 @@ use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
-use crate::{Context, Event, lock};
+use crate::{Context, Step, Task, lock};
 use foundry_core::cloud_init;
 use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
@@ -71,15 +71,15 @@ impl Blueprint {
 /// removed again, and what is left where that failed too.
 pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
-    context.progress.on_event(Event::Begins(format!("Creating VM '{name}'...")));
+    context.report_begun(Task::CreateVm(name.to_string()));
     let ready = preflight(context, plan)?;
-    context.report_done("Configuration validated");
+    context.report_finished(Step::Validate);
     context.cancel.check_unchanged()?;
     // The pool first: libvirt does not list what an interrupted creation left in a stopped pool.
     prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(context, leftover)?;
-        context.report_done("Remains of an interrupted creation removed");
+        context.report_finished(Step::RemoveInterrupted);
     }
     let blueprint = draw_blueprint(context, &ready)?;
     let _leaves = context.cancel.announce_leftovers(blueprint.possible_leftovers());
@@ -88,7 +88,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
         Ok(()) => {}
         Err(error) => return Err(creation.roll_back(context, cause_of(context, &ready, error))),
     }
-    context.report_done("VM started");
+    context.report_finished(Step::StartVm);
     Ok(CreatedVm {
         uuid: blueprint.uuid,
         record: blueprint.record.with_state(RecordState::Created, &context.clock.timestamp()),
@@ -318,7 +318,7 @@ fn execute_creation(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
-    context.report_working("Defining the domain");
+    context.report_started(Step::DefineDomain);
     let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // A deletion of the image holds the same lock: it ends before the definition, or sees the new domain.
@@ -330,19 +330,19 @@ fn execute_creation(
         creation
             .note_result_with(context, domain, defined, |refused| failure.explain_error(context, refused))?
     };
-    context.report_done("Domain defined");
+    context.report_finished(Step::DefineDomain);
     for planned in &blueprint.record.volumes {
         context.cancel.check()?;
         if planned.role == VolumeRole::Seed {
-            context.report_done(storage_sentence(ready));
+            context.report_finished(storage_step(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
-            context.report_done("Cloud-init ISO generated");
+            context.report_finished(Step::GenerateSeed);
         } else {
             make_disk(context, ready, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {
-        context.report_done(storage_sentence(ready));
+        context.report_finished(storage_step(ready));
     }
     context.cancel.check()?;
     address_race::resolve_addresses(context, &ready.plan, uuid)?;
@@ -389,7 +389,7 @@ fn start_vm(
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    context.report_working("Starting the VM");
+    context.report_started(Step::StartVm);
     // A failed start may still have created the log, and the guest may be running anyway.
     if let Some(log) = &blueprint.record.console_log {
         console::make_log_directory(context.host.as_ref(), log)?;
@@ -422,13 +422,12 @@ fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut J
     Ok(context.host.set_record(uuid, &marked)?)
 }
 
-/// `Storage created (50 GiB boot + 300 GiB data)`. If volumes are not files, also how the boot disk is made from the
-/// image.
-fn storage_sentence(ready: &ReadyVm) -> String {
+fn storage_step(ready: &ReadyVm) -> Step {
     let plan = &ready.plan;
     let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
-    let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
-    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk());
-    let origin = origin.map(|what| format!(", {what}")).unwrap_or_default();
-    format!("Storage created ({} boot{extra}{origin})", plan.boot_disk.size)
+    Step::CreateStorage {
+        boot: plan.boot_disk.size,
+        data: (!plan.data_disks.is_empty()).then_some(data),
+        origin: ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
+    }
 }

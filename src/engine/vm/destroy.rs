@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::stop::{StopMethod, stop_domain};
 use super::{console, lookup};
 use crate::storage::file_locks;
-use crate::{Context, Event, advice, lock};
+use crate::{Context, Step, Task, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::units::Bytes;
@@ -135,7 +135,7 @@ impl MarkOutcome {
 /// What failed, and what is left. The record is kept then, so that another `destroy` finishes.
 pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let name = &plan.domain.name;
-    context.progress.on_event(Event::Begins(format!("Destroying VM '{name}'...")));
+    context.report_begun(Task::DestroyVm(name.to_string()));
     context.cancel.check_unchanged()?;
     let _leaves = context.cancel.announce_leftovers(possible_leftovers(plan));
     let marking = mark_destroying(context, plan)?;
@@ -144,7 +144,7 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
         if plan.options.force { StopMethod::Force } else { StopMethod::Graceful(plan.options.timeout) };
     stop_domain(context, plan.domain.uuid, name, patience)
         .map_err(|error| explain_failed_stop(context, plan, marking.mark(), error))?;
-    context.report_done("VM stopped");
+    context.report_finished(Step::StopVm);
     // From here on locked: otherwise another process could finish this destroy and create a new VM with these names.
     let _lock = lock::lock_vm(context, plan.domain.uuid, name).map_err(unfinished)?;
     if !plan.options.force {
@@ -156,12 +156,12 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
     delete_volumes(context, plan).map_err(unfinished)?;
     if !plan.volumes.is_empty() {
         let only_seed = plan.volumes.iter().all(|volume| volume.role == Some(VolumeRole::Seed));
-        context.report_done(if only_seed { "Seed removed" } else { "Storage removed" });
+        context.report_finished(Step::RemoveStorage { only_seed });
     }
     // Before the definition, because only that names the log.
     let log = remove_log(context, plan);
     undefine_domain(context, plan).map_err(unfinished)?;
-    context.report_done("Domain undefined");
+    context.report_finished(Step::UndefineDomain);
     let kept_back = plan.kept_back.iter().map(|(what, why)| format!("{what}: {why}"));
     for left in log.into_iter().chain(kept_back) {
         context.warn(format!("left: {left}"));
@@ -356,7 +356,7 @@ fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     for volume in &plan.volumes {
         context.cancel.check()?;
         check_still_there(context, plan)?;
-        context.report_working(format!("Deleting volume {}", volume.name));
+        context.report_started(Step::DeleteVolume(volume.reference()));
         if let Err(failed) = context.host.delete_volume(&volume.reference()) {
             let lost = failed.outcome_unknown();
             failures.push(failed.into());
@@ -431,10 +431,7 @@ fn remove_half_made(context: &Context, domain: &Domain) -> Result<(), Error> {
     let plan = plan_leftover(context, domain)?;
     let volumes = plan.named_volumes();
     if !volumes.is_empty() {
-        context.progress.on_event(Event::Begins(format!(
-            "Removing what an interrupted creation left: {}",
-            volumes.join(", ")
-        )));
+        context.report_begun(Task::RemoveInterrupted(volumes));
     }
     let quiet = context.with_progress(Arc::new(()));
     execute_destroy(&quiet, &plan)

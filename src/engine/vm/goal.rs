@@ -14,21 +14,13 @@ pub enum Goal {
 }
 
 impl Goal {
-    pub(super) fn as_str(self) -> &'static str {
+    /// As part of a sentence: `an address`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ip => "an address",
             Self::Agent => "the guest agent",
             Self::Ssh => "SSH",
             Self::CloudInit => "cloud-init",
-        }
-    }
-
-    pub(super) fn reached_sentence(self) -> &'static str {
-        match self {
-            Self::Ip => "Address known",
-            Self::Agent => "Guest agent answers",
-            Self::Ssh => "SSH answers",
-            Self::CloudInit => "cloud-init is done",
         }
     }
 }

@@ -10,7 +10,7 @@ pub mod wait;
 pub(crate) mod address_race;
 pub(crate) mod cloud_init_log;
 pub(crate) mod created;
-mod goal;
+pub(crate) mod goal;
 pub(crate) mod guest_file;
 pub(crate) mod journal;
 pub(crate) mod lookup;

@@ -1,6 +1,5 @@
 //! Plans a destroy: what would be deleted with a VM, and what would be kept.
 
-use foundry_core::record::VolumeRef;
 use std::path::Path;
 
 use super::console;
@@ -17,7 +16,9 @@ use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
-use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
+use foundry_core::record::{
+    Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRef, VolumeRole,
+};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::local::check_liveness;
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};

@@ -7,7 +7,6 @@
 //! The record names the volume until it is deleted, so that what was killed on the way is finished by the same command
 //! again, or by `destroy`. What the seed held, only the guest has from then on; the record keeps the digests.
 
-use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::destroy::VolumeToDelete;
@@ -16,9 +15,9 @@ use super::wait;
 use crate::disk::own_disk::{is_on, is_same_file};
 use crate::disk::{VmHandle, refused_unchanged};
 use crate::storage::usage::Usage;
-use crate::{Context, Event, disk};
+use crate::{Context, Step, Task, disk};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
-use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::record::{RecordedVolume, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
@@ -151,7 +150,7 @@ fn volume_to_delete(volume: Volume) -> VolumeToDelete {
 /// What failed; the same command again finishes it.
 pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     let vm = &plan.vm;
-    context.progress.on_event(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
+    context.report_begun(Task::EjectSeed(vm.to_string()));
     context.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
     let again = Verb::SeedEject { vm: plan.handle.domain.command_name(), force: plan.force };
@@ -159,7 +158,7 @@ pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     let unfinished =
         |error: Error| or_removed_meanwhile(context, &plan.handle.domain, error.outcome(finishing.clone()));
     detach_drive(context, plan).map_err(unfinished)?;
-    context.report_done("CD-ROM detached");
+    context.report_finished(Step::DetachCdrom);
     delete_volume(context, plan).map_err(unfinished)?;
     let RecordedVolume { pool, name, .. } = &plan.seed;
     disk::remove_from_record(context, &plan.handle.domain, pool, name).map_err(unfinished)?;

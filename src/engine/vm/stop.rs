@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Context;
 use crate::poll::{Poll, Waited};
+use crate::{Context, Step};
 use foundry_core::error::{Code, Error};
 use foundry_host::DomainState;
 
@@ -56,7 +56,7 @@ fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Er
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         _ => {}
     }
-    context.report_working("Waiting for the guest to shut down");
+    context.report_started(Step::ShutDownGuest);
     let is_off = || -> Result<Option<()>, Error> {
         let now = context.host.state(domain)?;
         Ok(now.is_none_or(|now| now.state == DomainState::ShutOff).then_some(()))

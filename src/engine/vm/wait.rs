@@ -17,7 +17,7 @@ use super::{cloud_init_log, console, lookup};
 use crate::advice::list_unused;
 use crate::poll::{Poll, Waited};
 use crate::preflight::conflicts;
-use crate::{Context, diagnose};
+use crate::{Context, Step, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
 use foundry_core::text::strip_terminal_sequences;
@@ -51,7 +51,7 @@ pub fn wait_for_vm(
         finished: None,
     };
     watch.warn_of_silence(goal);
-    context.report_working(format!("Waiting for {}", goal.as_str()));
+    context.report_started(Step::WaitFor { goal, took: Duration::ZERO });
     let begun = context.clock.elapsed();
     let waited = Poll::new(context, POLL_EVERY).within(timeout).until(|| {
         // Before the look, which may take seconds: an interrupted wait ends without one more.
@@ -65,7 +65,7 @@ pub fn wait_for_vm(
         return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
     }
     let took = context.clock.elapsed().saturating_sub(begun);
-    context.report_done(format!("{} after {:.0} s", goal.reached_sentence(), took.as_secs_f32()));
+    context.report_finished(Step::WaitFor { goal, took });
     watch.known_addresses().map_err(|e| watch.with_vm_kept(e))
 }
 

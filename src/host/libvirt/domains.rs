@@ -1,6 +1,5 @@
 //! Domains through libvirt.
 
-use foundry_core::record::METADATA_NAMESPACE;
 use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
@@ -13,6 +12,7 @@ use super::calling::is_absence;
 use super::why::{state_of, why};
 use super::{Libvirt, libvirt_xml, sys, vm};
 use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View};
+use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
 
 /// Prefix that libvirt gives foundry's element in the domain's XML.

@@ -1,6 +1,5 @@
 //! `<domain>`: its devices, and foundry's record.
 
-use foundry_core::record::METADATA_NAMESPACE;
 use std::path::Path;
 
 use roxmltree::Node;
@@ -11,6 +10,7 @@ use super::{
     text_of, unreadable_xml,
 };
 use crate::Result;
+use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
 
 /// The parts of a domain's XML that foundry uses.

@@ -4,13 +4,13 @@
 //! file. Before a file is deleted, it must be known whether a domain needs it, even if an element says so that did not
 //! exist when this was written. So every absolute path counts, and every pair of pool and volume.
 
-use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use roxmltree::Node;
 
 use super::{attribute_value, child_element, parse_xml};
 use crate::Result;
+use foundry_core::record::VolumeRef;
 
 /// The mentioned storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Changes that libvirt makes to a domain's XML: UUID, record, and the backing chains of a running domain.
 
-use foundry_core::record::METADATA_NAMESPACE;
 use std::ops::Range;
 
 use quick_xml::escape::escape;
@@ -9,6 +8,7 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::libvirt_xml::{disk_element, is_record, is_tag, parse_xml};
+use foundry_core::record::METADATA_NAMESPACE;
 
 /// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {

@@ -1,12 +1,12 @@
 //! How a disk goes.
 
-use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::{detach, plan_detach};
+use foundry::record::VolumeRef;
 use foundry::units::Bytes;
 
 use super::{NOTHING, assert_refused, data_disks, detach_one, off, pairs, recorded, targets};

@@ -1,11 +1,10 @@
 //! The bench that a case works on: a host, names of its own, and the broom.
 
-use foundry::record::VolumeRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foundry::host::{Domain, DomainState, Host, HostError, Pool, Volume};
-use foundry::record::METADATA_NAMESPACE;
+use foundry::record::{METADATA_NAMESPACE, VolumeRef};
 use foundry::{Kind, host};
 use uuid::Uuid;
 

@@ -1,12 +1,12 @@
 //! Domains that run.
 
-use foundry::record::VolumeRef;
 use std::path::Path;
 use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{AddressSource, DomainState, View};
+use foundry::record::VolumeRef;
 
 use super::bench::{Bench, cases, file_disk, refused, volume_xml};
 

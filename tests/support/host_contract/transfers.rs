@@ -1,11 +1,11 @@
 //! Uploads and downloads.
 
-use foundry::record::VolumeRef;
 use std::io::Read;
 
 use foundry::Kind;
 use foundry::content::{Content, Sink};
 use foundry::host::{HostError, Stopped, Zeros};
+use foundry::record::VolumeRef;
 use foundry::units::Bytes;
 
 use super::bench::{Bench, cases, refused, volume_xml};

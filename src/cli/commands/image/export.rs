@@ -1,6 +1,5 @@
 //! `foundry image export`
 
-use foundry_core::record::VolumeRef;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -15,6 +14,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
+use foundry_core::record::VolumeRef;
 use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};

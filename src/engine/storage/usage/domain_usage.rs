@@ -1,6 +1,5 @@
 //! Collects the files and volumes that one domain uses.
 
-use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use super::pool_prefix;
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Record, RecordedVolume};
+use foundry_core::record::{Record, RecordedVolume, VolumeRef};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription, Mentions};
 use foundry_host::{Domain, Pool, View, Volume};

@@ -1,10 +1,9 @@
 //! Classifies how each volume is used, for all volumes at once.
 
-use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use super::Usage;
-use foundry_core::record::RecordedVolume;
+use foundry_core::record::{RecordedVolume, VolumeRef};
 use foundry_host::Volume;
 
 /// How a volume is used.

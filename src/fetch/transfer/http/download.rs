@@ -1,6 +1,5 @@
 //! Downloads a whole file, and resumes if the connection breaks.
 
-use foundry_core::error::{Advice, Verb};
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::headers::{content_length, content_range, status_text};
 use super::stream::ResponseStream;
 use super::validators::{RemoteFile, Validators};
 use crate::content::Content;
+use foundry_core::error::{Advice, Verb};
 use foundry_core::units::Bytes;
 
 /// Number of received bytes after which the number of retries starts again from zero.
