@@ -25,6 +25,7 @@ pub(super) fn connect_host(global: &Global, ui: &Ui) -> Result<Context, Error> {
         progress: Arc::new(ui.clone()),
         clock: Arc::new(SystemClock::default()),
         cancel: Cancel::default(),
+        lease: Arc::default(),
     })
 }
 

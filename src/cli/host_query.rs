@@ -43,6 +43,7 @@ pub(super) fn query_host<T>(global: &Global, look: impl FnOnce(&Context) -> Opti
         progress: Arc::new(()),
         clock: Arc::new(SystemClock::default()),
         cancel: Cancel::default(),
+        lease: Arc::default(),
     })
 }
 

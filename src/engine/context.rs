@@ -12,6 +12,7 @@ use foundry_core::names::{BridgeName, PoolName};
 use foundry_core::plan::Defaults;
 use foundry_fetch::catalog::Catalog;
 use foundry_host::Host;
+use foundry_host::local::Lease;
 use foundry_host::local::LibvirtInstance;
 
 /// Everything that an operation needs from outside. It owns its parts, so a thread can have a copy, and each of several
@@ -28,6 +29,9 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Cancels the operation.
     pub cancel: Cancel,
+    /// Held for as long as the operation lasts: records name it. A process that goes on after an operation gives
+    /// each one of its own.
+    pub lease: Arc<Lease>,
 }
 
 /// A user's settings for all VMs.

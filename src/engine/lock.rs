@@ -2,6 +2,7 @@
 //!
 //! A process never goes on without the lock: the holder may be suspended right before it deletes what this one needs.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -51,8 +52,9 @@ pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostL
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] if another foundry holds the lock; [`foundry_core::error::Kind::Vm`] if locks are
 /// unusable; [`foundry_core::error::Kind::Interrupted`] if the user interrupts.
-pub(super) fn lock_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
+pub(super) fn lock_image(context: &Context, image: &VolumeRef) -> Result<HostLock, Error> {
     context.cancel.check()?;
+    let VolumeRef { pool, name } = image;
     let what = format!("image '{name}' in pool '{pool}'");
     let thing = format!("volume {name} in pool {pool}");
     let taken = wait_for_lock(context, &thing, &what, || context.cancel.is_requested());

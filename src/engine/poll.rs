@@ -3,10 +3,19 @@
 //! Each round looks first, so that a wait for something that is already true takes no time. If the look finds nothing,
 //! a cancellation ends the wait, then the time limit does; otherwise the loop pauses and looks again. The clock is the
 //! context's, so a test waits without spending time.
+//!
+//! A wait for a domain is woken by the domain's events, if the host has any. Then it looks after each event, and rarely
+//! otherwise: over a connection to another host each look is a round trip.
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::Context;
+use foundry_host::DomainWatch;
+
+/// Time between two looks that no event caused: an event may be lost with the daemon that would have sent it.
+const RARELY: Duration = Duration::from_secs(5);
 
 /// How to wait: how often to look, for how long, and what ends the wait early.
 #[must_use]
@@ -17,6 +26,7 @@ pub(crate) struct Poll<'a> {
     is_cancelled: Box<dyn Fn() -> bool + 'a>,
     announcement: Option<String>,
     starts_with_pause: bool,
+    woken_by: Option<Uuid>,
 }
 
 /// How a wait ended.
@@ -41,6 +51,7 @@ impl<'a> Poll<'a> {
             is_cancelled: Box::new(|| false),
             announcement: None,
             starts_with_pause: false,
+            woken_by: None,
         }
     }
 
@@ -64,6 +75,11 @@ impl<'a> Poll<'a> {
         Self { starts_with_pause: true, ..self }
     }
 
+    /// Has the events of a domain wake the wait.
+    pub(crate) fn woken_by(self, domain: Uuid) -> Self {
+        Self { woken_by: Some(domain), ..self }
+    }
+
     /// Waits until `look` returns something.
     ///
     /// # Errors
@@ -74,6 +90,8 @@ impl<'a> Poll<'a> {
     ) -> Result<Waited<T>, E> {
         let clock = &self.context.clock;
         let limit = self.within.map(|within| clock.elapsed().saturating_add(within));
+        // Before the first look, so that nothing happens unseen between the two.
+        let mut events = self.woken_by.and_then(|domain| Wakeup::subscribe(self.context, domain));
         let mut skips_look = self.starts_with_pause;
         loop {
             if !std::mem::take(&mut skips_look)
@@ -90,7 +108,43 @@ impl<'a> Poll<'a> {
             if let Some(what) = self.announcement.take() {
                 self.context.report_working(what);
             }
-            clock.sleep(self.every);
+            match &mut events {
+                None => clock.sleep(self.every),
+                Some(events) => {
+                    let next_look = clock.elapsed().saturating_add(RARELY.max(self.every));
+                    let until = limit.map_or(next_look, |limit| limit.min(next_look));
+                    events.wait(self.context, self.every, until, &self.is_cancelled);
+                }
+            }
+        }
+    }
+}
+
+/// Wakes a wait.
+struct Wakeup {
+    watch: Box<dyn DomainWatch>,
+    domain: Uuid,
+}
+
+impl Wakeup {
+    /// `None` for a host without events, or whose events cannot be had: looks do as well.
+    fn subscribe(context: &Context, domain: Uuid) -> Option<Self> {
+        Some(Self { watch: context.host.watch_domains().ok()??, domain })
+    }
+
+    /// Waits for an event of the domain until that time, and looks every `slice` whether the wait is cancelled.
+    fn wait(&mut self, context: &Context, slice: Duration, until: Duration, is_cancelled: &dyn Fn() -> bool) {
+        loop {
+            let now = context.clock.elapsed();
+            let slice = slice.min(until.saturating_sub(now));
+            if slice.is_zero() || is_cancelled() || self.watch.wait_for(self.domain, slice) {
+                return;
+            }
+            // On a host in memory no time has passed.
+            let rest = slice.saturating_sub(context.clock.elapsed().saturating_sub(now));
+            if !rest.is_zero() {
+                context.clock.sleep(rest);
+            }
         }
     }
 }
@@ -106,6 +160,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use crate::{Cancel, Clock, Event, Progress, Settings};
+    use foundry_host::Domains;
     use foundry_host::memory::MemoryHost;
 
     /// Moves only when somebody sleeps; keeps what was reported.
@@ -142,6 +197,7 @@ mod tests {
             progress: bench.clone(),
             clock: bench.clone(),
             cancel: Cancel::default(),
+            lease: Arc::default(),
         }
     }
 
@@ -187,6 +243,41 @@ mod tests {
         assert_eq!(wait(&context, poll(), 1), (Waited::Done(1), 1, SECOND));
         context.cancel.request();
         assert_eq!(wait(&context, poll(), 1), (Waited::Cancelled, 0, SECOND));
+    }
+
+    #[test]
+    fn poll_looks_after_an_event_and_rarely_otherwise() {
+        let bench = Arc::new(Bench::default());
+        let host = MemoryHost::new().with_events();
+        let context = Context { host: Arc::new(host.clone()), ..make_context(&bench) };
+        let xml =
+            |memory: u32| format!("<domain type='qemu'><name>web</name><memory>{memory}</memory></domain>");
+        let domain = host.define_domain(&xml(1)).unwrap();
+        let poll = || Poll::new(&context, SECOND).within(11 * SECOND).woken_by(domain);
+        assert_eq!(wait(&context, poll(), 9), (Waited::TimeOver, 4, 11 * SECOND), "at 0, 5, 10 and 11 s");
+
+        let mut looks = Vec::new();
+        let found = poll().until(|| {
+            looks.push(context.clock.elapsed() - 11 * SECOND);
+            if looks.len() == 1 {
+                host.undefine(domain).unwrap();
+            }
+            Ok::<_, ()>((looks.len() == 3).then_some(()))
+        });
+        assert_eq!((found, looks), (Ok(Waited::Done(())), vec![Duration::ZERO, Duration::ZERO, 5 * SECOND]));
+    }
+
+    #[test]
+    fn poll_with_events_is_cancelled_between_two_looks() {
+        let bench = Arc::new(Bench::default());
+        let context = Context { host: Arc::new(MemoryHost::new().with_events()), ..make_context(&bench) };
+        let poll = Poll::new(&context, SECOND).woken_by(Uuid::nil());
+        let poll = poll.unless(|| context.clock.elapsed() >= 2 * SECOND);
+        assert_eq!(
+            wait(&context, poll, 9),
+            (Waited::Cancelled, 2, 2 * SECOND),
+            "before five seconds are over"
+        );
     }
 
     #[test]

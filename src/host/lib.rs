@@ -10,7 +10,6 @@ mod error;
 mod libvirt;
 pub mod libvirt_xml;
 pub mod local;
-mod lock;
 mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
@@ -23,7 +22,7 @@ mod uri;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
-pub use lock::{HostLock, LockError};
+pub use local::{HostLock, LockError};
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,

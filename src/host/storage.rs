@@ -1,6 +1,7 @@
 //! The storage of a host: pools, their sources, and volumes.
 
 use foundry_core::pool::{PoolAuth, Server};
+use foundry_core::record::VolumeRef;
 use foundry_core::units::Bytes;
 
 /// The state of a storage pool.
@@ -77,4 +78,11 @@ pub struct Volume {
     pub backing: Option<String>,
     /// Permission bits, if the pool has them.
     pub mode: Option<u32>,
+}
+
+impl Volume {
+    /// What names it.
+    pub fn reference(&self) -> VolumeRef {
+        VolumeRef::new(self.pool.clone(), self.name.clone())
+    }
 }

@@ -3,6 +3,7 @@
 //! Volumes of this machine are written without a stream, so libvirt is reached as another machine is: by a
 //! command that leads to the daemon (libvirt's page "Remote support", transport `ext`).
 
+use foundry::record::VolumeRef;
 use std::collections::BTreeSet;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
@@ -177,15 +178,15 @@ fn a_transfer_has_a_child_that_ends_with_it() {
     let before = children().len();
     let bytes = vec![7; 4 << 20];
     let mut content = Watching::new(&*bytes);
-    host.upload(&pool, "v", &mut content, 0, 4 << 20, Zeros::Written).unwrap();
+    host.upload(&VolumeRef::new(&pool, "v"), &mut content, 0, 4 << 20, Zeros::Written).unwrap();
     assert_eq!((content.seen, children().len()), (before + 1, before), "during the upload and after it");
     let mut into = Vec::new();
-    host.download(&pool, "v", &mut into, 4 << 20).unwrap();
+    host.download(&VolumeRef::new(&pool, "v"), &mut into, 4 << 20).unwrap();
     assert!(into == bytes);
     assert_eq!(children().len(), before, "after the download");
 
     let mut broken = Watching::new(Broken);
-    host.upload(&pool, "v", &mut broken, 0, 4 << 20, Zeros::Written).unwrap_err();
+    host.upload(&VolumeRef::new(&pool, "v"), &mut broken, 0, 4 << 20, Zeros::Written).unwrap_err();
     assert_eq!((broken.seen, children().len()), (before + 1, before), "during a failure and after it");
 }
 

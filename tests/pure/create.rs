@@ -9,6 +9,7 @@ use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::create::dry_run;
+use foundry::record::VolumeRef;
 use foundry::record::{RecordState, VolumeRole};
 
 /// The calls that change something, in the order of ARCHITECTURE.md.
@@ -171,7 +172,7 @@ fn a_small_vm_has_one_volume_and_no_seed() {
 fn a_raw_boot_disk_is_a_grown_copy_of_the_image() {
     let bench = Bench::new();
     bench.create(&plan_with(WEB, &[("image: debian-12}", "image: debian-12, format: raw}")])).unwrap();
-    let boot = bench.host.volume("foundry-vms", "web_boot").unwrap().unwrap();
+    let boot = bench.host.volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap().unwrap();
     assert_eq!((boot.format.as_str(), boot.capacity.0, boot.backing), ("raw", 20 * GIB, None));
 }
 

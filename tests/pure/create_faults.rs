@@ -7,6 +7,7 @@ use crate::support::manifests::{WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::memory::Effect;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -229,7 +230,7 @@ fn what_a_rival_destroyed_is_not_told_of_as_left() {
     let bench = Bench::new();
     bench.host.on_call(start, |host| {
         for volume in host.volumes("foundry-vms").unwrap() {
-            host.delete_volume("foundry-vms", &volume.name).unwrap();
+            host.delete_volume(&VolumeRef::new("foundry-vms", &volume.name)).unwrap();
         }
         host.undefine(host.uuid_of("web").unwrap()).unwrap();
     });
@@ -412,7 +413,9 @@ fn an_image_that_is_deleted_while_a_vm_is_made_from_it_ends_the_creation() {
     for n in at("define_domain web")..=at("start web") + 1 {
         let bench = Bench::new();
         let before = bench.host.fingerprint();
-        bench.host.on_call(n, |host| host.delete_volume("foundry-images", "debian-12").unwrap());
+        bench
+            .host
+            .on_call(n, |host| host.delete_volume(&VolumeRef::new("foundry-images", "debian-12")).unwrap());
         let error = bench.create(&plan(WEB)).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage, "call {n}: {}", whole(&error));
         assert!(!whole(&error).contains("foundry destroy"), "call {n}: {}", whole(&error));

@@ -7,6 +7,7 @@ use foundry::Kind;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::destroy::DestroyOptions;
 use foundry::record::METADATA_NAMESPACE;
+use foundry::record::VolumeRef;
 
 const NOTHING: [&str; 0] = [];
 
@@ -149,7 +150,10 @@ fn a_volume_that_came_to_be_elsewhere_is_another() {
 #[test]
 fn a_disk_that_grew_goes_too() {
     let bench = Bench::with_web();
-    bench.host.resize_volume("foundry-vms", "web_data-vdb", foundry::units::Bytes(77 * GIB)).unwrap();
+    bench
+        .host
+        .resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdb"), foundry::units::Bytes(77 * GIB))
+        .unwrap();
     bench.destroy("web", GENTLE).unwrap();
     assert!(!is_there(&bench, "/pool/vms/web_data-vdb"));
 }
@@ -204,7 +208,7 @@ fn a_volume_that_another_vms_disk_lies_on_stays() {
         let clone = [("name: web,", "name: clone,"), ("10.0.0.1/24", "10.0.0.2/24")];
         bench.create(&plan_with(WEB, &clone)).unwrap();
         // Nobody makes it so with foundry, which takes no VM's disk for an image.
-        bench.host.delete_volume("foundry-vms", "clone_boot").unwrap();
+        bench.host.delete_volume(&VolumeRef::new("foundry-vms", "clone_boot")).unwrap();
         bench.host.create_volume("foundry-vms", LIES_ON_WEB).unwrap();
         bench.host.set_state("clone", state);
         bench.destroy("web", GENTLE).unwrap();
@@ -304,7 +308,7 @@ fn kept_disks_are_told_and_the_seed_goes() {
 #[test]
 fn a_volume_that_is_gone_already_is_no_failure() {
     let bench = Bench::with_web();
-    bench.host.delete_volume("foundry-vms", "web_boot").unwrap();
+    bench.host.delete_volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap();
     bench.host.remove_file("/pool/vms/web_data-vdb");
     bench.destroy("web", GENTLE).unwrap();
     assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);

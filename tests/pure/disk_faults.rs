@@ -1,6 +1,7 @@
 //! Attach, detach and resize that go wrong at any call: the host is as it was, or the same command again, a
 //! detach or `destroy` cleans up.
 
+use foundry::record::VolumeRef;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -322,7 +323,9 @@ fn ctrl_c_at_every_call_of_a_detach_leaves_something_to_finish() {
 fn a_resize_that_fails_at_any_call_is_finished_by_the_same_again() {
     for fresh in [web, web_off] {
         let faults = each_fault(fresh, grow_it, |bench, outcome, effect, label| {
-            let size = |b: &Bench| b.host.volume("foundry-vms", "web_data-vdb").unwrap().unwrap().capacity;
+            let size = |b: &Bench| {
+                b.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().unwrap().capacity
+            };
             if let Err(error) = &outcome {
                 let told = error.outcome_texts().join("\n");
                 let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();

@@ -6,6 +6,7 @@ mod list;
 mod resize;
 mod rivals;
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, GIB, disk_request, whole};
@@ -57,7 +58,7 @@ fn targets(bench: &Bench) -> [Vec<String>; 2] {
 }
 
 fn capacity(bench: &Bench, volume: &str) -> u64 {
-    bench.host.volume("foundry-vms", volume).unwrap().unwrap().capacity.0 / GIB
+    bench.host.volume(&VolumeRef::new("foundry-vms", volume)).unwrap().unwrap().capacity.0 / GIB
 }
 
 fn recorded(bench: &Bench) -> Vec<String> {

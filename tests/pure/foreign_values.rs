@@ -1,6 +1,7 @@
 //! Values of others, each with all that could deceive whoever reads it: names from libvirt, fields of records, answers of
 //! guests. None makes a line of its own, and all of each is seen.
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, bridge, foreign, host_with_neighbours};
@@ -70,12 +71,12 @@ fn look_at_all(bench: &Bench, name: &str, of: &str) {
         look(pools::start_pool(&context, &pool.name, false), of);
         look(image::list_images(&context, &pool.name), of);
         for volume in context.host.volumes(&pool.name).unwrap_or_default() {
-            look(image::image_info(&context, &pool.name, &volume.name), of);
+            look(image::image_info(&context, &VolumeRef::new(&pool.name, &volume.name)), of);
         }
     }
     look(inspect::get_vm(&context, HOSTILE), of);
-    look(image::image_info(&context, HOSTILE, HOSTILE), of);
-    look(image::delete_image(&context, "foundry-images", HOSTILE), of);
+    look(image::image_info(&context, &VolumeRef::new(HOSTILE, HOSTILE)), of);
+    look(image::delete_image(&context, &VolumeRef::new("foundry-images", HOSTILE)), of);
 }
 
 /// Pointers to all texts in a value.

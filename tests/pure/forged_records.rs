@@ -1,6 +1,7 @@
 //! A record is data that others write, and a mark is bytes that a guest may write: neither gives a right to what is not
 //! that VM's, and what goes is named before.
 
+use foundry::record::VolumeRef;
 use std::sync::{Arc, Mutex};
 
 use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, host_with_neighbours, whole};
@@ -48,7 +49,7 @@ fn host() -> MemoryHost {
 
 /// The note of a volume as it is.
 fn note(bench: &Bench, (pool, name, role): (&str, &str, &str)) -> Value {
-    let volume = bench.host.volume(pool, name).unwrap().unwrap();
+    let volume = bench.host.volume(&VolumeRef::new(pool, name)).unwrap().unwrap();
     json!({"role": role, "pool": pool, "name": name, "path": volume.path, "format": volume.format,
         "capacity": volume.capacity.0})
 }
@@ -71,7 +72,7 @@ fn forged(state: &str) -> Bench {
 
 fn assert_others_are_there(bench: &Bench, label: &str) {
     for (pool, name, _) in OTHERS {
-        assert!(bench.host.volume(pool, name).unwrap().is_some(), "{label}: {pool}/{name}");
+        assert!(bench.host.volume(&VolumeRef::new(pool, name)).unwrap().is_some(), "{label}: {pool}/{name}");
     }
 }
 
@@ -87,7 +88,7 @@ fn no_state_of_a_record_gives_others_volumes_to_destroy() {
             for (pool, name, _) in OTHERS {
                 assert!(warnings.contains(&format!("left: volume '{name}' in pool '{pool}'")), "{warnings}");
             }
-            let own = bench.host.volume("foundry-vms", "web_boot").unwrap();
+            let own = bench.host.volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap();
             assert_eq!(own.is_some(), options.keep_disks, "{state}");
         }
     }
@@ -160,7 +161,7 @@ fn a_vm_that_was_renamed_keeps_its_disks_and_takes_them_with_it() {
     assert!(named.contains(&"foundry-vms/web_boot".to_owned()), "{named:?}");
     assert!(named.contains(&"foundry-vms/web_cloudinit".to_owned()), "{named:?}");
     bench.destroy("old", GENTLE).unwrap();
-    assert!(bench.host.volume("foundry-vms", "web_boot").unwrap().is_none());
+    assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap().is_none());
 }
 
 /// A record may say that a disk is a seed, or that it is at another path.
@@ -175,10 +176,13 @@ fn a_word_of_the_record_makes_no_disk_something_else() {
         }
     });
     bench.destroy("web", KEEP).unwrap();
-    assert!(bench.host.volume("foundry-vms", "web_boot").unwrap().is_some(), "as a seed it would have gone");
+    assert!(
+        bench.host.volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap().is_some(),
+        "as a seed it would have gone"
+    );
 
     let bench = forged("created");
-    let path = bench.host.volume("other", "precious.qcow2").unwrap().unwrap().path;
+    let path = bench.host.volume(&VolumeRef::new("other", "precious.qcow2")).unwrap().unwrap().path;
     bench.edit_record("web", |record| {
         record["volumes"] = json!([{"role": "data", "pool": "foundry-vms", "name": "web_data-vdq", "path": path,
             "format": "qcow2", "capacity": 1 << 30}]);
@@ -210,7 +214,7 @@ fn detach_and_eject_delete_the_vms_own_only() {
 
 /// What a guest wrote at the beginning of its raw disk, which was kept then.
 fn mark_of_a_guest() -> Vec<u8> {
-    let maker = Maker { started: 1, ..Maker::this_process() };
+    let maker = Maker { started: 1, ..foundry::host::local::this_process() };
     let maker = serde_json::to_string(&maker).unwrap();
     format!("foundry: an image on its way in\n0f9c7a52-3c4e-4b1a-9d7e-5a6b7c8d9e0f\n{maker}\n").into_bytes()
 }

@@ -1,5 +1,6 @@
 //! What was left on a host: what goes, what goes when it is named, what stays; and a fault at every call.
 
+use foundry::record::VolumeRef;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -211,7 +212,7 @@ fn littered() -> Bench {
         .origin("https://a")
         .import(&bench, "gone.qcow2")
         .unwrap();
-    bench.host.delete_volume("foundry-images", "gone.qcow2").unwrap();
+    bench.host.delete_volume(&VolumeRef::new("foundry-images", "gone.qcow2")).unwrap();
     bury_all(&bench);
     bench
 }
@@ -377,7 +378,7 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
             host.define_domain(&foreign("late", "/pool/vms/web_data-vdx")).unwrap();
         }),
         ("it is another volume now", |host| {
-            host.resize_volume("foundry-vms", "web_data-vdx", Bytes(2 * GIB)).unwrap();
+            host.resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdx"), Bytes(2 * GIB)).unwrap();
         }),
         ("is based on it", |host| {
             let xml = "<volume><name>late</name><capacity>9</capacity><target><format type='qcow2'/></target>\

@@ -9,6 +9,7 @@ use foundry::host::memory::Effect;
 use foundry::host::{Pools, Transfers, Volume, Volumes};
 use foundry::operations::image::{self, Age, ImageState, UnusedImage};
 use foundry::origin::ImageOrigin;
+use foundry::record::VolumeRef;
 use foundry::transfer::{Client, Expected, HttpSettings};
 
 const POOL: &str = "foundry-images";
@@ -33,12 +34,16 @@ fn an_origin_is_noted_shown_and_deleted_with_its_image() {
     assert_eq!(volumes(&bench), ["x.qcow2", "x.qcow2.origin.json"]);
     let listed = image::list_images(&bench.context(), POOL).unwrap();
     assert!(listed.iter().all(|image| !image.name.contains("origin")), "{listed:?}");
-    assert_eq!(image::image_info(&bench.context(), POOL, "x.qcow2").unwrap().origin, Some(origin(URL)));
-    assert_eq!(image::image_info(&bench.context(), POOL, "debian-12").unwrap().origin, None);
+    assert_eq!(
+        image::image_info(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap().origin,
+        Some(origin(URL))
+    );
+    assert_eq!(image::image_info(&bench.context(), &VolumeRef::new(POOL, "debian-12")).unwrap().origin, None);
 
-    let error = image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
+    let error =
+        image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2.origin.json")).unwrap_err();
     assert!(whole(&error).contains("foundry image delete x.qcow2"), "{}", whole(&error));
-    image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
+    image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
 }
 
@@ -47,16 +52,17 @@ fn a_note_without_its_image_goes_by_its_own_name() {
     let orphan = || {
         let bench = Bench::new();
         pulled(&bench, "x.qcow2");
-        bench.host.delete_volume(POOL, "x.qcow2").unwrap();
+        bench.host.delete_volume(&VolumeRef::new(POOL, "x.qcow2")).unwrap();
         bench
     };
     let bench = orphan();
-    image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
+    image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2.origin.json")).unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
-    let error = image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
+    let error =
+        image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2.origin.json")).unwrap_err();
     assert!(error.message().contains("there is no image 'x.qcow2.origin.json'"), "{error}");
     let bench = orphan();
-    image::delete_image_in_use(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
+    image::delete_image_in_use(&bench.context(), &VolumeRef::new(POOL, "x.qcow2.origin.json")).unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
 }
 
@@ -66,7 +72,7 @@ fn nothing_is_asked_between_the_look_and_the_deletion() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     bench.host.forget_calls();
-    image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
+    image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap();
     let calls = bench.host.calls();
     let deleted = calls.iter().position(|call| call.starts_with("delete_volume")).unwrap();
     assert!(calls[deleted - 1].starts_with("volumes "), "{calls:#?}");
@@ -77,17 +83,17 @@ fn nothing_is_asked_between_the_look_and_the_deletion() {
 fn an_image_that_cannot_be_read_is_neither_whole_nor_dispensable() {
     let bench = Bench::new();
     Image::unknown(&*raw()).import(&bench, "x.raw").unwrap();
-    let image = bench.host.volume(POOL, "x.raw").unwrap().unwrap();
+    let image = bench.host.volume(&VolumeRef::new(POOL, "x.raw")).unwrap().unwrap();
     assert_eq!(image::image_state(&bench.context(), &image).unwrap(), ImageState::Complete);
     bench.host.fail_calls_named("download");
     assert_eq!(image::image_state(&bench.context(), &image).unwrap(), ImageState::Unknown);
     let all = image::find_unused(&bench.context(), POOL, true).unwrap();
     assert!(!names(&all).contains(&"x.raw"), "{all:?}");
     let before = bench.host.fingerprint();
-    let error = image::delete_image(&bench.context(), POOL, "x.raw").unwrap_err();
+    let error = image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap_err();
     assert_eq!(error.message(), "image 'x.raw' may not be whole");
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
-    image::delete_image_in_use(&bench.context(), POOL, "x.raw").unwrap();
+    image::delete_image_in_use(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap();
 }
 
 #[test]
@@ -104,24 +110,24 @@ fn what_is_no_note_is_left_alone() {
     let bench = Bench::new();
     let xml = "<volume><name>x.raw.origin.json</name><capacity>4</capacity><target><format type='raw'/></target></volume>";
     bench.host.create_volume(POOL, xml).unwrap();
-    bench.host.upload_all(POOL, "x.raw.origin.json", &mut &b"mine"[..], 4).unwrap();
+    bench.host.upload_all(&VolumeRef::new(POOL, "x.raw.origin.json"), &mut &b"mine"[..], 4).unwrap();
     let before = bench.host.fingerprint();
     let error = Image::unknown(&*raw()).origin(URL).import(&bench, "x.raw").unwrap_err();
     assert!(whole(&error).contains("is in the way"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
     // An image without an origin needs no note, and no note of it is believed.
     Image::unknown(&*raw()).import(&bench, "x.raw").unwrap();
-    assert_eq!(image::image_origin(&bench.context(), POOL, "x.raw").unwrap(), None);
+    assert_eq!(image::image_origin(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap(), None);
 }
 
 #[test]
 fn a_note_that_was_left_is_replaced() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
-    bench.host.delete_volume(POOL, "x.qcow2").unwrap();
+    bench.host.delete_volume(&VolumeRef::new(POOL, "x.qcow2")).unwrap();
     let bytes = qcow2();
     Image::unknown(&*bytes).origin("https://example.com/other").import(&bench, "x.qcow2").unwrap();
-    let found = image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap().unwrap();
+    let found = image::image_origin(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap().unwrap();
     assert_eq!(found.source, "https://example.com/other");
 }
 
@@ -165,10 +171,14 @@ fn an_image_is_exported_as_it_lies_there() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     let mut out = Vec::new();
-    assert_eq!(image::export_image(&bench.context(), POOL, "x.qcow2", &mut out).unwrap(), 200_000);
+    assert_eq!(
+        image::export_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2"), &mut out).unwrap(),
+        200_000
+    );
     assert!(out == qcow2());
     bench.host.create_volume(POOL, "<volume><name>x-torso.raw</name><capacity>65536</capacity><target><format type='raw'/></target></volume>").unwrap();
-    let error = image::export_image(&bench.context(), POOL, "x-torso.raw", &mut Vec::new()).unwrap_err();
+    let error = image::export_image(&bench.context(), &VolumeRef::new(POOL, "x-torso.raw"), &mut Vec::new())
+        .unwrap_err();
     assert!(error.message().contains("is not whole"), "{error}");
 }
 
@@ -214,20 +224,20 @@ fn a_lost_connection_is_not_an_unknown_origin() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     bench.host.fail_calls_named_with("download", Effect::BrokenBefore);
-    let lost = image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap_err();
+    let lost = image::image_origin(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap_err();
     assert_eq!(lost.kind(), Kind::Connection);
 }
 
 /// Somebody deletes the volume while an image comes in, and makes an image of that name.
 fn replace(host: &foundry::host::memory::MemoryHost) {
-    host.delete_volume(POOL, "x.raw").unwrap();
+    host.delete_volume(&VolumeRef::new(POOL, "x.raw")).unwrap();
     let bytes = [raw(), vec![9; 5000]].concat();
     let xml = format!(
         "<volume><name>x.raw</name><capacity>{}</capacity><target><format type='raw'/></target></volume>",
         bytes.len()
     );
     host.create_volume(POOL, &xml).unwrap();
-    host.upload_all(POOL, "x.raw", &mut &*bytes, bytes.len() as u64).unwrap();
+    host.upload_all(&VolumeRef::new(POOL, "x.raw"), &mut &*bytes, bytes.len() as u64).unwrap();
 }
 
 #[test]
@@ -254,12 +264,12 @@ fn an_image_that_took_the_place_of_one_on_its_way_is_left_alone() {
 fn a_note_on_another_image_of_that_name_is_not_believed() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
-    bench.host.delete_volume(POOL, "x.qcow2").unwrap();
+    bench.host.delete_volume(&VolumeRef::new(POOL, "x.qcow2")).unwrap();
     let other = [qcow2(), vec![0; 512]].concat();
     let mut other_head = other.clone();
     other_head[200] = 2;
     Image::unknown(&*other_head).import(&bench, "x.qcow2").unwrap();
-    assert_eq!(image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap(), None);
+    assert_eq!(image::image_origin(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap(), None);
 }
 
 #[test]
@@ -293,7 +303,7 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
         import.import(&bench, "x.qcow2").unwrap();
         let all = image::find_outdated(&bench.context(), POOL, &Client::new(HttpSettings::default()), lists);
         let found = all.unwrap().into_iter().find(|found| found.image.name == "x.qcow2").unwrap();
-        image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
+        image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.qcow2")).unwrap();
         let Age::Unknown(why) = found.age else { panic!("{:?}", found.age) };
         (why, server.requests().len())
     };

@@ -6,12 +6,13 @@ use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Domains, Pools};
 use foundry::operations::image;
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
 
 fn delete(bench: &Bench, name: &str) -> Result<(), Error> {
-    image::delete_image(&bench.context(), "foundry-images", name)
+    image::delete_image(&bench.context(), &VolumeRef::new("foundry-images", name))
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn an_overlay_in_another_pool_holds_its_image() {
     assert_in_use(&Bench::on(overlays()), "volume ssd/middle, volume hdd/top");
     let bench = Bench::on(overlays().with_foreign_domain(&foreign("box", "/pool/hdd/top")));
     assert_in_use(&bench, "VM 'box'");
-    let info = image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap();
+    let info = image::image_info(&bench.context(), &VolumeRef::new("foundry-images", "debian-12")).unwrap();
     assert_eq!(
         (info.vms, info.overlays),
         (vec!["box".to_owned()], vec!["ssd/middle".to_owned(), "hdd/top".to_owned()])
@@ -197,7 +198,7 @@ fn an_image_that_a_program_holds_goes_by_force_only() {
     assert!(whole(&error).contains("a program has it open and locked"), "{}", whole(&error));
     assert!(whole(&error).contains("foundry image delete held --pool foundry-images --force"));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    image::delete_image_in_use(&bench.context(), "foundry-images", "held").unwrap();
+    image::delete_image_in_use(&bench.context(), &VolumeRef::new("foundry-images", "held")).unwrap();
 }
 
 /// A disk that is in no pool is read, where it can be.

@@ -1,5 +1,6 @@
 //! Images and pools: what is imported under which name, and what is deleted only if nobody needs it.
 
+use foundry::record::VolumeRef;
 use std::io::Read;
 
 use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
@@ -245,7 +246,9 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
             let Some(content) = bench.host.content(&path) else { continue };
             let sent = content.get(..512) == bytes.get(..512);
             assert!(!sent || content == bytes, "call {n}: the head is there before the rest is");
-            let Some(image) = bench.host.volume("foundry-images", name).unwrap() else { continue };
+            let Some(image) = bench.host.volume(&VolumeRef::new("foundry-images", name)).unwrap() else {
+                continue;
+            };
             assert_eq!(image::is_unfinished(&bench.context(), &image).unwrap(), !sent, "call {n}");
             let wanted = plan_with(WEB, &[("image: debian-12", &format!("image: {name}"))]);
             if !sent {
@@ -254,9 +257,11 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
                     "image 'foundry-images:{name}' cannot be used: its import was interrupted or is still running\n    foundry image delete {name} --pool foundry-images --force removes it"
                 );
                 assert!(error.text().contains(&told), "call {n}: {error}");
-                let error = image::delete_image(&bench.context(), "foundry-images", name).unwrap_err();
+                let error = image::delete_image(&bench.context(), &VolumeRef::new("foundry-images", name))
+                    .unwrap_err();
                 assert!(error.hint_text().unwrap().contains("--force"), "call {n}: {}", whole(&error));
-                image::delete_image_in_use(&bench.context(), "foundry-images", name).unwrap();
+                image::delete_image_in_use(&bench.context(), &VolumeRef::new("foundry-images", name))
+                    .unwrap();
                 import(&bytes, &bench, name).unwrap();
             }
             bench.create(&wanted).unwrap();
@@ -343,7 +348,8 @@ fn a_name_without_its_extension_means_the_only_image() {
     assert_eq!(boot.image.as_deref(), Some("short.qcow2"), "what is recorded is the name that it has");
     let lies_on = record.volumes.iter().find_map(|volume| volume.backing.clone());
     assert_eq!(lies_on.as_deref(), Some("/pool/images/short.qcow2"));
-    let error = image::delete_image(&bench.context(), "foundry-images", "short.qcow2").unwrap_err();
+    let error =
+        image::delete_image(&bench.context(), &VolumeRef::new("foundry-images", "short.qcow2")).unwrap_err();
     assert_eq!(error.message(), "image 'short.qcow2' is in use by VM 'web'");
     let hint = error.hint_text().unwrap();
     assert!(hint.contains("that VM needs it") && !hint.contains("destroy"), "{hint}");
@@ -371,7 +377,9 @@ fn what_the_catalogue_has_is_pulled_and_anything_else_imported() {
         let told = whole(&bench.create(&wanted).unwrap_err());
         assert!(told.contains(way), "{told}");
     }
-    let told = whole(&image::image_info(&bench.context(), "foundry-images", "ubuntu-24.04").unwrap_err());
+    let told = whole(
+        &image::image_info(&bench.context(), &VolumeRef::new("foundry-images", "ubuntu-24.04")).unwrap_err(),
+    );
     assert!(told.contains("foundry image pull ubuntu-24.04"), "{told}");
     let own = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(own.path(), "images:\n  golden:\n    url: https://images.example.com/golden.qcow2\n")
@@ -416,7 +424,10 @@ fn the_place_of_the_note_is_looked_at_before_the_transfer() {
 
     let xml = "<volume><name>x.qcow2.origin.json</name><capacity>4</capacity><target><format type='raw'/></target></volume>";
     bench.host.create_volume("foundry-images", xml).unwrap();
-    bench.host.upload_all("foundry-images", "x.qcow2.origin.json", &mut &b"mine"[..], 4).unwrap();
+    bench
+        .host
+        .upload_all(&VolumeRef::new("foundry-images", "x.qcow2.origin.json"), &mut &b"mine"[..], 4)
+        .unwrap();
     let told = whole(&import(&bench, "x.qcow2"));
     assert!(told.contains("is in the way") && told.contains("nothing was changed"), "{told}");
 }

@@ -1,5 +1,6 @@
 //! What `list` and `get` see: states, addresses, whose a VM is, and a manifest that `create` takes again.
 
+use foundry::record::VolumeRef;
 use std::net::IpAddr;
 
 use crate::support::bench::{Bench, foreign, host_with_neighbours, whole};
@@ -201,7 +202,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
     bench.edit_record("web", |record| record["maker"]["host"] = "elsewhere".into());
     assert_eq!(at(&bench).1, "VMCreatingElsewhere");
     bench.edit_record("web", |record| {
-        record["maker"] = serde_json::to_value(foundry::record::Maker::this_process()).unwrap()
+        record["maker"] = serde_json::to_value(foundry::host::local::this_process()).unwrap()
     });
     bench.next_run("web");
     let (phase, reason, message) = at(&bench);
@@ -287,13 +288,24 @@ fn raw_plan(raw: &str) -> VmPlan {
 fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
     type Spoil = fn(&Bench);
     let cases: [(&str, Spoil); 3] = [
-        ("is gone", |bench| bench.host.delete_volume("foundry-vms", "web_cloudinit").unwrap()),
+        ("is gone", |bench| {
+            bench.host.delete_volume(&VolumeRef::new("foundry-vms", "web_cloudinit")).unwrap()
+        }),
         ("", |bench| {
             let mut junk: &[u8] = &[b'x'; 40_000];
-            bench.host.upload_all("foundry-vms", "web_cloudinit", &mut junk, 40_000).unwrap();
+            bench
+                .host
+                .upload_all(&VolumeRef::new("foundry-vms", "web_cloudinit"), &mut junk, 40_000)
+                .unwrap();
         }),
         ("more than a seed of foundry's can have", |bench| {
-            bench.host.resize_volume("foundry-vms", "web_cloudinit", foundry::units::Bytes(1 << 30)).unwrap();
+            bench
+                .host
+                .resize_volume(
+                    &VolumeRef::new("foundry-vms", "web_cloudinit"),
+                    foundry::units::Bytes(1 << 30),
+                )
+                .unwrap();
         }),
     ];
     for (cause, spoil) in cases {

@@ -7,6 +7,7 @@ use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::record::RecordState;
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -46,6 +47,19 @@ fn a_creation_that_goes_on_is_left_alone() {
         assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
+}
+
+/// A controller runs for months: what it gave up is no work in progress, though the process that began it runs.
+#[test]
+fn a_creation_that_a_running_process_gave_up_is_replaced() {
+    let mut bench = killed_at_upload();
+    let before = bench.record("web");
+    bench.next_operation();
+    assert_eq!(bench.record("web"), before, "the process is the same, and it runs");
+    bench.create(&plan(WEB)).unwrap();
+    let after = bench.record("web");
+    assert_eq!((after.state, after.maker.pid), (RecordState::Created, before.maker.pid));
+    assert_ne!((after.domain, after.maker.operation), (before.domain, before.maker.operation));
 }
 
 #[test]
@@ -169,7 +183,7 @@ fn a_planned_volume_that_differs_stays_and_is_named() {
         ),
     ] {
         let bench = dead();
-        bench.host.delete_volume("foundry-vms", "web_boot").unwrap();
+        bench.host.delete_volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap();
         bench.host.create_volume("foundry-vms", xml).unwrap();
         let before = bench.host.fingerprint();
         let error = bench.create(&plan(WEB)).unwrap_err();

@@ -1,6 +1,7 @@
 //! Somebody else takes the VM away just before any call that a command makes: with virsh, with foundry, and to make
 //! a new one of the same name. The command ends with a sentence for people, and nothing of the new one is touched.
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{
@@ -50,8 +51,10 @@ const LOOKING: [(&str, Command); 6] = [
     ("get", |b| inspect::get_vm(&b.context(), "web").map(drop)),
     ("disk list", |b| disk::list_disks(&b.context(), Some("web")).map(drop)),
     ("create --dry-run", |b| create::dry_run(&b.context(), &plan(SMALL)).map(drop)),
-    ("image info", |b| image::image_info(&b.context(), "foundry-images", "debian-12").map(drop)),
-    ("image delete", |b| image::delete_image(&b.context(), "foundry-images", "debian-12")),
+    ("image info", |b| {
+        image::image_info(&b.context(), &VolumeRef::new("foundry-images", "debian-12")).map(drop)
+    }),
+    ("image delete", |b| image::delete_image(&b.context(), &VolumeRef::new("foundry-images", "debian-12"))),
 ];
 
 fn resize(bench: &Bench) -> Result<(), Error> {
@@ -77,7 +80,7 @@ fn virsh(host: &MemoryHost) {
     host.undefine(domain.uuid).unwrap();
     let Owner::Foundry(record) = domain.owner() else { panic!("{domain:?}") };
     for volume in record.volumes {
-        host.delete_volume(&volume.pool, &volume.name).unwrap();
+        host.delete_volume(&volume.reference()).unwrap();
     }
 }
 
@@ -160,7 +163,7 @@ fn is_whole(bench: &Bench, label: &str) {
     let files = bench.host.files();
     for volume in &record.volumes {
         assert!(files.contains(&volume.path), "{label}: {} is gone", volume.path);
-        let found = bench.host.volume(&volume.pool, &volume.name).unwrap().unwrap();
+        let found = bench.host.volume(&volume.reference()).unwrap().unwrap();
         assert_eq!(found.capacity, volume.capacity, "{label}: {}", volume.path);
     }
     bench.destroy("web", GENTLE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
@@ -265,7 +268,8 @@ fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
         let found = image::find_unused(&b.context(), "foundry-images", true)?;
         image::prune_images(&b.context(), &found, |_| {})
     };
-    let delete: Command = |b| image::delete_image(&b.context(), "foundry-images", "debian-12");
+    let delete: Command =
+        |b| image::delete_image(&b.context(), &VolumeRef::new("foundry-images", "debian-12"));
     for (name, command) in [("image delete", delete), ("image prune", prune)] {
         let mut made = [0, 0];
         for n in 0..each_call(fresh, command, |_| {}, |_, _, _| {}) {

@@ -1,6 +1,7 @@
 //! Which disk of a VM is on which volume of its record: the volume says, not the guest's name of the disk, nor the path
 //! that it had when it was made.
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, GIB, foreign, whole};
@@ -83,7 +84,7 @@ fn a_disk_on_another_bus_is_the_same_disk() {
         assert_eq!(volume.capacity, Bytes(600 * GIB));
         detach(&bench, word);
         assert!(!recorded(&bench).contains(&"web_data-vdb".into()));
-        assert!(bench.host.volume("foundry-vms", "web_data-vdb").unwrap().is_none());
+        assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_none());
         let manifest = bench.record("web").manifest;
         assert!(manifest.spec.data_disks.iter().all(|d| d.device.as_deref() != Some("vdb")));
     }
@@ -100,7 +101,7 @@ fn a_disk_that_has_two_names_is_detached_by_both() {
         "{:?}",
         listed(&bench)
     );
-    assert!(bench.host.volume("foundry-vms", "web_data-vdb").unwrap().is_none());
+    assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_none());
 }
 
 #[test]
@@ -116,10 +117,10 @@ fn of_two_disks_that_changed_names_each_keeps_its_volume() {
         assert_eq!(is, if name == "web_data-vdc" { Bytes(700 * GIB) } else { *was }, "{name}");
     }
     detach(&bench, "vdb");
-    assert!(bench.host.volume("foundry-vms", "web_data-vdc").unwrap().is_none());
-    assert!(bench.host.volume("foundry-vms", "web_data-vdb").unwrap().is_some());
+    assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdc")).unwrap().is_none());
+    assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_some());
     bench.destroy("web", GENTLE).unwrap();
-    assert!(bench.host.volume("foundry-vms", "web_data-vdb").unwrap().is_none());
+    assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_none());
 }
 
 /// Stop the pool, move its directory, define it there, and tell the domain.

@@ -1,6 +1,7 @@
 //! VMs with disks on LVM, ZFS and Ceph: what is made there, what libvirt is told, what is refused, and that nothing
 //! is left.
 
+use foundry::record::VolumeRef;
 use std::process::Command;
 use std::time::Duration;
 
@@ -140,7 +141,7 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
             "upload foundry-vms/web_cloudinit",
         ]
     );
-    assert_eq!(bench.host.volume("fast", "web_boot").unwrap().unwrap().capacity.0, 20 * GIB);
+    assert_eq!(bench.host.volume(&VolumeRef::new("fast", "web_boot")).unwrap().unwrap().capacity.0, 20 * GIB);
     let disks = disks_of(&bench);
     assert!(disks[0].starts_with("type=\"network\" device=\"disk\""), "{}", disks[0]);
     let source = r#"<source protocol="rbd" name="vms/web_boot">  <host name="mon1"/>  <host name="10.0.0.2" port="6790"/>  <auth username="libvirt">    <secret type="ceph" usage="client.libvirt secret"/>  </auth></source>"#;
@@ -153,7 +154,8 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
         "{said:?}"
     );
     // What a boot disk was cloned from stays as long as that is there.
-    let info = foundry::operations::image::image_info(&bench.context(), "fast", "debian").unwrap();
+    let info =
+        foundry::operations::image::image_info(&bench.context(), &VolumeRef::new("fast", "debian")).unwrap();
     assert_eq!(info.vms, ["web"]);
 }
 
@@ -165,7 +167,7 @@ fn the_seed_finds_a_pool_of_its_own() {
     on_ceph.settings.vm_pool = "fast".parse().unwrap();
     let plan = web(&[("image: debian-12", "image: 'fast:debian'"), ("bridge: br0", "bridge: br0")]);
     on_ceph.create(&plan).unwrap();
-    assert!(on_ceph.host.volume("foundry-vms", "web_cloudinit").unwrap().is_some());
+    assert!(on_ceph.host.volume(&VolumeRef::new("foundry-vms", "web_cloudinit")).unwrap().is_some());
     // And where that cannot hold it either, it is said.
     let two = CEPH
         .replace("<name>fast</name>", "<name>foundry-vms</name>")
@@ -339,7 +341,7 @@ fn a_further_disk_is_as_those_of_its_pool_are() {
         let request = disk_request("web", 2);
         let attached = disk::attach(&bench.context(), &request).unwrap();
         assert_eq!((attached.disk.format, attached.live), (DiskFormat::Raw, true), "{pool}");
-        let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
+        let made = bench.host.volume(&VolumeRef::new("fast", "web_data-vdd")).unwrap().unwrap();
         assert_eq!((made.capacity.0, made.allocation.0), (2 * GIB, takes), "{pool}");
         let xml = disks_of(&bench).pop().unwrap();
         assert!(xml.starts_with(&format!("type=\"{kind}\"")) && xml.contains(path), "{pool}: {xml}");

@@ -8,6 +8,7 @@ use foundry::host::memory::MemoryHost;
 use foundry::operations::storage::{pools, status};
 use foundry::operations::{gc, image};
 use foundry::pool::PoolSourceSpec;
+use foundry::record::VolumeRef;
 use foundry::{Code, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -219,7 +220,7 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
     let context = bench.context();
     for error in [
         image::list_images(&context, "foundry-images").unwrap_err(),
-        image::image_info(&context, "foundry-images", "debian-12").unwrap_err(),
+        image::image_info(&context, &VolumeRef::new("foundry-images", "debian-12")).unwrap_err(),
         image::find_unused(&context, "foundry-images", true).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));

@@ -12,6 +12,7 @@ use foundry::host::{
 };
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};
+use foundry::record::VolumeRef;
 use foundry::{Code, Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -381,8 +382,11 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
 fn the_header_says_what_an_image_is_not_libvirt() {
     let bench = Bench::new();
     let mut boot_sector: &[u8] = &[&[0xeb, 0xfe][..], &[0; 508], &[0x55, 0xaa]].concat();
-    bench.host.upload_all("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
-    assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
+    bench.host.upload_all(&VolumeRef::new("foundry-images", "debian-12"), &mut boot_sector, 512).unwrap();
+    assert_eq!(
+        bench.host.volume(&VolumeRef::new("foundry-images", "debian-12")).unwrap().unwrap().format,
+        "qcow2"
+    );
     let ready = preflight(&bench.context(), &plan(WEB)).unwrap();
     assert_eq!(ready.storage.image.unwrap().format, "raw");
 
@@ -395,7 +399,10 @@ fn the_header_says_what_an_image_is_not_libvirt() {
             30 * GIB,
         ));
     let header = bench.host.content("/pool/tmp/big").unwrap();
-    bench.host.upload_all("foundry-images", "img", &mut header.as_slice(), header.len() as u64).unwrap();
+    bench
+        .host
+        .upload_all(&VolumeRef::new("foundry-images", "img"), &mut header.as_slice(), header.len() as u64)
+        .unwrap();
     assert_finds(&bench, &with_image("img"), Kind::Storage, "image 'foundry-images:img' needs 30 GiB");
 }
 
@@ -432,7 +439,7 @@ fn what_is_no_bootable_image_is_refused_with_the_reason() {
 fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     let bench = Bench::new();
     let ready = preflight(&bench.context(), &with_image("/pool/images/debian-12")).unwrap();
-    assert_eq!(ready.storage.image.unwrap().volume.unwrap().1, "debian-12");
+    assert_eq!(ready.storage.image.unwrap().volume.unwrap().name, "debian-12");
     assert_finds(
         &bench,
         &with_image("/srv/x.qcow2"),

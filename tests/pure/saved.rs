@@ -1,5 +1,6 @@
 //! A VM that is off with its memory saved (libvirt's managed save): its next start goes on with the disks that it had.
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, host_with_neighbours};
@@ -67,7 +68,7 @@ fn a_disk_that_only_the_saved_memory_names_is_used() {
     assert!(!found.found.iter().any(|r| r.name.ends_with("/extra")), "{:?}", found.found);
     let named = gc::choose_leftovers(&bench.context(), &found, &["foundry-vms/extra".into()]).unwrap_err();
     assert!(named.to_string().contains("domain 'web' uses it"), "{named}");
-    let users = image::image_info(&bench.context(), "foundry-vms", "extra").unwrap().vms;
+    let users = image::image_info(&bench.context(), &VolumeRef::new("foundry-vms", "extra")).unwrap().vms;
     assert_eq!(users, ["web"]);
     // It is no disk of foundry's: with the VM it only loses its user.
     bench.destroy("web", GENTLE).unwrap();

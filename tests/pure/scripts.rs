@@ -153,7 +153,7 @@ fn what_can_be_installed_is_installed_at_once_and_noted() {
     }
     let machine = apt_machine(&[("plan", FINE)]);
     let (well, said) = machine.runs(&APT, &format!("{BOOKWORM} packages_install one two"));
-    assert!(well && said.contains("newer versions of what is here: libc6"), "{said}");
+    assert!(well && said.contains("newer versions of installed packages: libc6"), "{said}");
     let done = installed(&machine);
     assert!(done.len() == 1 && done[0].ends_with("<install> <one> <two>"), "{done:?}");
     let noted = |name: &str| std::fs::read_to_string(machine.path().join("notes").join(name)).unwrap();

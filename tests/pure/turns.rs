@@ -1,5 +1,6 @@
 //! Who waits for another foundry and does not get its turn changes nothing.
 
+use foundry::record::VolumeRef;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ impl Rival {
             progress: self.clone(),
             clock: self.clone(),
             cancel: self.cancel.clone(),
+            lease: Arc::default(),
         }
     }
 }
@@ -74,7 +76,7 @@ fn creates(context: &Context) -> Result<(), Error> {
 }
 
 fn deletes(context: &Context) -> Result<(), Error> {
-    image::delete_image(context, "foundry-images", "debian-12")
+    image::delete_image(context, &VolumeRef::new("foundry-images", "debian-12"))
 }
 
 /// The rival may be right before the deletion of the image.

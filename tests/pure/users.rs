@@ -1,5 +1,6 @@
 //! Who uses a file is asked by every verb that deletes, moves, grows or takes one: each verb against each kind of user.
 
+use foundry::record::VolumeRef;
 use std::fs::File;
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ const VERBS: [Verb; 9] = [
         name: "image delete",
         path: "/pool/images/spare",
         pool: "foundry-images",
-        act: |b| image::delete_image(&b.context(), "foundry-images", "spare"),
+        act: |b| image::delete_image(&b.context(), &VolumeRef::new("foundry-images", "spare")),
     },
     Verb {
         name: "image prune --all",
@@ -395,17 +396,26 @@ fn a_seed_stays_beside_a_snapshot() {
 #[test]
 fn an_image_is_free_when_the_disk_was_copied_off_it() {
     let bench = web();
-    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(
+        image::image_info(&bench.context(), &VolumeRef::new("foundry-images", "debian-12")).unwrap().vms,
+        ["web"]
+    );
     let alone = MemoryHost::new().with_image("vms", "web_boot", "qcow2", 30 * GIB);
     bench.host.put_file("/pool/vms/web_boot", &alone.content("/pool/vms/web_boot").unwrap());
     bench.host.refresh_pool("foundry-vms").unwrap();
     // The definition still says that it lies on the image, and would not start without.
-    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(
+        image::image_info(&bench.context(), &VolumeRef::new("foundry-images", "debian-12")).unwrap().vms,
+        ["web"]
+    );
     let uuid = bench.host.uuid_of("web").unwrap();
     let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let (before, rest) = xml.split_once("<backingStore type").unwrap();
     let (_, after) = rest.split_once("</backingStore>").unwrap();
     // As libvirt leaves it after virsh blockpull.
     bench.host.define_domain(&format!("{before}<backingStore/>{after}")).unwrap();
-    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
+    assert_eq!(
+        image::image_info(&bench.context(), &VolumeRef::new("foundry-images", "debian-12")).unwrap().vms,
+        NOTHING
+    );
 }

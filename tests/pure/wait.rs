@@ -81,10 +81,19 @@ fn the_agent_is_waited_for() {
 #[test]
 fn what_does_not_come_in_time_is_exit_6_with_the_stage_it_reached() {
     for (goal, sentence) in [
-        (Goal::Ip, "VM 'small': waited 60 s for an address: the guest has not been heard of"),
-        (Goal::Agent, "VM 'small': waited 60 s for the guest agent: the guest has not been heard of"),
-        (Goal::Ssh, "VM 'small': waited 60 s for SSH: the guest has not been heard of"),
-        (Goal::CloudInit, "VM 'small': waited 60 s for cloud-init: the guest has not been heard of"),
+        (
+            Goal::Ip,
+            "VM 'small': waited 60 s for an address: no sign of life from the guest (no address, no SSH)",
+        ),
+        (
+            Goal::Agent,
+            "VM 'small': waited 60 s for the guest agent: no sign of life from the guest (no address, no SSH)",
+        ),
+        (Goal::Ssh, "VM 'small': waited 60 s for SSH: no sign of life from the guest (no address, no SSH)"),
+        (
+            Goal::CloudInit,
+            "VM 'small': waited 60 s for cloud-init: no sign of life from the guest (no address, no SSH)",
+        ),
     ] {
         let (bench, vm) = small(Guest::new());
         let error = waited(&bench, &vm, goal).unwrap_err();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::manifests::{WEB, plan};
+use foundry::host::local::Lease;
 use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Domains};
 use foundry::operations::disk::AttachRequest;
@@ -28,6 +29,8 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) told: Arc<Told>,
     pub(crate) cancel: Cancel,
+    /// The one operation that all of it belongs to.
+    pub(crate) lease: Arc<Lease>,
     /// The host when the bench was handed out.
     pub(crate) start: Option<Fingerprint>,
 }
@@ -40,6 +43,7 @@ impl Bench {
             clock: Arc::default(),
             told: Arc::default(),
             cancel: Cancel::default(),
+            lease: Arc::default(),
             start: None,
         }
     }
@@ -66,6 +70,7 @@ impl Bench {
             progress: self.told.clone(),
             clock: self.clock.clone(),
             cancel: self.cancel.clone(),
+            lease: self.lease.clone(),
         }
     }
 
@@ -102,6 +107,13 @@ impl Bench {
     /// Lets the process that made a VM have ended: the tests are one process, foundry is one each time.
     pub(crate) fn bury_maker(&self, name: &str) {
         self.edit_record(name, |record| record["maker"]["started"] = 1.into());
+    }
+
+    /// The next operation of a process that goes on.
+    pub(crate) fn next_operation(&mut self) {
+        self.host.heal();
+        self.cancel = Cancel::default();
+        self.lease = Arc::default();
     }
 
     /// The next run of foundry, after this one ended in whatever way.

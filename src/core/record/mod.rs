@@ -12,13 +12,13 @@
 //! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection can read it, so
 //! it contains no secrets: those are in the seed volume, and the record has only their digests.
 
-mod machine;
 mod maker;
 mod salt;
+mod volume_ref;
 
-pub use machine::prove;
-pub use maker::{Liveness, Maker};
+pub use maker::{Liveness, Maker, Operation};
 pub use salt::{Salt, is_recorded};
+pub use volume_ref::VolumeRef;
 
 use std::collections::BTreeMap;
 
@@ -119,6 +119,11 @@ pub struct RecordedVolume {
 }
 
 impl RecordedVolume {
+    /// The volume itself.
+    pub fn reference(&self) -> VolumeRef {
+        VolumeRef::new(self.pool.clone(), self.name.clone())
+    }
+
     /// Returns the disk's device name in the guest, which follows from what the volume is for.
     pub fn disk_target(&self) -> Option<String> {
         match self.role {

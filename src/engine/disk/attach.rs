@@ -12,10 +12,12 @@ use crate::{Context, Event};
 use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::plan::DataDiskPlan;
+use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::RequestedVm;
 use foundry_host::libvirt_xml::has_free_port;
+use foundry_host::local::check_liveness;
 use foundry_host::{HostError, View};
 
 /// A disk that was attached.
@@ -38,7 +40,7 @@ pub struct Attached {
 /// removed again, and what is left where that failed too.
 pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached, Error> {
     let plan = reserve_target(context, request)?;
-    let volume = format!("volume '{}' in pool '{}'", plan.volume.name, plan.volume.pool);
+    let volume = plan.volume.reference().to_string();
     let _leaves = context
         .cancel
         .announce_leftovers([format!("may be left behind: {volume}").into(), removal_advice(&plan).into()]);
@@ -132,7 +134,7 @@ fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> 
         }
         Err(failed) => {
             // It may have been made anyway, or be another's that was made since the look.
-            let there = context.host.volume(pool, name);
+            let there = context.host.volume(&VolumeRef::new(pool, name));
             made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
             Err(failed.into())
         }
@@ -172,7 +174,7 @@ fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan,
 fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
-            if noted.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead) {
+            if noted.attaching.as_ref().is_some_and(|maker| check_liveness(maker) == Liveness::Dead) {
                 noted.clone_from(volume);
             }
         }

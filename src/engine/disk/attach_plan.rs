@@ -12,9 +12,11 @@ use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
 use foundry_core::plan::{DataDiskPlan, DiskFormat};
-use foundry_core::record::{Liveness, Maker, RecordedVolume, VolumeRole};
+use foundry_core::record::VolumeRef;
+use foundry_core::record::{Liveness, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
+use foundry_host::local::check_liveness;
 use foundry_host::{Affect, Pool, Volume};
 
 /// What is wanted.
@@ -72,7 +74,7 @@ pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Res
                 Some(device) => free_target(context, &handle, device, &pool)?,
                 None => next_target(context, &handle, &pool)?,
             };
-            let volume = planned_volume(&handle, &target, (&pool, backend), format, request.size)?;
+            let volume = planned_volume(context, &handle, &target, (&pool, backend), format, request.size)?;
             (target, volume, false)
         }
     };
@@ -136,18 +138,18 @@ fn earlier_attempt(
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
-        if is_meant && is_same && maker.check_liveness() == Liveness::Dead {
-            let found = context.host.volume(&volume.pool, &volume.name)?;
+        if is_meant && is_same && check_liveness(maker) == Liveness::Dead {
+            let found = context.host.volume(&volume.reference())?;
             let is_other = |v: &Volume| {
                 differs_from_plan(volume, v).or_else(|| handle.ownership().reason_to_doubt(volume, v))
             };
             if let Some(other) = found.as_ref().and_then(is_other) {
                 return Err(volume_exists(&volume.pool, &volume.name).because(other));
             }
-            let ours = RecordedVolume { attaching: Some(Maker::this_process()), ..volume.clone() };
+            let ours = RecordedVolume { attaching: Some(context.lease.maker()), ..volume.clone() };
             return Ok(Some((target, ours, found.is_some())));
         }
-        if request.device.as_ref() == Some(&target) && maker.check_liveness() != Liveness::Dead {
+        if request.device.as_ref() == Some(&target) && check_liveness(maker) != Liveness::Dead {
             let (vm, pid) = (handle.name(), maker.pid);
             return Err(refused_unchanged(
                 Code::DiskBusy,
@@ -175,7 +177,7 @@ fn free_target(
         return Err(disk_half_there(handle, device.as_str()));
     }
     let volume = volume_name(handle, device)?;
-    if context.host.volume(&pool.name, &volume)?.is_none() {
+    if context.host.volume(&VolumeRef::new(&pool.name, &volume))?.is_none() {
         return Ok(device.clone());
     }
     // It is another process's, if that has written it down since.
@@ -200,7 +202,7 @@ fn volume_exists(pool: &str, volume: &str) -> Error {
 fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = handle.taken_targets();
     for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
-        if context.host.volume(&pool.name, &volume_name(handle, &target)?)?.is_none() {
+        if context.host.volume(&VolumeRef::new(&pool.name, &volume_name(handle, &target)?))?.is_none() {
             return Ok(target);
         }
     }
@@ -225,6 +227,7 @@ fn volume_name(handle: &VmHandle, target: &DiskTarget) -> Result<String, Error> 
 }
 
 fn planned_volume(
+    context: &Context,
     handle: &VmHandle,
     target: &DiskTarget,
     (pool, backend): (&ReadyPool, PoolBackend),
@@ -240,7 +243,7 @@ fn planned_volume(
         format: format.as_str().to_owned(),
         capacity: backend.capacity(size),
         backing: None,
-        attaching: Some(Maker::this_process()),
+        attaching: Some(context.lease.maker()),
     })
 }
 

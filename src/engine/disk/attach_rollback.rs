@@ -1,5 +1,6 @@
 //! Rolls back a failed attach.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::attach_plan::AttachPlan;
@@ -78,7 +79,7 @@ fn retry_command(plan: &AttachPlan) -> Verb {
 
 /// What is left and why, where not all can be taken back.
 fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), Remainder> {
-    let volume = format!("volume '{}' in pool '{}'", plan.volume.name, plan.volume.pool);
+    let volume = plan.volume.reference().to_string();
     check_insisted(context, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
     if is_gone(context, plan.handle.domain.uuid) {
@@ -96,7 +97,7 @@ fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Resul
         return Err(Remainder::new(&volume, "an earlier run made it"));
     }
     if made.volume {
-        let deleted = context.host.delete_volume(&plan.volume.pool, &plan.volume.name);
+        let deleted = context.host.delete_volume(&plan.volume.reference());
         deleted.map_err(|e| Remainder::new(&volume, told(e)))?;
     }
     change_record(context, plan, |record| {
@@ -115,9 +116,9 @@ fn clear_after_destroy(context: &Context, plan: &AttachPlan, made: &AttachSteps)
     let told = |e: HostError| Error::from(e).to_string();
     let RecordedVolume { pool, name, .. } = &plan.volume;
     if made.volume && context.host.domain(plan.handle.name()).map_err(told)?.is_none() {
-        return context.host.delete_volume(pool, name).map_err(told);
+        return context.host.delete_volume(&plan.volume.reference()).map_err(told);
     }
-    match context.host.volume(pool, name).map_err(told)? {
+    match context.host.volume(&VolumeRef::new(pool, name)).map_err(told)? {
         None => Ok(()),
         Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
     }
@@ -149,13 +150,15 @@ fn is_noted_by_us(context: &Context, plan: &AttachPlan) -> Result<bool, String> 
 /// process has finished, and this one's note may be what stands over its: then that is put right.
 fn leave_to_its_maker(context: &Context, plan: &AttachPlan) -> Result<(), Remainder> {
     let RecordedVolume { pool, name, .. } = &plan.volume;
-    let left = |why: String| Remainder::new(format!("volume '{name}' in pool '{pool}'"), why);
+    let left = |why: String| Remainder::new(VolumeRef::new(pool, name).to_string(), why);
     let unknown = || Err(left("it may exist".into()));
     let told = |e: HostError| Error::from(e).to_string();
     if !is_plugged(context, plan, View::Config).map_err(left)? {
         return unknown();
     }
-    let Some(found) = context.host.volume(pool, name).map_err(|e| left(told(e)))? else { return unknown() };
+    let Some(found) = context.host.volume(&VolumeRef::new(pool, name)).map_err(|e| left(told(e)))? else {
+        return unknown();
+    };
     change_record(context, plan, |record| {
         if record.volumes.contains(&plan.volume) {
             let (capacity, format) = (found.capacity, found.format.clone());

@@ -28,13 +28,13 @@ pub(crate) fn delete_unplugged(
     if !read_record(context, domain)?.volumes.iter().any(is_same) {
         return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
     }
-    let users = Usage::collect(context, None)?.users_of(&volume.pool, &volume.name, &volume.path);
+    let users = Usage::collect(context, None)?.users_of(&volume.reference(), &volume.path);
     if let Some(reason) = users.reason_to_keep() {
-        context.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
+        context.warn(format!("left: {}: {reason}", volume.reference()));
         return Ok(());
     }
     context.report_working(format!("Deleting volume {}", volume.name));
-    context.host.delete_volume(&volume.pool, &volume.name)?;
+    context.host.delete_volume(&volume.reference())?;
     context.report_done(format!("Volume '{}' deleted", volume.name));
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
 //! that happens from then on may delete it.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -24,6 +25,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
+use foundry_host::local::check_liveness;
 use foundry_host::{Affect, View, Volume};
 
 /// Time between two looks at a guest that releases a disk.
@@ -120,7 +122,7 @@ fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Res
             format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid),
         )
     };
-    match maker.check_liveness() {
+    match check_liveness(maker) {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(
@@ -179,10 +181,10 @@ impl DetachPlan {
             return Ok(());
         };
         self.found.own_volume(context, &self.handle)?;
-        let Some(volume) = context.host.volume(&recorded.pool, &recorded.name)? else {
+        let Some(volume) = context.host.volume(&recorded.reference())? else {
             return self.check_missing_volume(context, &recorded);
         };
-        let described = format!("volume '{}' in pool '{}'", volume.name, volume.pool);
+        let described = volume.reference().to_string();
         if self.keep {
             self.kept = Some((described, "as wanted".into()));
             return Ok(());
@@ -211,7 +213,7 @@ impl DetachPlan {
 
     fn describe_source(&self) -> Option<String> {
         match &self.found.description()?.source {
-            DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
+            DiskSource::Volume { pool, volume } => Some(VolumeRef::new(pool, volume).to_string()),
             source => source.path().map(str::to_owned),
         }
     }
@@ -249,7 +251,7 @@ impl DetachPlan {
             return Ok(Some(reason));
         }
         let usage = Usage::collect(context, Some(self.handle.domain.uuid))?;
-        Ok(usage.reason_to_keep_of((&volume.pool, &volume.name, &volume.path), &[]))
+        Ok(usage.reason_to_keep_of(&volume.reference(), &volume.path, &[]))
     }
 }
 
@@ -319,8 +321,8 @@ fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
     match update_record(context, &plan.handle.domain, put_back) {
         Ok(_) => error,
         Err(_) => error.outcome(format!(
-            "foundry does not count volume '{}' in pool '{}' as the VM's any more: destroy keeps it",
-            recorded.name, recorded.pool
+            "foundry does not count {} as the VM's any more: destroy keeps it",
+            recorded.reference()
         )),
     }
 }
@@ -356,7 +358,8 @@ pub(crate) fn wait_until_detached(
         let described = if is_off { None } else { context.host.describe(uuid, View::Current)? };
         Ok(described.is_none_or(|now| now.disk(target).is_none()).then_some(()))
     };
-    let waited = Poll::new(context, POLL_EVERY).within(patience).unless(give_up).until(is_detached)?;
+    let waited =
+        Poll::new(context, POLL_EVERY).woken_by(uuid).within(patience).unless(give_up).until(is_detached)?;
     Ok(matches!(waited, Waited::Done(())))
 }
 

@@ -13,6 +13,7 @@ use foundry_core::names::find_nearest;
 use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
+use foundry_host::local::check_liveness;
 use foundry_host::{Domain, DomainState, View};
 
 /// A whole VM of foundry's, as it is now.
@@ -232,7 +233,7 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
                 Err(refused_unchanged(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
                     .hint(Advice::from(destroy_command(domain, false)).text(" finishes it")))
             }
-            RecordState::Creating if record.maker.check_liveness() == Liveness::Dead => Err(
+            RecordState::Creating if check_liveness(&record.maker) == Liveness::Dead => Err(
                 refused_unchanged(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
                     .hint(interrupted_creation(domain)),
             ),

@@ -14,6 +14,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
 use foundry_core::plan::{DataDiskPlan, DiskFormat};
 use foundry_core::record::{Liveness, RecordedVolume};
+use foundry_host::local::check_liveness;
 use foundry_host::{Domain, Volume};
 
 /// An attach whose process ended.
@@ -69,7 +70,7 @@ pub(crate) fn find_interrupted_attach(
     let vm = handle.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
         is_same_attempt(v, noted)
-            && v.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead)
+            && v.attaching.as_ref().is_some_and(|maker| check_liveness(maker) == Liveness::Dead)
     };
     if handle.domain.uuid != domain.uuid || !handle.record.volumes.iter().any(is_dead) {
         return Err(refused_unchanged(
@@ -103,7 +104,7 @@ fn plan_recording(
             .hint(Advice::from(detach).text(" removes it"))
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
-    let Some(volume) = context.host.volume(&noted.pool, &noted.name)? else {
+    let Some(volume) = context.host.volume(&noted.reference())? else {
         return Err(by_hand("is on a volume that cannot be seen"));
     };
     let settled = RecordedVolume {

@@ -1,5 +1,6 @@
 //! Lists disks.
 
+use foundry_core::record::VolumeRef;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -149,7 +150,7 @@ fn view_disk(
     let named = disk.source.path().map(str::to_owned);
     let volume = match (&named, &disk.source) {
         (Some(path), _) => context.host.volume_at(path)?,
-        (None, DiskSource::Volume { pool, volume }) => context.host.volume(pool, volume)?,
+        (None, DiskSource::Volume { pool, volume }) => context.host.volume(&VolumeRef::new(pool, volume))?,
         (None, _) => None,
     };
     // What a snapshot put in its place is another file, of which the record says nothing, nor libvirt until it looks anew.
@@ -173,7 +174,7 @@ fn view_disk(
 }
 
 fn view_unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<DiskView, Error> {
-    let volume = context.host.volume(&recorded.pool, &recorded.name)?;
+    let volume = context.host.volume(&recorded.reference())?;
     let target = recorded.disk_target().unwrap_or_else(|| "-".into());
     Ok(DiskView::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
 }

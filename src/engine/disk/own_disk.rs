@@ -65,7 +65,7 @@ pub(crate) fn follow_moves(
         if disks().any(|disk| is_on(disk, volume)) {
             continue;
         }
-        let Some(found) = context.host.volume(&volume.pool, &volume.name)? else { continue };
+        let Some(found) = context.host.volume(&volume.reference())? else { continue };
         let has_it = |disk: &&&DiskDescription| {
             disk.source.path().is_some_and(|path| is_same_file(context, path, &found.path))
         };

@@ -4,6 +4,7 @@
 //! is behind a smaller end is lost), and a record that still says the old size does no harm: it describes,
 //! and the same command again finds the disk as large as wanted and writes it down.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::handle::{DiskHandle, VmHandle, refused_unchanged};
@@ -145,7 +146,7 @@ pub(super) fn disk_half_there(handle: &VmHandle, target: &str) -> Error {
 /// The volume as libvirt sees it.
 pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> Result<Volume, Error> {
     let RecordedVolume { pool, name, .. } = recorded;
-    if let Some(volume) = context.host.volume(pool, name)? {
+    if let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? {
         return Ok(volume);
     }
     let told = |code, message: String| Error::new(code, message).unchanged();
@@ -201,7 +202,7 @@ fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Resul
     handle.check_not_locked(context, recorded)?;
     let usage = Usage::collect(context, Some(handle.domain.uuid))?;
     let RecordedVolume { pool, name, path, .. } = recorded;
-    match usage.reason_to_keep_of((pool, name, path), &[]) {
+    match usage.reason_to_keep_of(&VolumeRef::new(pool, name), path, &[]) {
         None => Ok(()),
         Some(reason) => Err(refused_unchanged(
             Code::DiskNotOwn,
@@ -323,10 +324,10 @@ fn grow_disk(
         // Of a VM that is recreated the volume may have the same name.
         let _lock = lock::lock_vm(context, *uuid, name)?;
         read_record(context, &handle.domain)?;
-        context.host.resize_volume(&volume.pool, &volume.name, size)
+        context.host.resize_volume(&volume.reference(), size)
     };
     let Err(failed) = outcome else { return Ok(()) };
-    match context.host.volume(&volume.pool, &volume.name) {
+    match context.host.volume(&volume.reference()) {
         Ok(Some(now)) if now.capacity >= size => Ok(()),
         Ok(Some(_)) => Err(Error::from(failed).unchanged()),
         _ => Err(Error::from(failed)

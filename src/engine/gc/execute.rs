@@ -6,6 +6,7 @@ use crate::vm::destroy::{self, DestroyPlan};
 use crate::{Context, disk, image};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
+use foundry_core::record::VolumeRef;
 use foundry_core::text::describe_io_error;
 use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, Volume};
@@ -91,7 +92,7 @@ fn delete_partial_image(context: &Context, leftover: &Leftover, volume: &Volume,
     match image::read_partial_image(context, &now)? {
         Some(image::PartialImage::Marked { mark: found, .. }) if found == mark => {
             context.report_working(format!("Deleting {leftover}"));
-            image::remove_with_note(context, &volume.pool, &volume.name)?;
+            image::remove_with_note(context, &volume.reference())?;
             Ok(Some(format!("Partial image '{}' deleted", volume.name)))
         }
         _ => Err(leftover_changed(leftover, "it is not a partial image any more")),
@@ -99,10 +100,11 @@ fn delete_partial_image(context: &Context, leftover: &Leftover, volume: &Volume,
 }
 
 fn forget_note(context: &Context, leftover: &Leftover, pool: &str, image: &str) -> StepResult {
-    if context.host.volume(pool, image)?.is_some() {
+    let noted = VolumeRef::new(pool, image);
+    if context.host.volume(&noted)?.is_some() {
         return Err(leftover_changed(leftover, &format!("there is an image '{image}' again")));
     }
-    image::forget_note(context, pool, image)?;
+    image::forget_note(context, &noted)?;
     Ok(Some(format!("Origin note of image '{image}' deleted")))
 }
 
@@ -116,13 +118,13 @@ fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> Ste
         ));
     }
     context.report_working(format!("Deleting {leftover}"));
-    context.host.delete_volume(&volume.pool, &volume.name)?;
+    context.host.delete_volume(&volume.reference())?;
     Ok(Some(format!("Volume '{}' deleted", volume.name)))
 }
 
 /// The volume as it is now, if it is still the same and unused; `None` if it was deleted.
 fn look_again(context: &Context, leftover: &Leftover, volume: &Volume) -> Result<Option<Volume>, Error> {
-    let Some(now) = context.host.volume(&volume.pool, &volume.name)? else { return Ok(None) };
+    let Some(now) = context.host.volume(&volume.reference())? else { return Ok(None) };
     if (&now.path, &now.format, now.capacity) != (&volume.path, &volume.format, volume.capacity) {
         return Err(leftover_changed(leftover, "it is another volume now"));
     }

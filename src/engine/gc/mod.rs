@@ -29,6 +29,7 @@ use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
 use foundry_host::local::DomainDirectories;
+use foundry_host::local::check_liveness;
 
 pub use execute::execute_cleanup;
 pub use nvram::NvramFile;
@@ -245,7 +246,7 @@ fn modification_time(file: &Metadata) -> Option<String> {
 
 /// Why the work of a process is left alone: it is still running, or may be.
 fn reason_if_busy(maker: &Maker, does: &str) -> Option<String> {
-    match maker.check_liveness() {
+    match check_liveness(maker) {
         Liveness::Dead => None,
         Liveness::Alive => Some(format!("process {} {does}", maker.pid)),
         Liveness::Elsewhere => Some(format!("a process on another machine {does}, or did before it ended")),

@@ -1,5 +1,6 @@
 //! Matches the names on the command line with the leftovers.
 
+use foundry_core::record::VolumeRef;
 use std::fmt;
 
 use super::{Leftover, LeftoverAction, Leftovers};
@@ -116,7 +117,7 @@ fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverN
         }
         Some(_) => {}
     }
-    let Some(volume) = context.host.volume(pool, name)? else {
+    let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? else {
         return Ok(refused(format!("there is no volume '{name}' in pool '{pool}'")));
     };
     if let Some(reason) = leftovers.usage.as_ref().and_then(|usage| usage.reason_if_used(&volume)) {

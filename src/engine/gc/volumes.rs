@@ -1,5 +1,6 @@
 //! Finds unused volumes: partial images, origin notes of deleted images, and volumes of unknown origin.
 
+use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
@@ -71,7 +72,7 @@ pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<
             let reason = "it begins with zeros: empty, or an import that was interrupted at once";
             Ok(Some(unused_volume(context, LeftoverKind::Image, volume, reason)))
         }
-        _ if is_image_pool || image::image_origin(context, &volume.pool, &volume.name)?.is_some() => Ok(None),
+        _ if is_image_pool || image::image_origin(context, &volume.reference())?.is_some() => Ok(None),
         _ => Ok(Some(unused_volume(context, LeftoverKind::Volume, volume, "unused by any VM or overlay"))),
     }
 }
@@ -101,7 +102,7 @@ fn part_of_image(
 
 /// Judges a volume with the name of an origin note, whose image is gone.
 fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option<Leftover>, Error> {
-    if context.host.volume(&volume.pool, image)?.is_some() {
+    if context.host.volume(&VolumeRef::new(&volume.pool, image))?.is_some() {
         return Ok(None);
     }
     let work = || CleanupStep::ForgetNote { pool: volume.pool.clone(), image: image.to_owned() };

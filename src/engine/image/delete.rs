@@ -4,6 +4,7 @@ use super::{ImageState, ImageUse, image_info, image_state, notes};
 use crate::storage::{file_locks, usage};
 use crate::{Context, lock};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
+use foundry_core::record::VolumeRef;
 
 /// Deletes an image that is unused; or the note on one that is gone.
 ///
@@ -13,17 +14,17 @@ use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 /// # Errors
 /// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
 /// holds it, or where another foundry works on it: nothing is changed then.
-pub fn delete_image(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
-    if forget_orphan(context, pool, name)? {
+pub fn delete_image(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    if forget_orphan(context, image)? {
         return Ok(());
     }
     // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
     usage::refresh_pools(context)?;
-    let _lock = lock::lock_image(context, pool, name).map_err(|e| e.unchanged())?;
-    refuse_unfinished(context, pool, name)?;
-    let found = image_info(context, pool, name)?;
+    let _lock = lock::lock_image(context, image).map_err(|e| e.unchanged())?;
+    refuse_unfinished(context, image)?;
+    let found = image_info(context, image)?;
     refuse_used(context, &found)?;
-    remove_with_note(context, pool, name)
+    remove_with_note(context, image)
 }
 
 fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
@@ -37,7 +38,7 @@ fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
         None => Ok(()),
         Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
             .because(reason)
-            .hint(Advice::from("if nobody needs it: ").run(forced_delete(&found.volume.pool, name)))
+            .hint(Advice::from("if nobody needs it: ").run(forced_delete(&found.volume.reference())))
             .unchanged()),
     }
 }
@@ -58,28 +59,29 @@ fn until_unused(found: &ImageUse) -> String {
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none.
-pub fn delete_image_in_use(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
-    if forget_orphan(context, pool, name)? {
+pub fn delete_image_in_use(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    if forget_orphan(context, image)? {
         return Ok(());
     }
     usage::refresh_pools(context)?;
-    image_info(context, pool, name)?;
-    remove_with_note(context, pool, name)
+    image_info(context, image)?;
+    remove_with_note(context, image)
 }
 
-/// A note goes with its image; one whose image is gone goes by its own name. Whether it was one and is gone.
 /// The command that deletes it whatever it is.
-fn forced_delete(pool: &str, name: &str) -> Verb {
-    Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true }
+fn forced_delete(image: &VolumeRef) -> Verb {
+    Verb::ImageDelete { image: image.name.clone(), pool: Some(image.pool.clone()), force: true }
 }
 
-fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Error> {
-    let Some(image) = notes::noted_image(name) else { return Ok(false) };
+/// Deletes a volume that is the note on an image that is gone; returns whether it was one.
+fn forget_orphan(context: &Context, note: &VolumeRef) -> Result<bool, Error> {
+    let Some(image) = notes::noted_image(&note.name) else { return Ok(false) };
+    let noted = note.sibling(image);
     usage::refresh_pools(context)?;
-    if context.host.volume(pool, image)?.is_some() {
+    if context.host.volume(&noted)?.is_some() {
         return Err(Error::new(
             Kind::Storage,
-            format!("'{name}' is no image, but the note on where '{image}' came from"),
+            format!("'{}' is no image, but the note on where '{image}' came from", note.name),
         )
         .hint(
             Advice::from(Verb::ImageDelete { image: image.into(), pool: None, force: false })
@@ -87,25 +89,25 @@ fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Erro
         )
         .unchanged());
     }
-    if context.host.volume(pool, name)?.is_none() {
+    if context.host.volume(note)?.is_none() {
         return Ok(false);
     }
-    notes::delete_note(context, pool, image).map(|()| true)
+    notes::delete_note(context, &noted).map(|()| true)
 }
 
 /// What may be on its way is not taken away from under who sends it.
-fn refuse_unfinished(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
-    let Some(image) = context.host.volume(pool, name)? else { return Ok(()) };
-    let (state, why) = match image_state(context, &image)? {
+fn refuse_unfinished(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    let Some(volume) = context.host.volume(image)? else { return Ok(()) };
+    let (state, why) = match image_state(context, &volume)? {
         ImageState::Complete => return Ok(()),
         ImageState::Incomplete => ("is not whole", "its import was interrupted, or still goes on"),
         ImageState::Unknown => {
             ("may not be whole", "its beginning cannot be read, and an import of it may still go on")
         }
     };
-    Err(Error::new(Code::ImageIncomplete, format!("image '{name}' {state}"))
+    Err(Error::new(Code::ImageIncomplete, format!("image '{}' {state}", image.name))
         .because(why)
-        .hint(Advice::from(forced_delete(pool, name)).text(" deletes it"))
+        .hint(Advice::from(forced_delete(image)).text(" deletes it"))
         .unchanged())
 }
 
@@ -120,7 +122,7 @@ pub(super) fn list_users(found: &ImageUse) -> Option<String> {
 }
 
 /// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
-pub(crate) fn remove_with_note(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
-    context.host.delete_volume(pool, name)?;
-    notes::delete_note(context, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
+pub(crate) fn remove_with_note(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    context.host.delete_volume(image)?;
+    notes::delete_note(context, image).map_err(|e| e.outcome(format!("image '{}' is deleted", image.name)))
 }

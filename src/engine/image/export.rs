@@ -1,5 +1,6 @@
 //! Copies an image out of its pool.
 
+use foundry_core::record::VolumeRef;
 use std::io::{Result as IoResult, Write};
 
 use super::{is_unfinished, no_image};
@@ -12,14 +13,16 @@ use foundry_host::Stopped;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
-pub fn export_image(context: &Context, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
-    let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
+pub fn export_image(context: &Context, image: &VolumeRef, into: &mut dyn Sink) -> Result<u64, Error> {
+    let Some(volume) = context.host.volume(image)? else {
+        return Err(no_image(context, image)?);
+    };
     if is_unfinished(context, &volume)? {
-        return Err(Error::new(Code::ImageIncomplete, format!("image '{name}' is not whole"))
+        return Err(Error::new(Code::ImageIncomplete, format!("image '{}' is not whole", image.name))
             .because("an import of it was interrupted, or still goes on"));
     }
     let mut counted = ExportSink { into, done: 0, context };
-    context.host.download(pool, name, &mut counted, u64::MAX)?;
+    context.host.download(image, &mut counted, u64::MAX)?;
     Ok(counted.done)
 }
 

@@ -1,5 +1,6 @@
 //! Imports an image: read its header, check the space, send the rest, store its origin, write the header.
 
+use foundry_core::record::VolumeRef;
 use std::io::Read;
 
 use super::room::{self, KnownSize, SpaceNeed};
@@ -76,24 +77,24 @@ pub fn import_image(
     let image = fitting_image(source.source_name(), &head)?;
     let name = fitting_name(name, source.source_name(), &image)?;
     let pool = writable_pool(context, pool)?;
-    refuse_taken(context, &pool, &name)?;
+    let image_ref = VolumeRef::new(&pool, name.as_str());
+    refuse_taken(context, &image_ref)?;
     if source.is_noted() {
-        notes::check_place(context, &pool, name.as_str())?;
+        notes::check_place(context, &image_ref)?;
     }
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = KnownSize { length: source.length(), data: source.data_bytes(), compact };
     let (space, available) = known.choose_space(context, &pool)?;
     let import = ImportJob {
         context,
-        pool: &pool,
-        name: &name,
+        image: image_ref.clone(),
         length: known.length,
         longest: longest_possible(&image),
-        marker: UploadMarker::new(&pool, name.as_str(), first_size(&space, known.length)),
+        marker: UploadMarker::new(&context.lease, &image_ref, first_size(&space, known.length)),
         space,
         available,
     };
-    let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
+    let volume = format!("may be left behind: {image_ref}");
     let _leaves = context.cancel.announce_leftovers([volume.into(), import.removal_advice().into()]);
     import.make_volume()?;
     let mut begun = false;
@@ -138,13 +139,14 @@ pub(super) fn unreadable_source(from: &str, error: std::io::Error) -> Error {
     TransferError::from_io(error, from).into()
 }
 
-fn refuse_taken(context: &Context, pool: &str, name: &VolumeName) -> Result<(), Error> {
-    if context.host.volume(pool, name.as_str())?.is_none() {
+fn refuse_taken(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    if context.host.volume(image)?.is_none() {
         return Ok(());
     }
+    let VolumeRef { pool, name } = image;
     Err(Error::new(Code::ImageTaken, format!("image '{name}' exists in pool '{pool}'"))
         .hint(
-            Advice::from(Verb::ImageDelete { image: name.to_string(), pool: None, force: false })
+            Advice::from(Verb::ImageDelete { image: name.clone(), pool: None, force: false })
                 .text(" removes it"),
         )
         .unchanged())
@@ -203,8 +205,7 @@ fn first_size(space: &SpaceNeed, length: Option<u64>) -> u64 {
 /// One image on its way into one pool.
 struct ImportJob<'a> {
     context: &'a Context,
-    pool: &'a str,
-    name: &'a VolumeName,
+    image: VolumeRef,
     length: Option<u64>,
     /// How long it can be at most, where its length is not known.
     longest: u64,
@@ -219,7 +220,7 @@ impl ImportJob<'_> {
         let capacity = first_size(&self.space, self.length);
         let allocation = if matches!(self.space, SpaceNeed::Whole(_)) { capacity } else { 0 };
         let spec = VolumeSpec {
-            name: self.name.to_string(),
+            name: self.image.name.clone(),
             format: "raw".into(),
             capacity: Bytes(capacity),
             allocation: Bytes(allocation),
@@ -228,7 +229,7 @@ impl ImportJob<'_> {
         let xml = storage_xml::render_volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
         self.context
             .host
-            .create_volume(self.pool, &xml)
+            .create_volume(&self.image.pool, &xml)
             .map(drop)
             .map_err(|failed| self.explain_failed_create(failed))
     }
@@ -241,7 +242,7 @@ impl ImportJob<'_> {
         source: &mut dyn ImageSource,
         begun: &mut bool,
     ) -> Result<(), Error> {
-        self.marker.write_to(self.context, self.pool, self.name.as_str())?;
+        self.marker.write_to(self.context, &self.image)?;
         let mut counted = ImportReader::new(self.context, source, head.len() as u64).with_reach(reach);
         let mut content = Interruptible { content: &mut counted, cancel: &self.context.cancel };
         let length = self.send_rest(head.len() as u64, &mut content)?;
@@ -250,27 +251,24 @@ impl ImportJob<'_> {
         }
         self.check_marker()?;
         if let Some(origin) = source.origin() {
-            notes::write_note(self.context, self.pool, self.name.as_str(), &origin, head)?;
+            notes::write_note(self.context, &self.image, &origin, head)?;
         }
         self.context.cancel.check()?;
         *begun = true;
         let host = &self.context.host;
-        host.upload_all(self.pool, self.name.as_str(), &mut &*head, head.len() as u64)?;
+        host.upload_all(&self.image, &mut &*head, head.len() as u64)?;
         // What a guest sees of it is known only after libvirt has looked into it again.
-        Ok(host.refresh_pool(self.pool)?)
+        Ok(host.refresh_pool(&self.image.pool)?)
     }
 
     /// Others may have deleted the volume and made one of their own.
     fn check_marker(&self) -> Result<(), Error> {
-        if self.marker.is_on_volume(self.context, self.pool, self.name.as_str())? {
+        if self.marker.is_on_volume(self.context, &self.image)? {
             return Ok(());
         }
         Err(Error::new(
             Code::VolumeChanged,
-            format!(
-                "volume '{}' in pool '{}' was replaced while the image was on its way",
-                self.name, self.pool
-            ),
+            format!("{} was replaced while the image was on its way", self.image),
         ))
     }
 
@@ -283,10 +281,10 @@ impl ImportJob<'_> {
             self.available
         } else {
             self.check_marker()?;
-            room::available_bytes(self.context, self.pool)?
+            room::available_bytes(self.context, &self.image.pool)?
         };
-        let spare = room::bytes_to_spare(self.context, self.pool, self.length)?;
-        Ok(Zeros::Skipped { at_most: room::next_stretch(available, self.pool, spare)? })
+        let spare = room::bytes_to_spare(self.context, &self.image.pool, self.length)?;
+        Ok(Zeros::Skipped { at_most: room::next_stretch(available, &self.image.pool, spare)? })
     }
 
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
@@ -295,7 +293,7 @@ impl ImportJob<'_> {
         reach.read_missing_tables(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
-            self.context.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
+            self.context.host.download_span(&self.image, &mut read, span)?;
             // No more came than was asked for.
             let read = read.get(..table.len()).unwrap_or(&read);
             table[..read.len()].copy_from_slice(read);
@@ -325,7 +323,7 @@ impl ImportJob<'_> {
         while offset < whole && !content.content.ended {
             let zeros = self.zeros_mode(offset == begun)?;
             let left = whole - offset;
-            let sent = self.context.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
+            let sent = self.context.host.upload(&self.image, content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {
                 // What the host makes of it says less.
                 (Err(_), Some(failure)) => return Err(failure.into()),
@@ -346,38 +344,35 @@ impl ImportJob<'_> {
     /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
     /// without an answer it is unknown.
     fn explain_failed_create(&self, failed: HostError) -> Error {
-        let (name, pool) = (self.name, self.pool);
         if failed.outcome_unknown() {
             return Error::from(failed)
                 .outcome(self.left_behind("it may exist"))
                 .outcome(self.removal_advice());
         }
-        match self.context.host.volume(pool, name.as_str()) {
+        match self.context.host.volume(&self.image) {
             Ok(Some(_)) => Error::from(failed)
-                .outcome(format!(
-                    "there is a volume '{name}' in pool '{pool}' by now, which somebody else made meanwhile"
-                ))
-                .hint(Advice::from(Verb::ImageInfo { image: name.to_string() }).text(" shows it")),
+                .outcome(format!("{} exists by now: somebody else made it meanwhile", self.image))
+                .hint(Advice::from(Verb::ImageInfo { image: self.image.name.clone() }).text(" shows it")),
             _ => Error::from(failed).unchanged(),
         }
     }
 
     fn removal_advice(&self) -> Advice {
-        let delete = Verb::ImageDelete { image: self.name.to_string(), pool: None, force: true };
+        let delete = Verb::ImageDelete { image: self.image.name.clone(), pool: None, force: true };
         Advice::from(delete).text(" removes it")
     }
 
     /// The volume as something that is left, and why.
     fn left_behind(&self, why: impl Into<String>) -> Outcome {
-        let object = format!("volume '{}' in pool '{}'", self.name, self.pool);
+        let object = self.image.to_string();
         Outcome::Left(vec![Remainder::new(object, why)])
     }
 
     /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
     fn roll_back(&self, failed: Error, begun: bool) -> Error {
-        let (context, name) = (self.context, self.name.as_str());
+        let (context, name) = (self.context, self.image.name.as_str());
         let left = |error: Error| self.left_behind(error.message());
-        match self.marker.is_on_volume(context, self.pool, name) {
+        match self.marker.is_on_volume(context, &self.image) {
             Ok(false) if !begun => {
                 return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
             }
@@ -387,10 +382,10 @@ impl ImportJob<'_> {
             // What is gone already is as it should be.
             _ => {}
         }
-        if let Err(error) = context.host.delete_volume(self.pool, name) {
+        if let Err(error) = context.host.delete_volume(&self.image) {
             return failed.outcome(left(error.into())).outcome(self.removal_advice());
         }
-        match notes::delete_note(context, self.pool, name) {
+        match notes::delete_note(context, &self.image) {
             Ok(()) => failed.outcome("the volume is removed again"),
             Err(error) => failed.outcome(format!(
                 "the volume is removed again, but not the note on its origin ({})",
@@ -400,14 +395,14 @@ impl ImportJob<'_> {
     }
 
     fn imported_volume(&self) -> Result<Volume, Error> {
-        let looked = self.context.host.volume(self.pool, self.name.as_str());
-        let there = format!("image '{}' was imported all the same", self.name);
+        let looked = self.context.host.volume(&self.image);
+        let there = format!("image '{}' was imported all the same", self.image.name);
         looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
             Error::new(
                 Code::VolumeChanged,
                 format!(
                     "image '{}' vanished from pool '{}' as soon as it was imported",
-                    self.name, self.pool
+                    self.image.name, &self.image.pool
                 ),
             )
         })

@@ -36,6 +36,7 @@ use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::origin::ImageOrigin;
+use foundry_core::record::VolumeRef;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
@@ -130,15 +131,17 @@ pub struct ImageUse {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image.
-pub fn image_info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error> {
-    let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
-    let origin = notes::read_origin(context, pool, name)?;
+pub fn image_info(context: &Context, image: &VolumeRef) -> Result<ImageUse, Error> {
+    let Some(volume) = context.host.volume(image)? else {
+        return Err(no_image(context, image)?);
+    };
+    let origin = notes::read_origin(context, image)?;
     // Last, so that it is as fresh as can be for who deletes the image after it.
     let usage = Usage::collect(context, None)?;
-    let mut users = usage.users_of(pool, name, &volume.path);
-    let recorder = usage.recording_domain(pool, name).filter(|vm| !users.vms.contains(vm));
+    let mut users = usage.users_of(image, &volume.path);
+    let recorder = usage.recording_domain(image).filter(|vm| !users.vms.contains(vm));
     users.vms.extend(recorder);
-    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    let overlays = users.overlays.into_iter().map(|o| o.reference().to_argument()).collect();
     Ok(ImageUse { volume, origin, vms: users.vms, overlays })
 }
 
@@ -146,8 +149,8 @@ pub fn image_info(context: &Context, pool: &str, name: &str) -> Result<ImageUse,
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn image_origin(context: &Context, pool: &str, name: &str) -> Result<Option<ImageOrigin>, Error> {
-    notes::read_origin(context, pool, name)
+pub fn image_origin(context: &Context, image: &VolumeRef) -> Result<Option<ImageOrigin>, Error> {
+    notes::read_origin(context, image)
 }
 
 /// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
@@ -165,7 +168,7 @@ pub fn resolve_name(context: &Context, pool: &str, name: &str) -> Result<String,
     }
 }
 
-fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
+fn no_image(context: &Context, VolumeRef { pool, name }: &VolumeRef) -> Result<Error, Error> {
     let known: Vec<String> = list_images(context, pool)?.into_iter().map(|v| v.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let error = Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"));
@@ -176,7 +179,7 @@ fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
     {
         return Ok(error.hint(near));
     }
-    let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
+    let other = (pool != context.settings.image_pool.as_str()).then_some(pool.as_str());
     let bring = image::fetch_command(context, name, other);
     Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" brings it")))
 }

@@ -3,6 +3,7 @@
 //! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
 //! unknown origin, which is no fault.
 
+use foundry_core::record::VolumeRef;
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
@@ -38,13 +39,12 @@ const LONGEST_NOTED_NAME: usize = 255 - SUFFIX.len();
 ///
 /// # Errors
 /// [`Kind::Validation`] where the name is too long, [`Kind::Storage`] where something else lies there.
-pub(super) fn check_place(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
-    check_length(image)?;
-    let name = note_name(image);
-    let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
+pub(super) fn check_place(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    check_length(&image.name)?;
+    let Some(volume) = context.host.volume(&note_of(image))? else { return Ok(()) };
     match noted_by_anybody(&read_content(context, &volume)?) {
         true => Ok(()),
-        false => Err(in_the_way(pool, image).unchanged()),
+        false => Err(in_the_way(image).unchanged()),
     }
 }
 
@@ -65,14 +65,20 @@ pub fn check_length(image: &str) -> Result<(), Error> {
         .unchanged())
 }
 
-fn in_the_way(pool: &str, image: &str) -> Error {
-    Error::new(Code::VolumeTaken, format!("volume '{}' in pool '{pool}' is in the way", note_name(image)))
-        .because(format!("the origin of image '{image}' would be noted there, and it is something else"))
+fn in_the_way(image: &VolumeRef) -> Error {
+    let name = &image.name;
+    Error::new(Code::VolumeTaken, format!("{} is in the way", note_of(image)))
+        .because(format!("the origin of image '{name}' would be noted there, and it is something else"))
 }
 
 /// A kill between the two steps of [`write_note`] leaves a note of zeros.
 fn noted_by_anybody(bytes: &[u8]) -> bool {
     serde_json::from_slice::<OriginNote>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
+}
+
+/// The volume with an image's origin.
+fn note_of(image: &VolumeRef) -> VolumeRef {
+    image.sibling(note_name(&image.name))
 }
 
 /// Name of the volume with an image's origin.
@@ -89,10 +95,10 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.
-pub(super) fn read_origin(context: &Context, pool: &str, image: &str) -> Result<Option<ImageOrigin>, Error> {
-    read_beside(context, pool, image, || {
+pub(super) fn read_origin(context: &Context, image: &VolumeRef) -> Result<Option<ImageOrigin>, Error> {
+    read_beside(context, image, || {
         let mut head = Vec::new();
-        context.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
+        context.host.download(image, &mut head, HEADER_LENGTH).map(|()| head)
     })
 }
 
@@ -102,12 +108,13 @@ pub(super) fn read_origin(context: &Context, pool: &str, image: &str) -> Result<
 /// As [`read_origin`].
 pub(crate) fn read_beside(
     context: &Context,
-    pool: &str,
-    image: &str,
+    image: &VolumeRef,
     head: impl FnOnce() -> Result<Vec<u8>, HostError>,
 ) -> Result<Option<ImageOrigin>, Error> {
-    let Some(volume) = context.host.volume(pool, &note_name(image))? else { return Ok(None) };
-    let noted = read_content(context, &volume).and_then(|bytes| match parse_note(&bytes, image) {
+    let Some(volume) = context.host.volume(&note_of(image))? else {
+        return Ok(None);
+    };
+    let noted = read_content(context, &volume).and_then(|bytes| match parse_note(&bytes, &image.name) {
         Some(note) => Ok((note.head == digest_head(&head()?)).then_some(note.origin)),
         None => Ok(None),
     });
@@ -149,7 +156,7 @@ fn digest_head(head: &[u8]) -> String {
 
 fn read_content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
     let mut bytes = Vec::new();
-    context.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
+    context.host.download(&volume.reference(), &mut bytes, LONGEST)?;
     Ok(bytes)
 }
 
@@ -161,15 +168,15 @@ fn parse_note(bytes: &[u8], image: &str) -> Option<OriginNote> {
 /// Notes where an image is from. What was noted of an earlier image of that name is replaced.
 pub(super) fn write_note(
     context: &Context,
-    pool: &str,
-    image: &str,
+    image: &VolumeRef,
     origin: &ImageOrigin,
     head: &[u8],
 ) -> Result<(), Error> {
-    delete_note(context, pool, image)?;
-    let note = OriginNote { image: image.to_owned(), head: digest_head(head), origin: origin.clone() };
+    delete_note(context, image)?;
+    let name = &image.name;
+    let note = OriginNote { image: name.clone(), head: digest_head(head), origin: origin.clone() };
     let failed = |cause: String| {
-        Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
+        Error::new(Kind::Storage, format!("cannot note the origin of image '{name}'")).because(cause)
     };
     let bytes = serde_json::to_vec(&note).map_err(|e| failed(e.to_string()))?;
     let length = bytes.len() as u64;
@@ -177,23 +184,23 @@ pub(super) fn write_note(
         return Err(failed(format!("it would take {}", Bytes(length))));
     }
     let spec = VolumeSpec {
-        name: note_name(image),
+        name: note_name(name),
         format: "raw".into(),
         capacity: Bytes(length),
         allocation: Bytes(length),
         backing: None,
     };
     let xml = storage_xml::render_volume(&spec).map_err(|e| failed(e.to_string()))?;
-    context.host.create_volume(pool, &xml)?;
-    Ok(context.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
+    context.host.create_volume(&image.pool, &xml)?;
+    Ok(context.host.upload_all(&note_of(image), &mut &*bytes, length)?)
 }
 
 /// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
-pub(crate) fn delete_note(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
-    let name = note_name(image);
-    let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
+pub(crate) fn delete_note(context: &Context, image: &VolumeRef) -> Result<(), Error> {
+    let note = note_of(image);
+    let Some(volume) = context.host.volume(&note)? else { return Ok(()) };
     if noted_by_anybody(&read_content(context, &volume)?) {
-        return Ok(context.host.delete_volume(pool, &name)?);
+        return Ok(context.host.delete_volume(&note)?);
     }
-    Err(in_the_way(pool, image))
+    Err(in_the_way(image))
 }

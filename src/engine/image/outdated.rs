@@ -51,10 +51,11 @@ pub fn find_outdated(
 ) -> Result<Vec<Freshness>, Error> {
     let usage = Usage::collect(context, None)?;
     let look = |image: Volume| {
-        let origin = notes::read_origin(context, pool, &image.name)?;
+        let reference = image.reference();
+        let origin = notes::read_origin(context, &reference)?;
         let age = age_of(context, client, origin.as_ref(), lists)?;
-        let users = usage.users_of(pool, &image.name, &image.path);
-        let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+        let users = usage.users_of(&reference, &image.path);
+        let overlays = users.overlays.into_iter().map(|o| o.reference().to_argument()).collect();
         Ok(Freshness { image, origin, age, vms: users.vms, overlays })
     };
     list_images(context, pool)?.into_iter().map(look).collect()

@@ -34,7 +34,7 @@ pub fn find_unused(context: &Context, pool: &str, all: bool) -> Result<Vec<Unuse
         {
             continue;
         }
-        let origin = notes::read_origin(context, pool, &image.name)?;
+        let origin = notes::read_origin(context, &image.reference())?;
         if all || origin.as_ref().is_some_and(ImageOrigin::can_be_had_again) {
             found.push(UnusedImage { image, origin });
         }
@@ -53,7 +53,7 @@ pub fn prune_images(
 ) -> Result<(), Error> {
     for UnusedImage { image, .. } in images {
         context.cancel.check()?;
-        delete_image(context, &image.pool, &image.name)?;
+        delete_image(context, &image.reference())?;
         gone(image);
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::Context;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::ImageOrigin;
+use foundry_core::record::VolumeRef;
 use foundry_fetch::origin::{find_checksum_list, find_pinned_digest};
 use foundry_fetch::transfer::{FileFreshness, Location, Validators, check_freshness};
 use foundry_host::Volume;
@@ -113,7 +114,7 @@ fn existing_image(context: &Context, request: &PullRequest<'_>) -> Result<Option
         vec![format!("{name}.qcow2"), format!("{name}.raw")]
     };
     for name in names {
-        if let Some(found) = context.host.volume(request.pool, &name)? {
+        if let Some(found) = context.host.volume(&VolumeRef::new(request.pool, &name))? {
             return Ok(Some(found));
         }
     }
@@ -135,7 +136,7 @@ fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> 
         );
         return Err(refused(Code::ImageIncomplete, message).hint(delete(true)));
     }
-    match notes::read_origin(context, &image.pool, name)? {
+    match notes::read_origin(context, &image.reference())? {
         Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
             Ok(origin)
         }
@@ -172,7 +173,7 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOri
 /// and verified. Nobody is asked for anything after the old one is gone.
 fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<Volume, Error> {
     let name = &image.name;
-    if let Some(users) = delete::list_users(&image_info(context, &image.pool, name)?) {
+    if let Some(users) = delete::list_users(&image_info(context, &VolumeRef::new(&image.pool, name))?) {
         return Err(Error::new(
             Code::ImageInUse,
             format!("there is a newer image '{name}', but the present one is in use by {users}"),
@@ -189,7 +190,7 @@ fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -
     fits_name(&wanted, &mut source)?;
     room::fits_instead(context, image, source.data_bytes().unwrap_or(0))?;
     context.cancel.check()?;
-    delete::delete_image(context, &image.pool, name)?;
+    delete::delete_image(context, &VolumeRef::new(&image.pool, name))?;
     import_image(context, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
         let e = e.outcome(format!("the old image '{name}' is deleted"));
         match aside.keep_under_name(name) {

@@ -1,5 +1,6 @@
 //! Checks that a VM shares no IP address, MAC address or tap name with another domain of the host.
 
+use foundry_core::record::VolumeRef;
 use std::net::IpAddr;
 
 use crate::Context;
@@ -22,14 +23,14 @@ pub(crate) struct OtherDomains<'a> {
 
 impl OtherDomains<'_> {
     /// Returns the domain that writes to a volume or names it in its record; such a volume cannot be an image.
-    pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+    pub(crate) fn find_writer(&self, wanted: Option<&VolumeRef>, path: &str) -> Option<String> {
         let is_recorded = |d: &&Domain| {
-            d.own_record().is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
+            d.own_record().is_some_and(|r| r.volumes.iter().any(|v| Some(&v.reference()) == wanted))
         };
         let recorded = self.domains.iter().find(is_recorded).map(|d| d.name.clone());
         let writes = |disk: &DiskDescription| {
             let is_it = match &disk.source {
-                DiskSource::Volume { pool: p, volume } => p == pool && volume == name,
+                DiskSource::Volume { pool, volume } => wanted == Some(&VolumeRef::new(pool, volume)),
                 source => source.path() == Some(path),
             };
             is_it && disk.device == DiskDevice::Disk && !disk.readonly

@@ -1,5 +1,6 @@
 //! Checks the image of a boot disk.
 
+use foundry_core::record::VolumeRef;
 use std::path::Path;
 
 use super::conflicts::OtherDomains;
@@ -23,7 +24,7 @@ pub struct ReadyImage {
     /// The reference in the manifest, with the full name.
     pub reference: ImageRef,
     /// Pool and name of its volume, if it is in a pool.
-    pub volume: Option<(String, String)>,
+    pub volume: Option<VolumeRef>,
     /// Its path on the host, or its name in Ceph.
     pub path: String,
     /// Its format, as detected from the header.
@@ -69,8 +70,8 @@ pub(crate) fn check_image(
         return Ok(None);
     }
     let Some(mut image) = judge_image(reference, &found, report) else { return Ok(None) };
-    if let (Some((pool, name)), ImageHead::Read(head)) = (&found.volume, found.head) {
-        image.origin = image::origin_beside(context, pool, name, || Ok(head))?;
+    if let (Some(volume), ImageHead::Read(head)) = (&found.volume, found.head) {
+        image.origin = image::origin_beside(context, volume, || Ok(head))?;
     }
     if plan.boot_disk.size < image.virtual_size {
         report.push(
@@ -104,7 +105,7 @@ pub(crate) fn check_image(
 
 /// An existing image, and its first bytes.
 struct FoundImage {
-    volume: Option<(String, String)>,
+    volume: Option<VolumeRef>,
     path: String,
     /// Its size as a file, or as libvirt reports it. This is the virtual size of a raw image.
     size: Bytes,
@@ -114,7 +115,7 @@ struct FoundImage {
 impl FoundImage {
     /// The reference with the volume's full name, in case the manifest leaves out the extension.
     fn full_reference(&self, reference: &ImageRef) -> ImageRef {
-        match (reference, self.volume.as_ref().and_then(|(_, name)| name.parse().ok())) {
+        match (reference, self.volume.as_ref().and_then(|volume| volume.name.parse().ok())) {
             (ImageRef::Volume { pool, .. }, Some(volume)) => ImageRef::Volume { pool: pool.clone(), volume },
             _ => reference.clone(),
         }
@@ -136,14 +137,14 @@ fn find_writer(
     found: &FoundImage,
     others: &OtherDomains<'_>,
 ) -> Result<Option<String>, Error> {
-    let (pool, name) = found.volume.clone().unwrap_or_default();
-    if let Some(writer) = others.find_writer(&pool, &name, &found.path) {
+    let volume = found.volume.as_ref();
+    if let Some(writer) = others.find_writer(volume, &found.path) {
         return Ok(Some(writer));
     }
-    if pool == context.settings.image_pool.as_str() {
+    if volume.is_some_and(|volume| volume.pool == context.settings.image_pool.as_str()) {
         return Ok(None);
     }
-    Ok(Usage::collect(context, None)?.find_writer(&pool, &name, &found.path))
+    Ok(Usage::collect(context, None)?.find_writer(volume, &found.path))
 }
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
@@ -156,7 +157,7 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
         report.push(match &found.volume {
-            Some((pool, name)) if is_torso => incomplete_image(reference, pool, name),
+            Some(volume) if is_torso => incomplete_image(reference, volume),
             _ => Issue::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
@@ -184,14 +185,18 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
     })
 }
 
-fn incomplete_image(reference: &ImageRef, pool: &str, name: &str) -> Issue {
+fn incomplete_image(reference: &ImageRef, volume: &VolumeRef) -> Issue {
     Issue::new(
         Code::ImageIncomplete,
         format!("image '{reference}' cannot be used: its import was interrupted or is still running"),
     )
     .hint(
-        Advice::from(Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true })
-            .text(" removes it"),
+        Advice::from(Verb::ImageDelete {
+            image: volume.name.clone(),
+            pool: Some(volume.pool.clone()),
+            force: true,
+        })
+        .text(" removes it"),
     )
 }
 
@@ -231,17 +236,12 @@ fn read_head(context: &Context, volume: Volume) -> Result<FoundImage, Error> {
     let head = if volume.path.starts_with('/') {
         let mut head = Vec::new();
         let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
-        context.host.download(&volume.pool, &volume.name, &mut head, length)?;
+        context.host.download(&volume.reference(), &mut head, length)?;
         ImageHead::Read(head)
     } else {
         ImageHead::AtCeph
     };
-    Ok(FoundImage {
-        volume: Some((volume.pool, volume.name)),
-        path: volume.path,
-        size: volume.capacity,
-        head,
-    })
+    Ok(FoundImage { volume: Some(volume.reference()), path: volume.path, size: volume.capacity, head })
 }
 
 fn image_in_pool(
@@ -260,7 +260,7 @@ fn image_in_pool(
             }
             match read_head(context, volume) {
                 // The volume was deleted since it was listed: report it as missing.
-                Err(_) if matches!(context.host.volume(pool, &whole), Ok(None)) => {}
+                Err(_) if matches!(context.host.volume(&VolumeRef::new(pool, &whole)), Ok(None)) => {}
                 found => return found.map(Some),
             }
         }
@@ -333,7 +333,7 @@ const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
 /// Finds the volume that an image name means: the one with exactly that name, else the only one with that name and an
 /// extension. `image pull debian-12` creates `debian-12.qcow2`, for example.
 pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<NameMatch, Error> {
-    if let Some(volume) = context.host.volume(pool, name)? {
+    if let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? {
         return Ok(NameMatch::One(volume));
     }
     if name.is_empty() || image::image_extension(name).is_some() {
@@ -342,7 +342,7 @@ pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<Na
     let mut found = Vec::new();
     for end in LEFT_OUT {
         // A name that becomes too long matches nothing.
-        found.extend(context.host.volume(pool, &format!("{name}.{end}"))?);
+        found.extend(context.host.volume(&VolumeRef::new(pool, format!("{name}.{end}")))?);
     }
     Ok(match found.pop() {
         None => NameMatch::Nothing,

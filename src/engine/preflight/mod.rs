@@ -17,8 +17,10 @@ use foundry_core::error::Issue;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::{DiskTarget, find_nearest};
 use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
+use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
+use foundry_host::local::check_liveness;
 use foundry_host::{Capabilities, Domain};
 use issues::PreflightReport;
 use storage::ReadyStorage;
@@ -49,7 +51,7 @@ pub struct ReadyVm {
 
 impl ReadyVm {
     /// Pool and name of its image, if the image is in a pool.
-    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+    pub(super) fn image_volume(&self) -> Option<&VolumeRef> {
         self.storage.image.as_ref()?.volume.as_ref()
     }
 }
@@ -132,7 +134,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
         Owner::Foundry(record) if record.state == RecordState::Creating => {
-            match record.maker.check_liveness() {
+            match check_liveness(&record.maker) {
                 Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
                 Liveness::Dead => Issue::new(
                     Code::HalfCreated,

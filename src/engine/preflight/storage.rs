@@ -124,7 +124,7 @@ fn check_backend(
     report: &mut PreflightReport,
 ) {
     if let Some(image) = image.filter(|image| backend != PoolBackend::Ceph && image.is_at_ceph()) {
-        let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
+        let holder = image.volume.as_ref().map_or("", |volume| volume.pool.as_str());
         report.push(
             Issue::new(
                 Code::PoolUnfit,
@@ -139,7 +139,7 @@ fn check_backend(
     }
     check_formats(plan, pool, report);
     let Some(image) = image else { return };
-    let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
+    let holder = image.volume.as_ref().map(|volume| volume.pool.as_str());
     let reference = &image.reference;
     match (backend, holder) {
         (PoolBackend::Lvm, None) => report.push(
@@ -275,7 +275,7 @@ fn check_names(
         if ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name) {
             continue;
         }
-        let Some(found) = context.host.volume(&planned.pool, &planned.name)? else { continue };
+        let Some(found) = context.host.volume(&planned.reference())? else { continue };
         let message = format!("volume '{}' exists in pool '{}'", planned.name, planned.pool);
         let usage = match &mut usage {
             Some(usage) => usage,

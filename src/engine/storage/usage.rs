@@ -10,12 +10,14 @@
 //! libvirt shows a disk's backing files only while its domain runs, so the volumes of all pools are read. A program
 //! that uses a file without libvirt shows by its lock: see `file_locks`.
 
+mod domain_usage;
 mod volume_use;
 
+use domain_usage::{DomainUsage, domain_usage};
 pub(crate) use volume_use::VolumeUse;
 
+use foundry_core::record::VolumeRef;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -24,10 +26,7 @@ use uuid::Uuid;
 use super::backend::PoolBackend;
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Record, RecordedVolume};
-use foundry_fetch::disk_image::{self, DiskImage};
-use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription, Mentions};
-use foundry_host::{Domain, Pool, View, Volume};
+use foundry_host::{Pool, Volume};
 
 /// All volumes of the active pools, and everything that the domains use; collected once.
 #[derive(Debug)]
@@ -50,24 +49,6 @@ pub(crate) enum DomainFilter {
     Active,
 }
 
-/// The files and volumes that one domain uses.
-#[derive(Debug)]
-struct DomainUsage {
-    name: String,
-    active: bool,
-    files: BTreeSet<String>,
-    /// Other paths in its XML; their backing files are not followed.
-    mentioned: BTreeSet<String>,
-    /// Pool and name of each volume that its XML names.
-    volumes: BTreeSet<(String, String)>,
-    /// Pool and name of each volume in its record, whether or not it is attached now.
-    recorded: BTreeSet<(String, String)>,
-    /// The disks that it writes to, without their backing files.
-    written: BTreeSet<String>,
-    /// The volumes of its record that have a backing file.
-    below: Vec<RecordedVolume>,
-}
-
 /// The users of a volume.
 #[derive(Debug, Default)]
 pub(crate) struct VolumeUsers {
@@ -79,8 +60,8 @@ pub(crate) struct VolumeUsers {
 
 impl VolumeUsers {
     /// Leaves out overlays that are deleted together with their backing file.
-    pub(crate) fn without_overlays(mut self, going: &[(String, String)]) -> Self {
-        self.overlays.retain(|o| !going.iter().any(|(pool, name)| o.pool == *pool && o.name == *name));
+    pub(crate) fn without_overlays(mut self, going: &[VolumeRef]) -> Self {
+        self.overlays.retain(|o| !going.contains(&o.reference()));
         self
     }
 
@@ -91,8 +72,7 @@ impl VolumeUsers {
 
     fn describe_users(&self, uses: &str) -> Option<String> {
         let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
-        let overlays: Vec<String> =
-            self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
+        let overlays: Vec<String> = self.overlays.iter().map(|o| o.reference().to_string()).collect();
         let verb = if overlays.len() == 1 { "is" } else { "are" };
         let lie = (!overlays.is_empty()).then(|| format!("{} {verb} based on it", overlays.join(" and ")));
         match (vms, lie) {
@@ -134,15 +114,15 @@ impl Usage {
             (Some(named), Some(here)) => *named == here,
             _ => normalize_path(file) == normalize_path(path),
         };
-        self.find_users(is_it, |_, _| false, DomainFilter::All).vms
+        self.find_users(is_it, |_| false, DomainFilter::All).vms
     }
 
     /// The domain that writes to a volume or names it in its record. Such a volume cannot be an image.
-    pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
-        let volume = (pool.to_owned(), name.to_owned());
-        let named = format!("{pool}/{name}");
+    pub(crate) fn find_writer(&self, volume: Option<&VolumeRef>, path: &str) -> Option<String> {
+        let named = volume.map(VolumeRef::to_argument);
         let writes = |d: &&DomainUsage| {
-            d.recorded.contains(&volume) || d.written.iter().any(|w| *w == named || self.is_same(w, path))
+            volume.is_some_and(|volume| d.recorded.contains(volume))
+                || d.written.iter().any(|w| Some(w) == named.as_ref() || self.is_same(w, path))
         };
         self.domains.iter().find(writes).map(|d| d.name.clone())
     }
@@ -158,25 +138,26 @@ impl Usage {
     }
 
     /// The users of a volume.
-    pub(crate) fn users_of(&self, pool: &str, name: &str, path: &str) -> VolumeUsers {
-        self.find_users(|file| self.may_be_same(file, path), |p, n| p == pool && n == name, DomainFilter::All)
+    pub(crate) fn users_of(&self, volume: &VolumeRef, path: &str) -> VolumeUsers {
+        self.find_users(|file| self.may_be_same(file, path), |named| named == volume, DomainFilter::All)
     }
 
     /// The reason to keep a volume of the excluded domain: another domain or volume uses it, or another record names it.
     /// Overlays in `going` do not count, because they are deleted, too.
     pub(crate) fn reason_to_keep_of(
         &self,
-        (pool, name, path): (&str, &str, &str),
-        going: &[(String, String)],
+        volume: &VolumeRef,
+        path: &str,
+        going: &[VolumeRef],
     ) -> Option<String> {
         let named =
-            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it, too"));
-        self.users_of(pool, name, path).without_overlays(going).reason_to_keep().or_else(named)
+            || self.recording_domain(volume).map(|vm| format!("the record of VM '{vm}' names it, too"));
+        self.users_of(volume, path).without_overlays(going).reason_to_keep().or_else(named)
     }
 
     /// The domain whose record names a volume, whether or not it is attached now.
-    pub(crate) fn recording_domain(&self, pool: &str, name: &str) -> Option<String> {
-        let names = |d: &&DomainUsage| d.recorded.iter().any(|(p, n)| p == pool && n == name);
+    pub(crate) fn recording_domain(&self, volume: &VolumeRef) -> Option<String> {
+        let names = |d: &&DomainUsage| d.recorded.contains(volume);
         self.domains.iter().find(names).map(|d| d.name.clone())
     }
 
@@ -193,9 +174,9 @@ impl Usage {
                 || (place.is_some() && directory.is_some() && parent() == directory)
                 || listed.iter().any(|v| self.is_same(file, &v.path))
         };
-        let mut vms = self.find_users(is_in, |p, _| p == pool.name, who).vms;
+        let mut vms = self.find_users(is_in, |named| named.pool == pool.name, who).vms;
         let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
-        let recorded = counted.filter(|d| d.recorded.iter().any(|(p, _)| *p == pool.name));
+        let recorded = counted.filter(|d| d.recorded.iter().any(|named| named.pool == pool.name));
         vms.extend(recorded.map(|d| d.name.clone()));
         vms.sort();
         vms.dedup();
@@ -204,7 +185,7 @@ impl Usage {
 
     /// The domains whose disks or records refer to the pool by name, not only by a path in it.
     pub(crate) fn domains_naming_pool(&self, pool: &str) -> Vec<String> {
-        let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
+        let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|named| named.pool == pool);
         let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
         vms.sort();
         vms
@@ -213,15 +194,15 @@ impl Usage {
     fn find_users(
         &self,
         is_file: impl Fn(&str) -> bool,
-        is_volume: impl Fn(&str, &str) -> bool,
+        is_volume: impl Fn(&VolumeRef) -> bool,
         who: DomainFilter,
     ) -> VolumeUsers {
         let overlays = self.overlays_on(&is_file);
         let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.may_be_same(file, &o.path));
         let on_volume =
-            |p: &str, n: &str| is_volume(p, n) || overlays.iter().any(|o| o.pool == p && o.name == n);
+            |named: &VolumeRef| is_volume(named) || overlays.iter().any(|o| o.reference() == *named);
         let uses = |d: &&DomainUsage| {
-            d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
+            d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(on_volume)
         };
         let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
         let mut vms: Vec<String> = counted.filter(uses).map(|d| d.name.clone()).collect();
@@ -305,31 +286,6 @@ pub(crate) fn refresh_pools(context: &Context) -> Result<(), Error> {
     active.try_for_each(|pool| refresh_pool(context, &pool.name).map(drop))
 }
 
-/// Collects what a domain uses: now, at its next start, in its saved memory, and in its snapshots.
-fn domain_usage(
-    context: &Context,
-    domain: &Domain,
-    snapshots: &[(Uuid, String)],
-) -> Result<DomainUsage, Error> {
-    let mut usage = DomainUsage::of_domain(domain);
-    let both = domain.persistent && domain.state.is_active();
-    let views: &[View] = if both { &[View::Current, View::Config] } else { &[View::Current] };
-    for view in views {
-        // A domain that is gone uses nothing. Any other failure must not look like that, so it is an error.
-        let described = context.host.describe(domain.uuid, *view)?;
-        described.into_iter().for_each(|described| usage.add_description(domain, described));
-    }
-    if domain.saved
-        && let Some(xml) = context.host.saved_xml(domain.uuid)?
-    {
-        usage.add_description(domain, DomainDescription::read(&xml)?);
-    }
-    for (_, snapshot) in snapshots.iter().filter(|(uuid, _)| *uuid == domain.uuid) {
-        usage.add_mentions(Mentions::of_snapshot(snapshot)?);
-    }
-    Ok(usage)
-}
-
 /// The file with a snapshot's memory, if it has one.
 fn memory_of_snapshot(xml: &str) -> Result<Option<String>, Error> {
     Ok(foundry_host::libvirt_xml::snapshot_memory(xml)?)
@@ -369,117 +325,6 @@ pub(crate) fn list_volumes(context: &Context, pool: &str) -> Result<Vec<Volume>,
             _ => Ok(Vec::new()),
         },
     }
-}
-
-impl DomainUsage {
-    fn of_domain(domain: &Domain) -> Self {
-        let mut usage = Self {
-            name: domain.name.clone(),
-            active: domain.state.is_active(),
-            files: BTreeSet::new(),
-            mentioned: BTreeSet::new(),
-            volumes: BTreeSet::new(),
-            recorded: BTreeSet::new(),
-            written: BTreeSet::new(),
-            below: Vec::new(),
-        };
-        usage.add_record(domain.own_record());
-        usage
-    }
-
-    /// Adds what one definition names, including its record: the running and the persistent definition can differ.
-    fn add_description(&mut self, domain: &Domain, described: DomainDescription) {
-        let own = described.disks.iter().filter(|d| d.device == DiskDevice::Disk && !d.readonly);
-        self.written.extend(own.filter_map(|disk| match &disk.source {
-            DiskSource::Volume { pool, volume } => Some(format!("{pool}/{volume}")),
-            source => source.path().map(str::to_owned),
-        }));
-        let of_disks = described.disks.iter().flat_map(DiskDescription::files);
-        self.files.extend(of_disks.map(|f| f.display().to_string()));
-        if described.record != domain.record {
-            self.add_record(Domain { record: described.record, ..domain.clone() }.own_record());
-        }
-        self.add_mentions(described.mentions);
-    }
-
-    fn add_mentions(&mut self, mentions: Mentions) {
-        self.volumes.extend(mentions.volumes);
-        self.mentioned.extend(mentions.paths);
-    }
-
-    fn add_record(&mut self, record: Option<Record>) {
-        let volumes = record.map(|record| record.volumes).unwrap_or_default();
-        self.recorded.extend(volumes.iter().map(|v| (v.pool.clone(), v.name.clone())));
-        self.below.extend(volumes.into_iter().filter(|v| v.backing.is_some()));
-    }
-
-    /// Adds the backing files in its record, unless libvirt lists the volume with its actual backing file: after a copy
-    /// into a single file it has none. libvirt reports no backing file for Ceph.
-    fn find_below(&mut self, listed: &[Volume]) {
-        let tells = |noted: &RecordedVolume| {
-            let is_it = |v: &&Volume| (&v.pool, &v.name, &v.path) == (&noted.pool, &noted.name, &noted.path);
-            let found = listed.iter().find(is_it);
-            found.is_some_and(|v| v.path.starts_with('/') && v.format == noted.format)
-        };
-        let untold = self.below.iter().filter(|noted| !tells(noted));
-        let below: Vec<String> = untold.filter_map(|noted| noted.backing.clone()).collect();
-        self.files.extend(below);
-    }
-
-    /// Adds the paths of LVM volumes that it names by another path, such as `/dev/mapper/…` or `/dev/dm-N`. libvirt maps
-    /// those; it is only asked if there is such a pool.
-    fn find_devices(&mut self, context: &Context, listed: &[Volume]) -> Result<(), Error> {
-        let is_device = |path: &str| path.starts_with("/dev/");
-        if !listed.iter().any(|v| is_device(&v.path)) {
-            return Ok(());
-        }
-        let is_listed = |file: &String| listed.iter().any(|v| v.path == *file);
-        let unknown: Vec<String> =
-            self.files.iter().filter(|f| is_device(f) && !is_listed(f)).cloned().collect();
-        for file in unknown {
-            self.files.extend(context.host.volume_at(&file)?.map(|volume| volume.path));
-        }
-        Ok(())
-    }
-
-    /// Adds the paths of volumes that libvirt does not list, as in a stopped pool, because another pool may have the same
-    /// files. If the pool is gone, only the volume's name is known, and that is compared.
-    fn find_unlisted(&mut self, pools: &[Pool], listed: &[Volume]) {
-        let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
-        let base = |name: &str| {
-            let pool = pools.iter().find(|p| p.name == name)?;
-            pool_prefix(pool).or_else(|| pool.target.clone())
-        };
-        let unlisted = self.volumes.iter().filter(|(p, n)| !is_listed(p, n));
-        let files: Vec<String> =
-            unlisted.map(|(p, n)| base(p).map_or_else(|| n.clone(), |b| format!("{b}/{n}"))).collect();
-        self.files.extend(files);
-    }
-
-    /// Adds the paths of its volumes, and the backing files of files that are in no active pool.
-    fn resolve_paths(&mut self, listed: &[Volume], local: bool) {
-        let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
-        let paths: Vec<String> = listed.iter().filter(named).map(|v| v.path.clone()).collect();
-        self.files.extend(paths);
-        let mut unknown: Vec<String> = if local { self.files.iter().cloned().collect() } else { Vec::new() };
-        while let Some(file) = unknown.pop() {
-            if listed.iter().any(|v| v.path == file) {
-                continue;
-            }
-            let below = backing_of(Path::new(&file)).map(|b| b.display().to_string());
-            unknown.extend(below.filter(|b| self.files.insert(b.clone())));
-        }
-    }
-}
-
-/// The backing file of a local file, if it is a readable overlay.
-fn backing_of(path: &Path) -> Option<PathBuf> {
-    // Opening a pipe would block.
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let mut head = Vec::new();
-    std::fs::File::open(path).ok()?.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).ok()?;
-    let Ok(DiskImage::Qcow2(header)) = disk_image::detect_format(&head) else { return None };
-    Some(path.parent()?.join(header.backing_file?))
 }
 
 fn file_identities(volumes: &[Volume], domains: &[DomainUsage]) -> BTreeMap<String, FileIdentity> {

@@ -29,16 +29,16 @@ pub(crate) fn make_disk(
         backend.allocation(planned.capacity),
         overlaid.zip(image.map(|i| i.format.clone())),
     )?;
-    let note = CreatedResource::Volume(planned.clone());
+    let note = CreatedResource::Volume(Box::new(planned.clone()));
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
-        Some((pool, name)) => {
-            creation.note_result(context, note, context.host.clone_volume(&planned.pool, &xml, pool, name))?
+        Some(source) => {
+            creation.note_result(context, note, context.host.clone_volume(&planned.pool, &xml, source))?
         }
         None => creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?,
     };
     if source.is_some() && made.capacity < planned.capacity {
-        context.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
+        context.host.resize_volume(&planned.reference(), planned.capacity)?;
     }
     check_path(planned, &made)
 }
@@ -82,7 +82,7 @@ pub(crate) fn fill_seed(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
-    let note = CreatedResource::Volume(planned.clone());
+    let note = CreatedResource::Volume(Box::new(planned.clone()));
     let made = creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {
@@ -91,5 +91,5 @@ pub(crate) fn fill_seed(
         return Err(Error::new(Kind::Storage, message));
     }
     let mut content = Interruptible { content: iso, cancel: &context.cancel };
-    Ok(context.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+    Ok(context.host.upload_all(&planned.reference(), &mut content, iso.len() as u64)?)
 }

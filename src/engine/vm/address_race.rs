@@ -1,12 +1,14 @@
 //! Decides which of two simultaneous creations gets an address.
 //!
-//! Nothing at libvirt refuses a second domain with the same address: the look before the definition cannot see one
-//! that is defined right after it. So there is a second look when all is made, right before the VM is marked as
-//! whole. Each has announced itself by its definition before it looks, and says by its mark that it has looked.
-//! Of two that see each other the one with the lower UUID has the address. A higher one may not have seen it: so
-//! the lower one waits until that has marked itself, and then goes, or has gone. So no two stay, however many there
-//! are and whenever they come. One stays, unless the lowest is undone for another reason while the others look: until
-//! its definition is gone, they cannot tell it from one that goes on, and leave too.
+//! libvirt does not refuse a second domain with the same address, and the preflight cannot see a domain that is defined
+//! right after it. So each creation checks again, after its volumes exist and right before the VM is marked as
+//! complete. It has announced itself by its definition before it checks, and its mark says that it has checked.
+//!
+//! If two creations see each other, the one with the lower UUID gets the address and the other is rolled back. The
+//! higher one may have checked before the lower one was defined; so the lower one waits until the higher one has marked
+//! itself (then the lower one is rolled back) or is gone. Therefore no two VMs keep the same address. One of them
+//! keeps it, unless the lowest one fails for another reason while the others check: until its definition is gone, they
+//! cannot distinguish it from a creation that goes on, and are rolled back, too.
 
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
+use foundry_host::local::check_liveness;
 
 /// Time between two looks at a rival that has not decided yet.
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -26,7 +29,7 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait for a creator on another machine, whose liveness cannot be checked.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns when the addresses of a VM that was defined are surely its own.
+/// Returns when the addresses of a newly defined VM certainly belong to it.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another VM has one of them.
@@ -54,7 +57,7 @@ pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> 
     if waited == Waited::Cancelled { context.cancel.check() } else { Ok(()) }
 }
 
-/// Whether another VM has the address, and does not only want it.
+/// Returns whether another VM has the address for good, or has priority in getting it.
 fn has_address(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
     let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
@@ -62,10 +65,11 @@ fn has_address(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> R
     if record.state != RecordState::Creating {
         return Ok(true);
     }
-    Ok(match record.maker.check_liveness() {
+    Ok(match check_liveness(&record.maker) {
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
-        // One that gave way has ended, too, and its domain went before it did: since we looked.
+        // A creation that gave way undefines its domain before its process ends. If the domain is still there, the
+        // process was killed and the leftover keeps the address.
         Liveness::Dead => context.host.state(rival.uuid)?.is_some(),
     })
 }

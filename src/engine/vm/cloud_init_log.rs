@@ -1,22 +1,22 @@
 //! Reads the state of cloud-init from a VM's console, if there is no guest agent.
 
-/// Whether cloud-init has begun.
+/// Returns whether cloud-init has started.
 pub(crate) fn is_at_work(console: &str) -> bool {
     console.contains("Cloud-init v.") || console.contains("cloud-init[")
 }
 
-/// Whether cloud-init's last stage has said its last words (its module `final_message`).
+/// Returns whether cloud-init has printed its final message (its module `final_message`).
 pub(crate) fn is_finished(console: &str) -> bool {
     console.lines().any(|line| line.contains("Cloud-init v.") && line.contains(" finished at "))
 }
 
-/// The lines with which cloud-init or systemd says that a part of it failed. What a user's own commands
-/// print is none of them, so that an empty list is no proof of success.
+/// Finds the lines with which cloud-init or systemd reports a failed part. Output of the user's own commands is not
+/// recognized, so an empty list does not prove success.
 pub(crate) fn find_failures(console: &str) -> Vec<&str> {
     console.lines().filter(|line| is_failure(line)).map(str::trim).collect()
 }
 
-/// cloud-init's `config/modules.py` and `cc_scripts_user.py`, which log at WARNING; systemd's status lines.
+/// Recognizes warnings of cloud-init's `config/modules.py` and `cc_scripts_user.py`, and systemd's status lines.
 fn is_failure(line: &str) -> bool {
     let by_cloud_init = line.contains("[WARNING]: ") || line.contains("[ERROR]: ");
     let module = (line.contains("Running module ") && line.contains(" failed"))

@@ -9,15 +9,15 @@ use foundry_core::text::{describe_io_error, strip_terminal_sequences};
 use foundry_host::Host;
 use foundry_host::local::{LibvirtInstance, is_session, read_tail_if};
 
-/// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
-/// (its page "Drivers", QEMU). `None` where that directory cannot be known.
+/// The path of a VM's console log, in libvirt's log directory, where virtlogd may write (libvirt's page "Drivers",
+/// QEMU). `None` if the directory is unknown.
 pub fn log_path(uri: &str, vm: &str) -> Option<String> {
     let directory = LibvirtInstance::of(uri).logs()?.into_os_string().into_string().ok()?;
     Some(format!("{directory}/{vm}-console.log"))
 }
 
-/// Makes the directory of the log where it is this user's own: a session's libvirtd does not make it before
-/// its first VM starts, and then cannot open the log in it.
+/// Creates the log directory of a session. The session's libvirtd creates it only with the first VM, too late for that
+/// VM's console log.
 pub(crate) fn make_log_directory(host: &dyn Host, path: &str) -> Result<(), Error> {
     if !(host.is_local() && is_session(host.uri())) {
         return Ok(());
@@ -28,11 +28,10 @@ pub(crate) fn make_log_directory(host: &dyn Host, path: &str) -> Result<(), Erro
     })
 }
 
-/// No more of a console's log is read: a guest writes it, and how much is its choice.
+/// Bytes of a console log that are read at most, because a guest can write any amount.
 const MOST: u64 = 256 << 10;
 
-/// The last lines of a VM's console log, without the escape sequences of a terminal. Empty where the log
-/// cannot be read from here.
+/// The last lines of a VM's console log, without terminal escape sequences; empty if the log cannot be read.
 pub fn last_lines(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
     let text = read_log(host, vm, path).unwrap_or_default();
     let mut last: Vec<String> = text
@@ -59,7 +58,7 @@ pub fn read_log(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String>
     read_tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
 }
 
-/// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
+/// Deletes the log and its rotated backups. If that is impossible, the error names what is left.
 pub fn remove_logs(host: &dyn Host, path: &str) -> Result<(), String> {
     if !host.is_local() {
         return Err(format!("the console log {path} on the host"));
@@ -72,7 +71,7 @@ pub fn remove_logs(host: &dyn Host, path: &str) -> Result<(), String> {
         .map_or(Ok(()), |r| r.map(drop))
 }
 
-/// Whether there was such a file.
+/// Deletes a file and returns whether it existed.
 fn remove_file(path: &str) -> Result<bool, String> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),

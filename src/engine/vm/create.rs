@@ -1,4 +1,4 @@
-//! Creates a VM (define, volumes, seed, autostart, mark, start), or nothing at all.
+//! Creates a VM completely (define, volumes, seed, autostart, mark, start), or rolls back.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
-use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
+use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::RequestedVm;
 
-/// How often a default pool is built and started that others build and start too, and the time between.
+/// How often to try to build and start a default pool that other processes may be building, and the pause between tries.
 const POOL_TRIES: usize = 10;
 const POOL_PAUSE: Duration = Duration::from_millis(100);
 
-/// A VM that was made.
+/// A VM that was created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreatedVm {
     /// The domain.
@@ -39,12 +39,12 @@ pub struct CreatedVm {
     pub record: Record,
 }
 
-/// All XML for libvirt, and the record.
+/// Everything that is decided before the first change: identity, XML, seed, record.
 #[derive(Debug)]
 pub struct Blueprint {
     /// The domain's XML, record included.
     pub domain_xml: String,
-    /// The volumes that an interrupted creation left and that go first, as `POOL/VOLUME`; of a dry run only.
+    /// In a dry run: the volumes of an interrupted creation that would be deleted first, as `POOL/VOLUME`.
     pub removes: Vec<String>,
     record: Record,
     iso: Option<Vec<u8>>,
@@ -52,10 +52,10 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// What an end in the middle of the creation may leave.
+    /// What may be left behind if the process ends during the creation.
     fn possible_leftovers(&self) -> Vec<Outcome> {
         let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
-        let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
+        let volumes = self.record.volumes.iter().map(|v| v.reference().to_string());
         let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
         vec![
             format!("may be left behind: {}", all.join(", ")).into(),
@@ -64,7 +64,7 @@ impl Blueprint {
     }
 }
 
-/// Makes a VM from a plan and starts it.
+/// Creates a VM from a plan and starts it.
 ///
 /// # Errors
 /// What stands in the way, before anything is made; or what failed, after everything that was made is
@@ -75,7 +75,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let ready = preflight(context, plan)?;
     context.report_done("Configuration validated");
     context.cancel.check_unchanged()?;
-    // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
+    // The pool first: libvirt does not list what an interrupted creation left in a stopped pool.
     prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(context, leftover)?;
@@ -95,7 +95,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     })
 }
 
-/// Everything that [`create_vm`] would tell libvirt, without doing it.
+/// Runs all checks of [`create_vm`] and returns what it would define, without creating anything.
 ///
 /// # Errors
 /// As [`preflight`]'s.
@@ -105,14 +105,14 @@ pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
     Ok(Blueprint { removes, ..draw_blueprint(context, &ready)? })
 }
 
-/// The volumes of an interrupted creation that [`create_vm`] would remove first.
+/// The volumes of an interrupted creation that [`create_vm`] would delete first.
 fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, Error> {
     let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
     let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
     match destroy::plan_leftover(context, domain) {
         Ok(plan) => Ok(plan.named_volumes()),
         Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
-        // What is in a pool that is stopped shows when it is started.
+        // The volumes of a stopped pool are listed only after its start, so the record is used.
         Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
             let recorded = domain.own_record().map(|record| record.volumes).unwrap_or_default();
             let own = recorded.iter().filter(|v| ready.plan.name.owns_by_convention(&v.name));
@@ -134,7 +134,7 @@ fn cause_of(context: &Context, ready: &ReadyVm, error: Error) -> Error {
     }
 }
 
-/// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
+/// Starts the pools, or creates them on first use. They are kept even if the creation of the VM fails.
 fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let ReadyStorage { pool, seed, .. } = &ready.storage;
     let pools = std::iter::once(pool).chain(seed.as_ref().map(|(pool, _)| pool));
@@ -152,11 +152,11 @@ fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     if report.is_empty() { Ok(()) } else { Err(report.to_error(ready.plan.name.as_str())) }
 }
 
-/// Makes and starts a default pool, or starts a user's own.
+/// Creates and starts a default pool, or starts a user's pool.
 ///
-/// Only the target of a default pool is ever made, and only where the start says that it is missing: a
-/// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
-/// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
+/// Only the directory of a default pool is ever created, and only if the start fails: building a pool resets the owner
+/// and mode of an existing directory. The directory of a user's pool may be a mount point whose file system is not
+/// mounted; disks that were created there would be hidden by the mount.
 pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     let outcome = match pool.need {
         PoolNeed::Make => {
@@ -171,7 +171,7 @@ pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Err
 fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = PoolSourceSpec::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
-        // Another foundry may have made it since we looked: then its definition is as good as ours.
+        // Another foundry process may have defined the pool meanwhile; its definition is as good as ours.
         if let Err(refused) = context.host.define_pool(&xml)
             && context.host.pool(&pool.name)?.is_none()
         {
@@ -181,7 +181,7 @@ fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     let is_ours =
         context.settings.default_target(&pool.name, context.host.uri()).as_deref() == Some(&pool.target);
     if is_ours {
-        // A pool of ours that was stopped may be one whose making was broken off here.
+        // A stopped default pool may be the result of a creation that was interrupted before this step.
         context.host.set_pool_autostart(&pool.name, true)?;
     }
     start_pool(context, &pool.name, is_ours)
@@ -217,10 +217,10 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
     }
 }
 
-/// Decides everything that is not decided yet: identity, seed, record.
+/// Decides what the plan leaves open: identity, seed, record.
 fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
     let plan = &ready.plan;
-    // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
+    // Always a new UUID: defining a domain with an existing UUID silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
     let salt = Salt::generate();
@@ -240,7 +240,7 @@ fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error
     Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 
-/// How the domain's XML refers to a volume, which may not exist yet.
+/// The source of a volume in the domain's XML; the volume may not exist yet.
 fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation {
     match &storage.seed {
         Some((_, backend)) if volume.role == VolumeRole::Seed => {
@@ -250,7 +250,7 @@ fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation 
     }
 }
 
-/// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
+/// Adds the image to the source of an overlay boot disk. The preflight has checked that the image has no backing file.
 fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskLocation) -> DiskLocation {
     let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
     match (image, &volume.backing) {
@@ -299,7 +299,7 @@ fn new_record(
         manifest,
         secrets,
         volumes,
-        maker: Maker::this_process(),
+        maker: context.lease.maker(),
         created_at: now.clone(),
         changed_at: now,
         generation: 1,
@@ -310,7 +310,7 @@ fn new_record(
     }
 }
 
-/// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
+/// Executes the steps that change the host. Each notes in `creation` what it made, for the rollback.
 fn execute_creation(
     context: &Context,
     ready: &ReadyVm,
@@ -321,9 +321,9 @@ fn execute_creation(
     context.report_working("Defining the domain");
     let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
-        // Who deletes the image looks who needs it: before that, or after this.
+        // A deletion of the image holds the same lock: it ends before the definition, or sees the new domain.
         let image = ready.image_volume();
-        let _lock = image.map(|(pool, name)| lock::lock_image(context, pool, name)).transpose()?;
+        let _lock = image.map(|image| lock::lock_image(context, image)).transpose()?;
         context.cancel.check()?;
         let failure = failure_context(context, &ready.plan, blueprint.uuid);
         let defined = context.host.define_domain(&blueprint.domain_xml);
@@ -346,7 +346,7 @@ fn execute_creation(
     }
     context.cancel.check()?;
     address_race::resolve_addresses(context, &ready.plan, uuid)?;
-    // Before the mark: what is killed behind it is whole but for its start.
+    // Before the mark: if this process is killed after the mark, only the start is missing.
     if ready.plan.autostart {
         context.host.set_autostart(uuid, true)?;
     }
@@ -354,23 +354,24 @@ fn execute_creation(
     mark_created(context, uuid, &blueprint.record, creation)?;
     context.cancel.check()?;
     let started = start_vm(context, ready, uuid, blueprint, creation);
-    // It says better why a start failed.
+    // If the image was deleted, that explains a failed start better.
     check_image_stayed(context, ready)?;
     started
 }
 
-/// Who deletes an image looks first who uses it, and may have looked before the domain was there. What is deleted
-/// before the start makes that fail; what is deleted later, while QEMU holds it open, shows here.
+/// Checks that the image still exists. A process on another machine may have checked the image's users before the domain
+/// was defined, and deleted the image since. If that happens before the start, the start fails; if later, QEMU keeps
+/// the file open, and only this check notices it.
 ///
-/// The VM runs: that nobody can be asked is no reason to take it away again.
+/// The VM is running at this point, so a failed query is no reason to roll it back.
 fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == VolumeRole::Boot && v.backing.is_some());
     let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
-    let Some((pool, name)) = &image.volume else { return Ok(()) };
-    let is_there = match context.host.volume(pool, name) {
+    let Some(volume) = &image.volume else { return Ok(()) };
+    let is_there = match context.host.volume(volume) {
         Ok(Some(found)) => found.path == image.path,
-        // Nor are the volumes of a pool to be seen that was stopped meanwhile.
-        Ok(None) => !matches!(context.host.pool(pool), Ok(Some(found)) if found.active),
+        // libvirt also lists no volumes if the pool was stopped meanwhile.
+        Ok(None) => !matches!(context.host.pool(&volume.pool), Ok(Some(found)) if found.active),
         Err(_) => true,
     };
     if is_there {
@@ -389,7 +390,7 @@ fn start_vm(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     context.report_working("Starting the VM");
-    // A start that fails may have begun the log, and the guest may run anyway.
+    // A failed start may still have created the log, and the guest may be running anyway.
     if let Some(log) = &blueprint.record.console_log {
         console::make_log_directory(context.host.as_ref(), log)?;
         creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
@@ -400,7 +401,7 @@ fn start_vm(
     context.host.start(uuid).map_err(|refused| failure.explain_error(context, refused))
 }
 
-/// Sees what else shows why libvirt refuses the VM.
+/// Begins to watch for evidence of why libvirt refuses the VM.
 fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureContext {
     let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
         Link::Bridge(name) => Some(name.to_string()),
@@ -421,7 +422,8 @@ fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut J
     Ok(context.host.set_record(uuid, &marked)?)
 }
 
-/// `Storage created (50 GiB boot + 300 GiB data)`; beside files, also what the boot disk is to the image.
+/// `Storage created (50 GiB boot + 300 GiB data)`. If volumes are not files, also how the boot disk is made from the
+/// image.
 fn storage_sentence(ready: &ReadyVm) -> String {
     let plan = &ready.plan;
     let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));

@@ -1,11 +1,11 @@
-//! What a creation makes, one thing at a time.
+//! The kinds of resources that a creation makes.
 
 use std::fmt;
 
 use foundry_core::record::RecordedVolume;
 use uuid::Uuid;
 
-/// Something that this run made.
+/// A resource that this process created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CreatedResource {
     /// The definition, with the record in it.
@@ -15,19 +15,19 @@ pub(crate) enum CreatedResource {
         /// Its name.
         name: String,
     },
-    /// A volume, as it was planned.
-    Volume(RecordedVolume),
-    /// The mark that the VM is whole; undone by the record as it was before. What an undoing that fails
-    /// leaves is then an interrupted creation, and not a VM without its disks.
+    /// A volume, as planned.
+    Volume(Box<RecordedVolume>),
+    /// The mark in the record that the VM is complete. A rollback restores the previous record first, so that a rollback
+    /// that fails leaves an interrupted creation and not a complete VM without disks.
     Mark {
         /// The domain.
         uuid: Uuid,
         /// The record before the mark.
         before: String,
     },
-    /// The serial console's log, which the start of the domain makes.
+    /// The log of the serial console, which the domain's start creates.
     ConsoleLog(String),
-    /// The guest, which may run.
+    /// The guest, which may be running.
     Guest {
         /// The domain.
         uuid: Uuid,
@@ -40,7 +40,7 @@ impl fmt::Display for CreatedResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain { name, .. } => write!(f, "domain '{name}'"),
-            Self::Volume(planned) => write!(f, "volume '{}' in pool '{}'", planned.name, planned.pool),
+            Self::Volume(planned) => write!(f, "{}", planned.reference()),
             Self::Mark { .. } => f.write_str("the mark that the VM is whole"),
             Self::ConsoleLog(path) => write!(f, "the console log {path}"),
             Self::Guest { name, .. } => write!(f, "the guest of domain '{name}'"),

@@ -1,13 +1,13 @@
 //! Destroys a VM: mark, stop, delete the recorded volumes, undefine last.
 //!
-//! It has two halves. [`plan_destroy`] says exactly what would go and what would stay; the user
-//! sees that and agrees. [`execute_destroy`] does it. The definition goes last because it holds the record:
-//! killed anywhere, a second `destroy` finds the rest and finishes. Where the guest was not stopped and still runs,
-//! nothing has gone yet: the mark is taken back, and the VM is whole.
+//! It has two steps. [`plan_destroy`] decides exactly what would be deleted and what would be kept; the user sees that
+//! and confirms. [`execute_destroy`] does it. The definition is deleted last because it holds the record: if the process
+//! is killed at any point, a second `destroy` finds the rest and finishes. If the guest could not be stopped, nothing
+//! was deleted yet; the mark is taken back, and the VM is complete again.
 //!
-//! As long as the definition is there, its name is taken and no other foundry VM can have volumes of these names. So
-//! before each deletion it is looked for again: somebody else may have finished this work while a guest was waited for,
-//! and made a new VM.
+//! While the definition exists, its name is taken, and no other foundry VM can have volumes with these names. So before
+//! each deletion, the definition is looked up again: while this process waited for the guest, another one may have
+//! finished the work and created a new VM.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,70 +17,70 @@ use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRole};
+use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
 pub use super::plan_destroy::plan_destroy;
 
-/// How to destroy.
+/// The options of a destroy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DestroyOptions {
-    /// No graceful shutdown; and domains without foundry's record too.
+    /// Force the guest off at once, and also destroy domains without a foundry record.
     pub force: bool,
-    /// Boot and data disks stay.
+    /// Keep the boot and data disks.
     pub keep_disks: bool,
-    /// How long the guest may take to shut down.
+    /// Time limit for the guest's shutdown.
     pub timeout: Duration,
 }
 
-/// Something of a VM that nobody claims any more and that foundry does not delete.
+/// Something of a destroyed VM that is left behind: nothing uses it, but foundry does not delete it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftBehind {
     /// The volume, or the path of a file.
     pub what: String,
-    /// Why it is left.
+    /// Why it is not deleted.
     pub why: String,
-    /// What removes it.
+    /// How to delete it.
     pub advice: Option<Advice>,
 }
 
-/// What would go and what would stay.
+/// What would be deleted and what would be kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestroyPlan {
     /// The domain.
     pub domain: Domain,
-    /// The volumes that go.
+    /// The volumes to delete.
     pub volumes: Vec<VolumeToDelete>,
-    /// The disks that stay because the user wants them.
+    /// The disks that the user wants to keep.
     pub kept: Vec<VolumeToDelete>,
-    /// What stays because it is not, or not surely, the VM's: a volume and the reason.
+    /// What is kept because it does not, or not certainly, belong to the VM: a volume or path, and the reason.
     pub kept_back: Vec<(String, String)>,
-    /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
+    /// What is left behind unused; reported at the end.
     pub left: Vec<LeftBehind>,
-    /// What its record lists and was not found: one sentence each.
+    /// What its record lists but was not found, a sentence each.
     pub missing: Vec<String>,
     pub(crate) record: Option<Record>,
-    /// The volumes that only an older record names, which a restored or an old description brought back.
+    /// The volumes that only the older of two records names.
     pub(crate) only_older: Vec<RecordedVolume>,
-    /// Whether what runs has another record than what starts next.
+    /// Whether the running definition has another record than the persistent one.
     pub(crate) has_two_records: bool,
-    /// The file with its EFI variables.
+    /// The path of its EFI variables.
     pub(crate) nvram: Option<String>,
-    /// What is not removed with the definition.
+    /// What libvirt must not delete with the definition.
     pub(crate) kept_on_undefine: KeptOnUndefine,
     pub(crate) console_log: Option<String>,
     pub(crate) options: DestroyOptions,
 }
 
 impl DestroyPlan {
-    /// The volumes that go, as `POOL/VOLUME`.
+    /// The volumes to delete, as `POOL/VOLUME`.
     pub fn named_volumes(&self) -> Vec<String> {
         self.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect()
     }
 }
 
-/// A volume that goes.
+/// A volume that is going to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeToDelete {
     /// Its pool.
@@ -89,27 +89,34 @@ pub struct VolumeToDelete {
     pub name: String,
     /// Its path on the host.
     pub path: String,
-    /// What the guest sees of it.
+    /// The size that the guest sees.
     pub capacity: Bytes,
-    /// What it is for; `None` for an overlay that a snapshot made.
+    /// Boot disk, data disk or seed; `None` for a snapshot's overlay.
     pub role: Option<VolumeRole>,
 }
 
-/// The mark that a VM is being destroyed.
+impl VolumeToDelete {
+    /// What names it.
+    pub fn reference(&self) -> VolumeRef {
+        VolumeRef::new(self.pool.clone(), self.name.clone())
+    }
+}
+
+/// The mark in a record that the VM is being destroyed.
 struct DestroyMark {
-    /// The text of the record before it.
+    /// The record's text before the mark.
     before: String,
-    /// Who destroys it.
+    /// The process that wrote the mark.
     maker: Maker,
 }
 
-/// How far the mark came.
+/// The result of writing the mark.
 enum MarkOutcome {
-    /// It stands; nothing to take back where the VM has no record.
+    /// It was written; `None` if the VM has no record.
     Written(Option<DestroyMark>),
-    /// Something else is working on the VM, and libvirt refuses changes.
+    /// Another job is running on the domain, and libvirt refuses changes.
     Held,
-    /// There is no room for it.
+    /// The host's disk is full.
     NoRoom,
 }
 
@@ -122,10 +129,10 @@ impl MarkOutcome {
     }
 }
 
-/// Does what a survey said.
+/// Executes a plan.
 ///
 /// # Errors
-/// What failed, and what is left; the record then stays, so that another `destroy` finishes.
+/// What failed, and what is left. The record is kept then, so that another `destroy` finishes.
 pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let name = &plan.domain.name;
     context.progress.on_event(Event::Begins(format!("Destroying VM '{name}'...")));
@@ -138,7 +145,7 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
     stop_domain(context, plan.domain.uuid, name, patience)
         .map_err(|error| explain_failed_stop(context, plan, marking.mark(), error))?;
     context.report_done("VM stopped");
-    // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
+    // From here on locked: otherwise another process could finish this destroy and create a new VM with these names.
     let _lock = lock::lock_vm(context, plan.domain.uuid, name).map_err(unfinished)?;
     if !plan.options.force {
         refuse_locked(context, plan).map_err(unfinished)?;
@@ -151,7 +158,7 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
         let only_seed = plan.volumes.iter().all(|volume| volume.role == Some(VolumeRole::Seed));
         context.report_done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
-    // Before the definition: that names the log, and after a kill in between nothing else would.
+    // Before the definition, because only that names the log.
     let log = remove_log(context, plan);
     undefine_domain(context, plan).map_err(unfinished)?;
     context.report_done("Domain undefined");
@@ -169,11 +176,11 @@ pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Erro
     Ok(())
 }
 
-/// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
-/// on may delete one that was decided to stay.
+/// Marks the record as being destroyed, and leaves only the volumes to delete in it: whatever happens from here on, a
+/// volume that is to be kept must not be deleted.
 fn mark_destroying(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Error> {
     let Domain { uuid, name, .. } = &plan.domain;
-    // Also without a record: who cannot have the turn now had better not stop the guest.
+    // Also without a record: without the lock, the guest must not be stopped.
     let _lock = lock::lock_vm(context, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     if plan.record.is_none() {
         return Ok(MarkOutcome::Written(None));
@@ -185,8 +192,8 @@ fn mark_destroying(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome,
     Ok(marking)
 }
 
-/// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
-/// some: the definition goes last anyway, and until then it names all that is left.
+/// Writes the mark after the guest was stopped, if that was impossible before. If the disk is still full, the deletion goes
+/// on without the mark: it frees space, and the definition names everything until the end.
 fn mark_stopped(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let name = &plan.domain.name;
     match write_mark(context, plan).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
@@ -211,20 +218,20 @@ fn write_mark(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Erro
     let Domain { uuid, .. } = &plan.domain;
     let before = check_nothing_came(context, plan, record)?;
     let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
-    // From here on the VM is this process's work in progress.
-    marked.maker = Maker::this_process();
+    // From here on, this process owns the VM.
+    marked.maker = context.lease.maker();
     marked.volumes.retain(|v| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
-    // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
+    // libvirt may refuse after it wrote one of the two definitions; then only the mark is there, which does no harm.
     match context.host.set_record(*uuid, &text) {
         Ok(()) => Ok(MarkOutcome::Written(before.map(|before| DestroyMark { before, maker: marked.maker }))),
         Err(refused) => explain_refused_mark(context, plan, refused),
     }
 }
 
-/// What a refusal of the mark means. Of a VM whose QEMU hangs nothing can be written while it runs, and on a full file
-/// system nothing before something is deleted: a destruction that insisted on its mark would never come about. What is to
-/// stay of a VM's disks stays only by the mark.
+/// Decides what a refused mark means. If QEMU hangs, nothing can be written while it runs; on a full file system, nothing
+/// can be written before something is deleted. Such a VM could never be destroyed if the mark were required. It is
+/// required if disks are to be kept, because only the mark protects them.
 fn explain_refused_mark(
     context: &Context,
     plan: &DestroyPlan,
@@ -259,8 +266,8 @@ fn explain_refused_mark(
     })
 }
 
-/// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark
-/// that does not name it would leave it to nobody.
+/// Checks that no disk was attached while the user decided. The user did not agree to delete it, and a mark without it
+/// would leave its volume without an owner.
 ///
 /// Returns the record's text.
 fn check_nothing_came(
@@ -274,21 +281,21 @@ fn check_nothing_came(
     let known = || record.volumes.iter().chain(&plan.only_older);
     let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
-        // What is taken back goes into both.
+        // A mark that is taken back is written to both definitions.
         None if plan.has_two_records => record.to_text().map(Some),
         None => Ok(domain.and_then(|d| d.record)),
         Some(new) => Err(Error::new(
             Code::ChangedMeanwhile,
             format!("VM '{name}' has got a disk since it was looked at"),
         )
-        .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
+        .because(format!("{} is in its record now", new.reference()))
         .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" checks again"))
         .outcome("nothing was removed")),
     }
 }
 
-/// What a guest that still runs means, because it could not be stopped or somebody thought better of it: nothing has
-/// gone yet, and with its old record the VM is what it was. A mark that stayed would give its disks to `gc`.
+/// The error if the guest still runs, because it could not be stopped or the user interrupted. Nothing was deleted yet, so
+/// the previous record is restored. If the mark stayed, `gc` would delete the VM's disks.
 fn explain_failed_stop(
     context: &Context,
     plan: &DestroyPlan,
@@ -309,7 +316,7 @@ fn explain_failed_stop(
     }
 }
 
-/// Writes the old record over the mark, unless that is another process's by now; whether it did.
+/// Restores the record from before the mark, unless the mark belongs to another process by now. Returns whether it did.
 fn restore_record(context: &Context, domain: &Domain, mark: &DestroyMark) -> bool {
     let Ok(_lock) = lock::lock_for_rollback(context, domain.uuid) else { return false };
     let now = context.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
@@ -318,7 +325,7 @@ fn restore_record(context: &Context, domain: &Domain, mark: &DestroyMark) -> boo
         && context.host.set_record(domain.uuid, &mark.before).is_ok()
 }
 
-/// What a failure on the way means: that the rest is left to another run, or that there is no rest.
+/// The error of a failed destroy: the rest is left to another run, or the VM was deleted by another process.
 fn explain_unfinished(context: &Context, plan: &DestroyPlan, error: Error) -> Error {
     if matches!(is_still_there(context, plan), Ok(false)) {
         return taken_away(plan);
@@ -326,7 +333,7 @@ fn explain_unfinished(context: &Context, plan: &DestroyPlan, error: Error) -> Er
     possible_leftovers(plan).into_iter().fold(error, Error::outcome)
 }
 
-/// What an end in the middle of it leaves.
+/// What is left if the process ends during the destroy.
 fn possible_leftovers(plan: &DestroyPlan) -> [Outcome; 2] {
     let name = &plan.domain.name;
     if !plan.domain.persistent {
@@ -343,14 +350,14 @@ fn possible_leftovers(plan: &DestroyPlan) -> [Outcome; 2] {
     ]
 }
 
-/// Goes on after a failure, so that one stubborn volume does not keep the others.
+/// Deletes all volumes. It goes on after a failure, so that one stubborn volume does not keep the others.
 fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let mut failures: Vec<Error> = Vec::new();
     for volume in &plan.volumes {
         context.cancel.check()?;
         check_still_there(context, plan)?;
         context.report_working(format!("Deleting volume {}", volume.name));
-        if let Err(failed) = context.host.delete_volume(&volume.pool, &volume.name) {
+        if let Err(failed) = context.host.delete_volume(&volume.reference()) {
             let lost = failed.outcome_unknown();
             failures.push(failed.into());
             if lost {
@@ -369,12 +376,13 @@ fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     }
 }
 
-/// Ends the work if the domain is gone: its name may be another VM's by now, and so may these volumes.
+/// Fails if the domain is gone: its name, and so these volumes, may belong to another VM by now.
 fn check_still_there(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     if is_still_there(context, plan)? { Ok(()) } else { Err(taken_away(plan)) }
 }
 
-/// One that was only ever transient is gone when it stops, and then its name must be nobody's.
+/// Returns whether the domain still exists. A transient domain is gone as soon as it stops; for that, its name must be
+/// unused.
 fn is_still_there(context: &Context, plan: &DestroyPlan) -> Result<bool, Error> {
     let Domain { uuid, name, persistent, .. } = &plan.domain;
     if *persistent {
@@ -387,7 +395,7 @@ fn taken_away(plan: &DestroyPlan) -> Error {
     lookup::removed_meanwhile(&plan.domain.name).outcome("nothing more was deleted")
 }
 
-/// A definition that is gone afterwards was undefined, whatever the call said.
+/// Undefines the domain. If the definition is gone afterwards, an error of the call does not matter.
 fn undefine_domain(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     match context.host.undefine_keeping(plan.domain.uuid, plan.kept_on_undefine) {
         Err(failed) if !lookup::is_gone(context, plan.domain.uuid) => Err(failed.into()),
@@ -395,8 +403,7 @@ fn undefine_domain(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     }
 }
 
-/// No disk goes that a program has open which this libvirt does not know: a guest of another host or of another libvirt
-/// runs from it.
+/// Refuses if a program outside this libvirt has a disk open: a guest of another host or libvirt may run from it.
 pub(crate) fn refuse_locked(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let name = &plan.domain.name;
     let held = plan.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
@@ -405,14 +412,14 @@ pub(crate) fn refuse_locked(context: &Context, plan: &DestroyPlan) -> Result<(),
         .hint(Advice::from("if nobody needs it: ").run(advice::destroy_command(&plan.domain, true))))
 }
 
-/// What is left of the console's log, if anything is.
+/// Deletes the console log. Returns what is left of it, if anything.
 fn remove_log(context: &Context, plan: &DestroyPlan) -> Option<String> {
     let log = plan.console_log.as_deref()?;
     console::remove_logs(context.host.as_ref(), log).err()
 }
 
-/// Removes what an interrupted creation left, before its name is used again, and says first which volumes go. Somebody
-/// else may do so meanwhile.
+/// Deletes what an interrupted creation left, before its name is used again, and reports the volumes first. Another
+/// process may do the same meanwhile.
 pub(crate) fn remove_leftover(context: &Context, domain: &Domain) -> Result<(), Error> {
     match remove_half_made(context, domain) {
         Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(()),
@@ -433,14 +440,14 @@ fn remove_half_made(context: &Context, domain: &Domain) -> Result<(), Error> {
     execute_destroy(&quiet, &plan)
 }
 
-/// What an interrupted creation left, where all of it may go; changes nothing.
+/// Plans the deletion of an interrupted creation; changes nothing.
 ///
 /// # Errors
-/// Where it is something else by now, or something of it may not go.
+/// If it was replaced meanwhile, or a part of it must be kept.
 pub(crate) fn plan_leftover(context: &Context, domain: &Domain) -> Result<DestroyPlan, Error> {
     let options = DestroyOptions { force: true, keep_disks: false, timeout: Duration::ZERO };
     let mut plan = plan_destroy(context, &domain.name, options)?;
-    // What is there under its name, and was not seen as its own, is another one's.
+    // Saved memory with its name belongs to an earlier domain.
     plan.kept_on_undefine.saved = true;
     refuse_locked(context, &plan).map_err(|e| e.unchanged())?;
     if plan.domain.uuid != domain.uuid {

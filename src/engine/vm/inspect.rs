@@ -9,6 +9,7 @@ use foundry_core::manifest::{
 };
 use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
+use foundry_host::local::check_liveness;
 use foundry_host::{AddressSource, Domain, DomainState, StateReason};
 
 use super::lookup::{find_vm_to_show, vm_not_found};
@@ -225,7 +226,7 @@ fn unreadable_condition(owner: &Owner) -> Option<Condition> {
 fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == RecordState::Creating {
-            return judge_creating(&record.maker.check_liveness(), record.maker.pid);
+            return judge_creating(&check_liveness(&record.maker), record.maker.pid);
         }
         if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
@@ -360,8 +361,8 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
         .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = context
         .host
-        .volume(&seed.pool, &seed.name)?
-        .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
+        .volume(&seed.reference())?
+        .ok_or_else(|| failed(format!("{} is gone", seed.reference())))?;
     // A block device may be larger than what was written to it.
     let is_device = volume.path.starts_with("/dev/");
     let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
@@ -369,7 +370,7 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
         return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
     }
     let mut bytes = Vec::new();
-    context.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
+    context.host.download(&seed.reference(), &mut bytes, size.0)?;
     cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
 }
 

@@ -1,8 +1,8 @@
-//! What a creation has made so far.
+//! The list of what a creation has made so far.
 //!
-//! The list is data: it can be printed, compared and gone through backwards. A thing is noted only
-//! after the call that made it succeeded; where a connection broke inside the call, nobody knows, and
-//! the thing is named to the user and not deleted on suspicion.
+//! The list is data: it can be printed, compared and undone from the end. A resource is noted only after the call that
+//! created it succeeded. If the connection broke during the call, it is unknown whether the resource exists; then it
+//! is reported to the user and never deleted on suspicion.
 
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{Context, lock};
 use foundry_core::error::Error;
 use foundry_host::HostError;
 
-/// All that one run made, oldest first.
+/// All resources that one process created, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     made: Vec<CreatedResource>,
@@ -21,7 +21,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Notes what a call made, or that nobody knows whether it did.
+    /// Notes what a call created, or that this is unknown.
     pub(crate) fn note_result<T>(
         &mut self,
         context: &Context,
@@ -31,7 +31,7 @@ impl Journal {
         self.note_result_with(context, what, outcome, Error::from)
     }
 
-    /// As [`Self::note_result`], with the error that a refusal is.
+    /// As [`Self::note_result`]; `explain` turns a refusal into the error.
     pub(crate) fn note_result_with<T>(
         &mut self,
         context: &Context,
@@ -51,15 +51,15 @@ impl Journal {
         }
     }
 
-    /// A call that failed may have done its work all the same: broken off before the answer, or refused
-    /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's, and
-    /// one of another form than the planned one surely is.
+    /// Notes a failed call. It may still have had its effect: the connection may have broken before the answer, or libvirt
+    /// refused halfway. A definition is ours if it has our UUID. A volume that exists now may be somebody else's, and
+    /// certainly is if it differs from the plan.
     fn note_failed(&mut self, context: &Context, what: CreatedResource, failed: &HostError) {
         let there = match &what {
             CreatedResource::Domain { uuid, .. } => context.host.state(*uuid).map(|now| now.is_some()),
             CreatedResource::Volume(planned) => context
                 .host
-                .volume(&planned.pool, &planned.name)
+                .volume(&planned.reference())
                 .map(|found| found.is_some_and(|v| differs_from_plan(planned, &v).is_none())),
             CreatedResource::Mark { .. } | CreatedResource::ConsoleLog(_) | CreatedResource::Guest { .. } => {
                 Ok(false)
@@ -72,13 +72,13 @@ impl Journal {
         }
     }
 
-    /// Notes a side effect that needs no proof and whose undoing does no harm where it did not happen,
-    /// like a log that a start may have begun.
+    /// Notes a possible side effect whose rollback does no harm if it did not happen, such as a log that a start may have
+    /// created.
     pub(crate) fn note_possible(&mut self, what: CreatedResource) {
         self.made.push(what);
     }
 
-    /// Takes everything away again, newest first, and adds to the error what became of it.
+    /// Deletes everything again, newest first, and adds the outcome to the error.
     pub(crate) fn roll_back(self, context: &Context, error: Error) -> Error {
         let lock = self.domain_uuid().map(|uuid| lock::lock_for_rollback(context, uuid)).transpose();
         let kept = lock.as_ref().err().cloned();

@@ -8,9 +8,9 @@ use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VmName;
 use foundry_host::Domain;
 
-/// The domain of exactly that name. libvirt knows names that foundry would never give, with blanks and capitals: to
-/// what changes something, another spelling is another VM. Where no domain has it, it may be one's UUID, as
-/// virsh takes it: what a command to be copied has for a name in which something is not seen.
+/// Finds the domain with exactly that name, for commands that change it. libvirt permits names that foundry would not
+/// give, with spaces and capitals, so another spelling is another VM. If no domain has the name, it is tried as a UUID,
+/// as virsh does; advice uses the UUID if a name has invisible characters.
 pub(crate) fn find_vm(context: &Context, name: &str) -> Result<Option<Domain>, Error> {
     if let Some(found) = context.host.domain(name)? {
         return Ok(Some(found));
@@ -19,7 +19,7 @@ pub(crate) fn find_vm(context: &Context, name: &str) -> Result<Option<Domain>, E
     Ok(context.host.domains(false)?.into_iter().find(|domain| domain.uuid == uuid))
 }
 
-/// For who only looks: the domain of that name; where there is none, the one that a manifest with that name makes.
+/// Finds a domain for commands that only show it: by its name, else by the name that a manifest with it would get.
 pub(crate) fn find_vm_to_show(context: &Context, name: &str) -> Result<Option<Domain>, Error> {
     if let Some(found) = find_vm(context, name)? {
         return Ok(Some(found));
@@ -30,19 +30,19 @@ pub(crate) fn find_vm_to_show(context: &Context, name: &str) -> Result<Option<Do
     }
 }
 
-/// The error for a VM that was there when the work on it began.
+/// The error for a VM that was deleted by another process during the operation.
 pub(crate) fn removed_meanwhile(name: &str) -> Error {
     Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
 }
 
-/// A failure, or, where the VM is gone by now, that: what libvirt says of a domain that it does not find helps
-/// nobody, and what would finish the work is for nothing.
+/// Replaces a failure if its cause is that the VM is gone: libvirt's message about a missing domain does not help, and
+/// there is nothing left to finish.
 pub(crate) fn or_removed_meanwhile(context: &Context, domain: &Domain, error: Error) -> Error {
     let is_refusal = matches!(error.kind(), Kind::Vm | Kind::Storage);
     if is_refusal && is_gone(context, domain.uuid) { removed_meanwhile(&domain.name) } else { error }
 }
 
-/// Whether a domain surely is gone by now.
+/// Returns whether a domain is certainly gone.
 pub(crate) fn is_gone(context: &Context, domain: Uuid) -> bool {
     matches!(context.host.state(domain), Ok(None))
 }

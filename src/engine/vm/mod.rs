@@ -1,4 +1,4 @@
-//! The life of a VM: create it, wait for it, show it, destroy it.
+//! The lifecycle of a VM: create, wait for readiness, show, destroy.
 
 pub mod console;
 pub mod create;
@@ -10,9 +10,12 @@ pub mod wait;
 pub(crate) mod address_race;
 pub(crate) mod cloud_init_log;
 pub(crate) mod created;
+mod goal;
+pub(crate) mod guest_file;
 pub(crate) mod journal;
 pub(crate) mod lookup;
 pub(crate) mod plan_destroy;
 pub(crate) mod record_pair;
 pub(crate) mod rollback;
+pub(crate) mod ssh_greeting;
 pub(crate) mod stop;

@@ -1,5 +1,6 @@
 //! Plans a destroy: what would be deleted with a VM, and what would be kept.
 
+use foundry_core::record::VolumeRef;
 use std::path::Path;
 
 use super::console;
@@ -18,6 +19,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
 use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
+use foundry_host::local::check_liveness;
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
 /// Looks at a VM and decides what would go with it; changes nothing.
@@ -131,7 +133,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> 
     if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
-    match record.maker.check_liveness() {
+    match check_liveness(&record.maker) {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
@@ -151,7 +153,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> 
 /// A disk that is just being made would be left.
 fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    let works = |maker: &&Maker| match maker.check_liveness() {
+    let works = |maker: &&Maker| match check_liveness(maker) {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
         Liveness::Alive => true,
@@ -161,7 +163,7 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
     let error = Error::new(Code::DiskBusy, busy).unchanged();
-    Err(match maker.check_liveness() {
+    Err(match check_liveness(maker) {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
             .hint(Advice::from("if that was given up: ").run(destroy_command(domain, true))),
@@ -195,13 +197,15 @@ fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> 
             DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
                 context.host.volume_at(path)?
             }
-            DiskSource::Volume { pool, volume } => match context.host.volume(pool, volume)? {
-                Some(found) => Some(found),
-                None => {
-                    plan.add_hidden(context, pool, volume)?;
-                    continue;
+            DiskSource::Volume { pool, volume } => {
+                match context.host.volume(&VolumeRef::new(pool, volume))? {
+                    Some(found) => Some(found),
+                    None => {
+                        plan.add_hidden(context, pool, volume)?;
+                        continue;
+                    }
                 }
-            },
+            }
             DiskSource::None | DiskSource::Other(_) => continue,
         };
         let Some(volume) = found else {
@@ -212,10 +216,8 @@ fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> 
             let role = VolumeRole::of_volume(&volume.name);
             plan.add_volume(volume_to_delete(volume, role));
         } else {
-            plan.kept_back.push((
-                describe_volume(&volume.pool, &volume.name),
-                "it is not named as foundry names disks".into(),
-            ));
+            plan.kept_back
+                .push((volume.reference().to_string(), "it is not named as foundry names disks".into()));
         }
     }
     plan.finish_plan(context)
@@ -232,7 +234,7 @@ fn volume_to_delete(volume: Volume, role: Option<VolumeRole>) -> VolumeToDelete 
 }
 
 fn describe_volume(pool: &str, name: &str) -> String {
-    format!("volume '{name}' in pool '{pool}'")
+    VolumeRef::new(pool, name).to_string()
 }
 
 impl DestroyPlan {
@@ -325,7 +327,7 @@ impl DestroyPlan {
         state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
-        let Some(found) = context.host.volume(&recorded.pool, &recorded.name)? else {
+        let Some(found) = context.host.volume(&recorded.reference())? else {
             return self.add_missing(context, recorded, state, own);
         };
         if is_same_file(context, &found.path, &recorded.path) {
@@ -432,10 +434,10 @@ impl DestroyPlan {
 
     /// What another domain uses or another volume lies on stays, whatever the record says.
     fn keep_back_shared(&mut self, usage: &Usage) {
-        let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
+        let going: Vec<VolumeRef> = self.volumes.iter().map(VolumeToDelete::reference).collect();
         for volume in std::mem::take(&mut self.volumes) {
-            match usage.reason_to_keep_of((&volume.pool, &volume.name, &volume.path), &going) {
-                Some(reason) => self.kept_back.push((describe_volume(&volume.pool, &volume.name), reason)),
+            match usage.reason_to_keep_of(&volume.reference(), &volume.path, &going) {
+                Some(reason) => self.kept_back.push((volume.reference().to_string(), reason)),
                 None => self.volumes.push(volume),
             }
         }
@@ -462,16 +464,13 @@ impl DestroyPlan {
     /// back, or somebody kept them. And the memory of its snapshots, which libvirt leaves.
     fn list_left_behind(&mut self, context: &Context, usage: &Usage) {
         let Ok(name) = self.domain.name.parse::<VmName>() else { return };
-        let known: Vec<(String, String)> =
-            self.volumes.iter().chain(&self.kept).map(|v| (v.pool.clone(), v.name.clone())).collect();
-        let is_left = |v: &Volume| {
-            name.owns_by_convention(&v.name) && !known.contains(&(v.pool.clone(), v.name.clone()))
-        };
+        let known: Vec<VolumeRef> =
+            self.volumes.iter().chain(&self.kept).map(VolumeToDelete::reference).collect();
+        let is_left = |v: &Volume| name.owns_by_convention(&v.name) && !known.contains(&v.reference());
         for volume in usage.unused_volumes(is_left) {
-            let what = describe_volume(&volume.pool, &volume.name);
+            let what = volume.reference().to_string();
             if !self.kept_back.iter().any(|(kept, _)| *kept == what || *kept == volume.path) {
-                let place = format!("{}/{}", volume.pool, volume.name);
-                let remove = Verb::Gc { only: Some(place) };
+                let remove = Verb::Gc { only: Some(volume.reference().to_argument()) };
                 let advice = Some(Advice::from(remove).text(" removes it if nobody needs it"));
                 self.left.push(LeftBehind { what, why: "no domain has it".into(), advice });
             }

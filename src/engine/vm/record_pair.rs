@@ -1,7 +1,7 @@
-//! A domain's records, if the running definition has another one than the persistent definition.
+//! A domain's two records: the one in the running definition and the one in the persistent definition.
 //!
-//! Foundry writes both at once. What was saved and is restored brings back the record of then with what runs, and who
-//! defines an old description brings it back with what starts next.
+//! foundry writes both at once. They differ after an old saved state was restored (an old running definition) or an old
+//! description was defined again (an old persistent one).
 
 use crate::Context;
 use foundry_core::error::Error;
@@ -9,19 +9,19 @@ use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::{Domain, View};
 
-/// What both records of a domain say.
+/// Both records of a domain, merged or not.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RecordPair {
-    /// The one that was written last.
+    /// The record that was written last.
     pub(crate) newest: Record,
-    /// The volumes that only the older one names: struck out since, or detached and brought back.
+    /// The volumes that only the older record names: they were removed since, or detached and brought back.
     pub(crate) only_older: Vec<RecordedVolume>,
-    /// Whether there is only one.
+    /// Whether both are the same.
     pub(crate) is_one: bool,
 }
 
 impl RecordPair {
-    /// Of a domain's record, and of what starts next, where that is another description than the domain's.
+    /// Compares a domain's record with the one in its persistent definition, if that is not the one already read.
     pub(crate) fn of(domain: &Domain, record: Record, next: Option<&DomainDescription>) -> Self {
         let text = next.and_then(|described| described.record.clone());
         let is_one = next.is_none() || text == domain.record;
@@ -35,7 +35,7 @@ impl RecordPair {
         Self { newest, only_older, is_one: false }
     }
 
-    /// One record that loses no volume which either names.
+    /// Merges both, so that no volume is lost that either names.
     pub(crate) fn merge_volumes(self) -> Record {
         let mut merged = self.newest;
         merged.volumes.extend(self.only_older);
@@ -43,7 +43,7 @@ impl RecordPair {
     }
 }
 
-/// How a domain starts next, where that is another description than the one that it is listed with.
+/// The persistent definition of an active domain; `None` if it is not active, because it was already read then.
 ///
 /// # Errors
 /// The host's.

@@ -1,8 +1,8 @@
-//! Takes back what a creation made.
+//! Rolls back a creation.
 //!
-//! No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it holds the record
-//! that names them. Where it is gone already, the name may be another VM's by now: then nothing that goes by the name is
-//! touched.
+//! No disk is deleted while the guest may be running. The definition is deleted last, and only if all volumes are gone,
+//! because it holds the record that names them. If the definition is already gone, another VM may have its name by now;
+//! then nothing is deleted by that name.
 
 use uuid::Uuid;
 
@@ -15,23 +15,23 @@ use foundry_core::error::{Advice, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::record::RecordedVolume;
 use foundry_host::{HostError, KeptOnUndefine, View};
 
-/// How far it has come.
+/// A rollback in progress.
 pub(crate) struct Rollback<'a> {
     context: &'a Context,
     domain: Option<Uuid>,
-    /// Why this one has no turn with the VM.
+    /// Why this process does not hold the VM's lock, if it does not.
     kept: Option<String>,
-    /// The definition was gone before it was undone.
+    /// The definition was gone before the rollback reached it.
     is_lost: bool,
     /// The guest could not be stopped.
     runs: bool,
-    /// Something is left that only the record names.
+    /// Something is left that only the record names, so the definition is kept.
     is_needed: bool,
     left: Vec<Remainder>,
 }
 
 impl<'a> Rollback<'a> {
-    /// Of things of which nobody knows whether this run made them, only the names are told.
+    /// Begins a rollback. Resources that may or may not be ours (`unknown`) are reported, never deleted.
     pub(crate) fn begin(
         context: &'a Context,
         domain: Option<Uuid>,
@@ -44,7 +44,7 @@ impl<'a> Rollback<'a> {
         Self { context, domain, kept, is_lost: false, runs: false, is_needed, left }
     }
 
-    /// Takes one thing back, or notes why it stays.
+    /// Deletes one resource, or notes why it is left behind.
     pub(crate) fn take_back(&mut self, what: &CreatedResource) {
         self.is_lost = self.is_lost || self.name_is_lost();
         let outcome = match self.find_obstacle(what) {
@@ -57,7 +57,7 @@ impl<'a> Rollback<'a> {
         }
     }
 
-    /// Whether our own definition is gone, and with it the name that kept these volumes ours.
+    /// Whether our definition is gone, and with it the claim to the name that made these volumes ours.
     fn name_is_lost(&self) -> bool {
         self.domain.is_some_and(|uuid| lookup::is_gone(self.context, uuid))
     }
@@ -75,7 +75,7 @@ impl<'a> Rollback<'a> {
         }
     }
 
-    /// Whoever took the definition away has mostly taken the volumes, too.
+    /// Checks what is left if the definition is gone: whoever deleted it has usually deleted the volumes, too.
     fn check_lost(&self, what: &CreatedResource) -> Result<(), String> {
         match what {
             CreatedResource::Domain { .. } | CreatedResource::Guest { .. } | CreatedResource::Mark { .. } => {
@@ -92,13 +92,13 @@ impl<'a> Rollback<'a> {
             what,
             CreatedResource::Volume(_) | CreatedResource::Domain { .. } | CreatedResource::Guest { .. }
         );
-        // A mark that stays is no thing that could be found.
+        // A mark that could not be taken back is not a resource to report.
         if !matches!(what, CreatedResource::Mark { .. }) {
             self.left.push(Remainder::new(what.to_string(), reason));
         }
     }
 
-    /// The error, with what became of all that was made.
+    /// Adds to the error what became of all resources.
     pub(crate) fn into_error(self, error: Error, vm: Option<&str>, had_made_any: bool) -> Error {
         let is_insisted = self.context.cancel.is_insisted();
         let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
@@ -120,7 +120,7 @@ fn with_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Opti
     }
 }
 
-/// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
+/// The error if the definition is gone. Another VM may have the name by now, so no advice may name it.
 fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
     let error = match error.kind() {
         // What failed then failed because of that.
@@ -134,11 +134,11 @@ fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
 }
 
 fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {
-    matches!(context.host.volume(&planned.pool, &planned.name), Ok(None))
+    matches!(context.host.volume(&planned.reference()), Ok(None))
 }
 
-/// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
-/// EFI variables that another domain names, or of which nobody can tell.
+/// What libvirt must keep when it undefines the domain, because this process did not create it: saved memory, and EFI
+/// variables that another domain uses or may use.
 fn parts_to_keep(context: &Context, uuid: Uuid) -> KeptOnUndefine {
     let is_shared = || -> Result<bool, Error> {
         let described = context.host.describe(uuid, View::Config)?;
@@ -155,9 +155,7 @@ fn remove_resource(context: &Context, what: &CreatedResource) -> Result<(), Stri
             context.host.force_off(*uuid).map_err(told)?;
             context.host.undefine_keeping(*uuid, parts_to_keep(context, *uuid)).map_err(told)
         }
-        CreatedResource::Volume(planned) => {
-            context.host.delete_volume(&planned.pool, &planned.name).map_err(told)
-        }
+        CreatedResource::Volume(planned) => context.host.delete_volume(&planned.reference()).map_err(told),
         CreatedResource::Mark { uuid, before } => context.host.set_record(*uuid, before).map_err(told),
         CreatedResource::ConsoleLog(path) => {
             console::remove_logs(context.host.as_ref(), path).map_err(|_| "it may exist on the host".into())

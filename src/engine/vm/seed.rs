@@ -7,6 +7,7 @@
 //! The record names the volume until it is deleted, so that what was killed on the way is finished by the same command
 //! again, or by `destroy`. What the seed held, only the guest has from then on; the record keeps the digests.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use super::destroy::VolumeToDelete;
@@ -103,16 +104,22 @@ impl EjectPlan {
     /// The volume goes if it is the very one, and nobody else uses it.
     fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
-        let Some(found) = context.host.volume(pool, name)? else { return self.check_missing_volume(context) };
+        let Some(found) = context.host.volume(&VolumeRef::new(pool, name))? else {
+            return self.check_missing_volume(context);
+        };
         let reason = if !is_same_file(context, &found.path, path) {
             Some(format!("it is at {} and not at {path}", found.path))
         } else if let Some(doubt) = self.handle.ownership().reason_to_doubt(&self.seed, &found) {
             Some(doubt)
         } else {
-            Usage::collect(context, Some(self.handle.domain.uuid))?.reason_to_keep_of((pool, name, path), &[])
+            Usage::collect(context, Some(self.handle.domain.uuid))?.reason_to_keep_of(
+                &VolumeRef::new(pool, name),
+                path,
+                &[],
+            )
         };
         match reason {
-            Some(reason) => self.kept = Some((format!("volume '{name}' in pool '{pool}'"), reason)),
+            Some(reason) => self.kept = Some((VolumeRef::new(pool, name).to_string(), reason)),
             None => self.volume = Some(volume_to_delete(found)),
         }
         Ok(())

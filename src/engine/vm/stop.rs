@@ -1,4 +1,4 @@
-//! Stops a domain, whatever its state, and returns when it is off.
+//! Stops a domain in any state, and returns when it is off.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use foundry_host::DomainState;
 /// Time between two looks at a guest that shuts down; ACPI shutdowns take seconds.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
-/// How long to ask a guest before its plug is pulled.
+/// How to stop a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopMethod {
-    /// Not at all.
+    /// Force it off at once.
     Force,
-    /// That long.
+    /// Request a shutdown, and force it off after this time.
     Graceful(Duration),
 }
 
-/// Stops the domain. A domain that is gone is off.
+/// Stops a domain. A domain that does not exist any more counts as off.
 pub(crate) fn stop_domain(
     context: &Context,
     domain: Uuid,
@@ -33,7 +33,7 @@ pub(crate) fn stop_domain(
     if state == DomainState::ShutOff {
         return Ok(());
     }
-    // Only an executing guest hears the power button: paused, crashed and suspended ones do not.
+    // Only an executing guest reacts to the power button; a paused, crashed or suspended one does not.
     let hears = matches!(state, DomainState::Running | DomainState::Blocked | DomainState::ShuttingDown);
     if let (StopMethod::Graceful(time), true) = (patience, hears) {
         if shut_down(context, domain, time)? {
@@ -49,7 +49,8 @@ pub(crate) fn stop_domain(
     }
 }
 
-/// Requests shutdown and waits; returns whether the guest is off. A refusal means that it cannot be asked.
+/// Requests a shutdown and waits; returns whether the guest is off. A refused request is ignored: the guest is forced off
+/// after the wait.
 fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Error> {
     match context.host.request_shutdown(domain) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
@@ -60,8 +61,11 @@ fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Er
         let now = context.host.state(domain)?;
         Ok(now.is_none_or(|now| now.state == DomainState::ShutOff).then_some(()))
     };
-    let waited =
-        Poll::new(context, POLL_EVERY).within(time).unless(|| context.cancel.is_requested()).until(is_off)?;
+    let waited = Poll::new(context, POLL_EVERY)
+        .woken_by(domain)
+        .within(time)
+        .unless(|| context.cancel.is_requested())
+        .until(is_off)?;
     match waited {
         Waited::Done(()) => Ok(true),
         Waited::TimeOver => Ok(false),

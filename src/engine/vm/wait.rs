@@ -1,17 +1,18 @@
-//! Waits until a VM is ready, and reports the stage that it reached otherwise.
+//! Waits until a VM is ready; on a failure, reports the stage that it reached.
 //!
-//! Whatever happens here, the VM stays: undoing ends with its start.
+//! A VM is never rolled back here: creation ended with its start.
 
 use std::borrow::Cow;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::create::CreatedVm;
+pub use super::goal::Goal;
+use super::guest_file::read_guest_file;
 use super::inspect::guest_addresses;
+use super::ssh_greeting::{SshGreeting, read_greeting};
 use super::{cloud_init_log, console, lookup};
 use crate::advice::list_unused;
 use crate::poll::{Poll, Waited};
@@ -22,33 +23,16 @@ use foundry_core::record::Record;
 use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, StateReason};
 
-/// What to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// An address is known.
-    Ip,
-    /// The guest agent answers.
-    Agent,
-    /// An SSH server greets at one of the addresses.
-    Ssh,
-    /// cloud-init is done, without errors.
-    CloudInit,
-}
-
 /// Time between two looks.
 const POLL_EVERY: Duration = Duration::from_millis(300);
-/// How long one attempt to connect may take; a guest that is not up yet does not answer at all.
-const CONNECT_WITHIN: Duration = Duration::from_millis(700);
-/// How long the agent may take to answer.
+/// Time limit for an answer of the guest agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
-/// How long after cloud-init's last words an agent that answers may take to find its result.
+/// How long to wait, after cloud-init's final message, for the guest agent to return its result file.
 const RESULT_WITHIN: Duration = Duration::from_secs(10);
-/// How many lines of the console a failure shows.
+/// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 10;
-/// How much of a file is asked of the agent; cloud-init's result is a few hundred bytes.
-const AGENT_READS: u64 = 65536;
 
-/// Waits for a VM that was just made. Returns the addresses at which it is known.
+/// Waits for a VM that was just created. Returns its known addresses.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
@@ -59,7 +43,13 @@ pub fn wait_for_vm(
     timeout: Duration,
 ) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
-    let mut watch = GuestWatch { context, vm, name, seen: "the guest has not been heard of", finished: None };
+    let mut watch = GuestWatch {
+        context,
+        vm,
+        name,
+        seen: "no sign of life from the guest (no address, no SSH)",
+        finished: None,
+    };
     watch.warn_of_silence(goal);
     context.report_working(format!("Waiting for {}", goal.as_str()));
     let begun = context.clock.elapsed();
@@ -79,8 +69,9 @@ pub fn wait_for_vm(
     watch.known_addresses().map_err(|e| watch.with_vm_kept(e))
 }
 
-/// Whether cloud-init in a foundry VM is known to be done: by its agent, or by its console, also that of a VM that is
-/// off. It waits only where the console says so and an agent that answers may know more.
+/// Returns whether cloud-init in a foundry VM is known to be done, from the guest agent or the console log, which also
+/// works for a VM that is off. It waits only if the console says that cloud-init is done and an agent may return its
+/// result.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where it is done, with errors.
@@ -103,33 +94,13 @@ pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Re
     }
 }
 
-impl Goal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ip => "an address",
-            Self::Agent => "the guest agent",
-            Self::Ssh => "SSH",
-            Self::CloudInit => "cloud-init",
-        }
-    }
-
-    fn reached_sentence(self) -> &'static str {
-        match self {
-            Self::Ip => "Address known",
-            Self::Agent => "Guest agent answers",
-            Self::Ssh => "SSH answers",
-            Self::CloudInit => "cloud-init is done",
-        }
-    }
-}
-
 struct GuestWatch<'a> {
     context: &'a Context,
     vm: &'a CreatedVm,
     name: String,
-    /// The furthest that was seen.
+    /// The furthest stage so far, in words.
     seen: &'static str,
-    /// When the console first said that cloud-init is done.
+    /// When cloud-init's final message was first seen on the console.
     finished: Option<Duration>,
 }
 
@@ -139,14 +110,14 @@ impl GuestWatch<'_> {
         self.is_reached(goal)
     }
 
-    /// Says that the VM stays, if the error does not say so yet.
+    /// Adds to an error that the VM is kept, unless the error says so already.
     fn with_vm_kept(&self, error: Error) -> Error {
         let stays = Outcome::from(self.vm_kept_advice());
         let is_told = error.outcomes().contains(&stays) || lookup::is_gone(self.context, self.vm.uuid);
         if is_told { error } else { error.outcome(stays) }
     }
 
-    /// A guest that stopped will not come up, however long one waits.
+    /// Fails if the guest has stopped, because it will not become ready then.
     fn check_guest(&self) -> Result<(), Error> {
         let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
         let Some(now) = self.context.host.state(self.vm.uuid)? else { return Err(self.domain_gone(error)) };
@@ -161,7 +132,7 @@ impl GuestWatch<'_> {
         Err(self.with_console(error).outcome(self.vm_kept_advice()))
     }
 
-    /// What can be done about a guest that stopped for that reason.
+    /// Adds a hint about how to continue a guest that stopped for that reason.
     fn with_resume_hint(&self, error: Error, now: StateNow) -> Error {
         let word = self.shell_name();
         match (now.state, now.why) {
@@ -180,7 +151,7 @@ impl GuestWatch<'_> {
         }
     }
 
-    /// By now the name may be another VM's: what is left is found by who looks at everything.
+    /// The error if the domain is gone. Another VM may have its name by now, so the advice does not use the name.
     fn domain_gone(&self, error: Error) -> Error {
         error.because("it is gone: somebody else took it away").outcome(list_unused())
     }
@@ -194,7 +165,7 @@ impl GuestWatch<'_> {
         }
     }
 
-    /// What the manifest says is not yet so: a fixed address counts when something answers there.
+    /// Returns whether the guest has an address. A fixed address from the manifest counts only if something answers there.
     fn has_address(&mut self) -> Result<bool, Error> {
         if self.fixed_addresses().is_empty() {
             return Ok(!self.known_addresses()?.is_empty());
@@ -212,8 +183,8 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
-    /// What lies behind a router has none that could be seen.
+    /// Returns whether the machine that answered at an address is not this VM: it is this host, or has another MAC address.
+    /// Behind a router, no MAC address can be seen.
     fn is_other_machine(&mut self, ip: IpAddr) -> Result<bool, Error> {
         if !self.context.host.is_local() {
             return Ok(false);
@@ -233,7 +204,7 @@ impl GuestWatch<'_> {
         fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect()
     }
 
-    /// The manifest's, or what the host has learned.
+    /// The addresses in the manifest; if there are none, those that the host has learned.
     fn known_addresses(&self) -> Result<Vec<String>, Error> {
         let fixed = self.fixed_addresses();
         if !fixed.is_empty() {
@@ -243,7 +214,7 @@ impl GuestWatch<'_> {
         Ok(learned.into_iter().map(|a| a.address).collect())
     }
 
-    /// As much of the domain as the address sources need.
+    /// A domain with the fields that the address sources need.
     fn minimal_domain(&self) -> Domain {
         Domain {
             uuid: self.vm.uuid,
@@ -286,9 +257,11 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Asks the agent for cloud-init's own result; where there is no agent, the console tells.
+    /// Asks the agent for cloud-init's result file; without an agent, reads the console log.
     fn cloud_init_done(&mut self) -> Result<bool, Error> {
-        if let Some(result) = guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json")? {
+        if let Some(result) =
+            read_guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json", AGENT_WITHIN)?
+        {
             return self.judge_result(&result);
         }
         let log =
@@ -311,15 +284,15 @@ impl GuestWatch<'_> {
         Ok(true)
     }
 
-    /// cloud-init writes its result just after its last words on the console, and an agent tells it then;
-    /// one that may not read files never does.
+    /// Returns whether the result file may still come. cloud-init writes it just after its final message on the console. An
+    /// agent without permission to read files never returns it.
     fn result_is_due(&mut self) -> Result<bool, Error> {
         let now = self.context.clock.elapsed();
         let since = *self.finished.get_or_insert(now);
         Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping_agent()?)
     }
 
-    /// Says before a long wait that it may be in vain.
+    /// Warns before the wait if it can only time out.
     fn warn_of_silence(&self, goal: Goal) {
         let readable = self.context.host.is_local() && self.vm.record.console_log.is_some();
         if goal == Goal::CloudInit && !readable {
@@ -361,8 +334,8 @@ impl GuestWatch<'_> {
         self.with_console(error).outcome(self.vm_kept_advice())
     }
 
-    /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
-    /// answer then.
+    /// Why a guest is not executing, and whether the user has to resume it. That explains a timeout better than the stage
+    /// that it reached.
     fn reason_not_executing(&self) -> (Option<&'static str>, bool) {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
@@ -383,7 +356,7 @@ impl GuestWatch<'_> {
         foundry_host::command_name(&self.name, self.vm.uuid)
     }
 
-    /// The VM as a shell's word, for commands that are advised.
+    /// The VM's name, quoted for a shell, for commands in hints.
     fn shell_name(&self) -> Cow<'_, str> {
         foundry_host::shell_name(&self.name, self.vm.uuid)
     }
@@ -404,71 +377,5 @@ impl GuestWatch<'_> {
         } else {
             error.outcome(Outcome::from_lines("the console's last lines:", &lines))
         }
-    }
-}
-
-enum SshGreeting {
-    Ssh,
-    Silent,
-    Refused,
-    None,
-}
-
-/// A real greeting counts, not an open port: a server that is starting accepts before it can talk
-/// (RFC 4253, section 4.2: the identification string begins with `SSH-`).
-fn read_greeting(at: SocketAddr) -> SshGreeting {
-    let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
-        Ok(stream) => stream,
-        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return SshGreeting::Refused,
-        Err(_) => return SshGreeting::None,
-    };
-    let mut banner = [0; 4];
-    // Without a time-out set, a silent server would hold the wait for ever.
-    if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
-        return SshGreeting::Silent;
-    }
-    if &banner == b"SSH-" { SshGreeting::Ssh } else { SshGreeting::Silent }
-}
-
-/// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
-fn guest_file(context: &Context, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
-    let ask = |command: Value| -> Result<Option<Value>, Error> {
-        let answer = context.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
-        Ok(answer
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            .and_then(|v| v.get("return").cloned()))
-    };
-    let open = serde_json::json!({"execute": "guest-file-open", "arguments": {"path": path, "mode": "r"}});
-    let Some(handle) = ask(open)?.filter(Value::is_i64) else { return Ok(None) };
-    let read = serde_json::json!({"execute": "guest-file-read", "arguments": {"handle": handle, "count": AGENT_READS}});
-    let content = ask(read)?;
-    ask(serde_json::json!({"execute": "guest-file-close", "arguments": {"handle": handle}}))?;
-    let encoded = content.as_ref().and_then(|c| c.get("buf-b64")).and_then(Value::as_str);
-    let decode = |text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok();
-    Ok(encoded.and_then(decode).and_then(|bytes| String::from_utf8(bytes).ok()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::net::TcpListener;
-
-    #[test]
-    fn an_open_port_without_a_greeting_is_not_ssh() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        assert!(matches!(read_greeting(at), SshGreeting::Silent));
-    }
-
-    #[test]
-    fn a_greeting_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        let server =
-            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
-        assert!(matches!(read_greeting(at), SshGreeting::Ssh));
-        server.join().unwrap();
-        assert!(matches!(read_greeting(at), SshGreeting::Refused));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Libvirt, libvirt_xml, vm};
 use crate::local::daemon;
-use crate::lock::LockDirectories;
+use crate::local::lock::LockDirectories;
 use crate::uri::{driver_of, is_local_uri};
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;

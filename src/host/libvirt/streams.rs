@@ -12,6 +12,7 @@ use super::socket_keeper::SocketKeeper;
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::{HostError, Result, Transfers, Zeros};
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
 /// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
@@ -127,15 +128,14 @@ impl Libvirt {
 impl Transfers for Libvirt {
     fn upload(
         &self,
-        pool: &str,
-        name: &str,
+        volume: &VolumeRef,
         content: &mut dyn Content,
         offset: u64,
         length: u64,
         zeros: Zeros,
     ) -> Result<u64> {
-        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
+        let asked = storage(format!("upload to {volume}"));
+        let volume = self.volume_handle(volume, &asked)?;
         if let Some(file) = self.file_to_write(&volume, &asked, offset)? {
             return file.fill(Sending::new(content, &asked, length, zeros), length);
         }
@@ -144,13 +144,12 @@ impl Transfers for Libvirt {
 
     fn download_span(
         &self,
-        pool: &str,
-        name: &str,
+        volume: &VolumeRef,
         into: &mut dyn Sink,
         (offset, length): (u64, u64),
     ) -> Result<()> {
-        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
+        let asked = storage(format!("download {volume}"));
+        let volume = self.volume_handle(volume, &asked)?;
         if length <= READ_AT_ONCE
             && let Some(file) = self.file_to_read(&volume, &asked)
         {

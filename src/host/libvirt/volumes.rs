@@ -4,6 +4,7 @@ use virt::storage_vol::StorageVol;
 
 use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::{HostError, Result, Volume, Volumes};
+use foundry_core::record::VolumeRef;
 use foundry_core::units::Bytes;
 
 impl Libvirt {
@@ -15,11 +16,12 @@ impl Libvirt {
     }
 
     /// `None` where the pool or the volume is absent, or the pool is not started.
-    fn lookup_volume(&self, pool: &str, name: &str) -> Result<Option<StorageVol>> {
-        let asked = storage(format!("look up volume '{name}' in pool '{pool}'"));
-        let Some(handle) = self.pool_handle(pool)? else { return Ok(None) };
-        let look =
-            || self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(name));
+    fn lookup_volume(&self, volume: &VolumeRef) -> Result<Option<StorageVol>> {
+        let asked = storage(format!("look up {volume}"));
+        let Some(handle) = self.pool_handle(&volume.pool)? else { return Ok(None) };
+        let look = || {
+            self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(&volume.name))
+        };
         match look() {
             // libvirt has no code of its own for "the pool is not started": look whether that is it, or was.
             Err(refusal) if !refusal.outcome_unknown() => {
@@ -30,24 +32,24 @@ impl Libvirt {
         }
     }
 
-    pub(super) fn volume_handle(&self, pool: &str, name: &str, asked: &Asked) -> Result<StorageVol> {
-        self.lookup_volume(pool, name)?.ok_or_else(|| HostError::Refused {
+    pub(super) fn volume_handle(&self, volume: &VolumeRef, asked: &Asked) -> Result<StorageVol> {
+        self.lookup_volume(volume)?.ok_or_else(|| HostError::Refused {
             operation: asked.operation.clone(),
             kind: asked.kind,
             libvirt: "there is no such volume".into(),
         })
     }
 
-    fn make_volume(&self, pool: &str, xml: &str, from: Option<(&str, &str)>) -> Result<Volume> {
-        let name = libvirt_xml::volume_name(xml)?;
-        let asked = storage(format!("create volume '{name}' in pool '{pool}'"));
+    fn make_volume(&self, pool: &str, xml: &str, from: Option<&VolumeRef>) -> Result<Volume> {
+        let created = VolumeRef::new(pool, libvirt_xml::volume_name(xml)?);
+        let asked = storage(format!("create {created}"));
         let handle = self.existing_pool(pool, &asked)?;
         let volume = match from {
             None => {
                 self.call("virStorageVolCreateXML", &asked, || StorageVol::create_xml(&handle, xml, 0))?
             }
-            Some((from_pool, from_name)) => {
-                let source = self.volume_handle(from_pool, from_name, &asked)?;
+            Some(from) => {
+                let source = self.volume_handle(from, &asked)?;
                 self.call("virStorageVolCreateXMLFrom", &asked, || {
                     StorageVol::create_xml_from(&handle, xml, &source, 0)
                 })?
@@ -78,10 +80,10 @@ impl Volumes for Libvirt {
         described.filter_map(Result::transpose).collect()
     }
 
-    fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
-        match self.lookup_volume(pool, name)? {
-            Some(volume) => {
-                self.describe_volume(pool, &volume, &storage(format!("describe volume '{name}'")))
+    fn volume(&self, volume: &VolumeRef) -> Result<Option<Volume>> {
+        match self.lookup_volume(volume)? {
+            Some(handle) => {
+                self.describe_volume(&volume.pool, &handle, &storage(format!("describe {volume}")))
             }
             None => Ok(None),
         }
@@ -105,19 +107,19 @@ impl Volumes for Libvirt {
         self.make_volume(pool, xml, None)
     }
 
-    fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
-        self.make_volume(pool, xml, Some((from_pool, from_name)))
+    fn clone_volume(&self, pool: &str, xml: &str, from: &VolumeRef) -> Result<Volume> {
+        self.make_volume(pool, xml, Some(from))
     }
 
-    fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()> {
-        let asked = storage(format!("resize volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        self.call("virStorageVolResize", &asked, || volume.resize(capacity.0, 0))
+    fn resize_volume(&self, volume: &VolumeRef, capacity: Bytes) -> Result<()> {
+        let asked = storage(format!("resize {volume}"));
+        let handle = self.volume_handle(volume, &asked)?;
+        self.call("virStorageVolResize", &asked, || handle.resize(capacity.0, 0))
     }
 
-    fn delete_volume(&self, pool: &str, name: &str) -> Result<()> {
-        let Some(volume) = self.lookup_volume(pool, name)? else { return Ok(()) };
-        let asked = storage(format!("delete volume '{name}' in pool '{pool}'"));
-        self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
+    fn delete_volume(&self, volume: &VolumeRef) -> Result<()> {
+        let Some(handle) = self.lookup_volume(volume)? else { return Ok(()) };
+        let asked = storage(format!("delete {volume}"));
+        self.find("virStorageVolDelete", &asked, || handle.delete(0)).map(drop)
     }
 }

@@ -203,7 +203,11 @@ fn what_unknown_elements_name_is_needed_too() {
     );
     let paths = ["/srv/crystal", "/srv/vars.fd", "/srv/vmlinuz", "/srv/web.qcow2", "/srv/web.raw"];
     assert!(read.mentions.paths.iter().eq(paths), "{:?}", read.mentions);
-    assert!(read.mentions.volumes.iter().eq([&("p".to_owned(), "copy".to_owned())]), "{:?}", read.mentions);
+    assert!(
+        read.mentions.volumes.iter().eq([&foundry_core::record::VolumeRef::new("p", "copy")]),
+        "{:?}",
+        read.mentions
+    );
 }
 
 /// Every type of disk that libvirt 11.3 documents, and one that it does not.

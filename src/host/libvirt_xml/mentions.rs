@@ -4,6 +4,7 @@
 //! file. Before a file is deleted, it must be known whether a domain needs it, even if an element says so that did not
 //! exist when this was written. So every absolute path counts, and every pair of pool and volume.
 
+use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use roxmltree::Node;
@@ -16,8 +17,8 @@ use crate::Result;
 pub struct Mentions {
     /// Absolute paths of files and devices.
     pub paths: BTreeSet<String>,
-    /// Volumes, by pool and name.
-    pub volumes: BTreeSet<(String, String)>,
+    /// Volumes.
+    pub volumes: BTreeSet<VolumeRef>,
 }
 
 /// The memory file of an external snapshot, if it has one.
@@ -54,7 +55,7 @@ impl Mentions {
         let values = node.attributes().map(|a| a.value()).chain(node.text().map(str::trim));
         self.paths.extend(values.filter(|v| v.starts_with('/')).map(str::to_owned));
         if let (Some(pool), Some(volume)) = (node.attribute("pool"), node.attribute("volume")) {
-            self.volumes.insert((pool.to_owned(), volume.to_owned()));
+            self.volumes.insert(VolumeRef::new(pool, volume));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! This machine: the only code that reads its kernel, its users, its files outside of pools, and the environment.
+//! This machine: the only code that reads its kernel, its processes and users, its files outside of pools, and the
+//! environment.
 //!
 //! A function with the argument `root` reads below that directory, which is `/` for this machine; a test has its own.
 
@@ -10,10 +11,14 @@ mod directories;
 mod facts;
 mod file_locks;
 mod kernel_log;
+mod lease;
+pub(crate) mod lock;
 mod log_position;
+mod machine_id;
 pub(crate) mod netlink;
 mod open_files;
 mod path_access;
+mod process;
 mod process_status;
 
 pub use accounts::{Accounts, UnixPermissions, User, is_root, path_below, permissions_along, permissions_of};
@@ -24,9 +29,13 @@ pub use directories::{DomainDirectories, LibvirtInstance, is_session, spool_dire
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
 pub use file_locks::{is_locked, reason_if_locked};
 pub use kernel_log::KernelLog;
+pub use lease::{Lease, check_liveness};
+pub use lock::{HostLock, LockError};
 pub use log_position::{LogPosition, read_tail, read_tail_if};
+pub use machine_id::prove;
 pub use open_files::find_holders;
 pub use path_access::find_barrier;
+pub use process::this_process;
 pub(crate) use process_status::descriptor_metadata;
 pub use process_status::{ProcessStatus, own_status};
 

@@ -42,10 +42,10 @@ pub(super) struct Snapshot {
 }
 
 impl HostState {
-    /// The properties of all domains; empty if nobody watches.
-    pub(super) fn snapshot(&self) -> BTreeMap<Uuid, Snapshot> {
+    /// The properties of all domains; `None` if nobody watches.
+    pub(super) fn snapshot(&self) -> Option<BTreeMap<Uuid, Snapshot>> {
         if self.watchers.is_empty() {
-            return BTreeMap::new();
+            return None;
         }
         let of = |machine: &super::MemoryDomain| Snapshot {
             name: machine.name.clone(),
@@ -53,12 +53,12 @@ impl HostState {
             state: machine.state(),
             disks: machine.live.as_ref().map_or(0, |live| live.xml.matches("<disk ").count()),
         };
-        self.machines.iter().map(|(uuid, machine)| (*uuid, of(machine))).collect()
+        Some(self.machines.iter().map(|(uuid, machine)| (*uuid, of(machine))).collect())
     }
 
-    /// Sends the changes since `before` to the watchers.
-    pub(super) fn send_events(&mut self, before: &BTreeMap<Uuid, Snapshot>) {
-        let after = self.snapshot();
+    /// Sends the changes since `before` to the watchers. One that came with this call learns of later ones.
+    pub(super) fn send_events(&mut self, before: Option<&BTreeMap<Uuid, Snapshot>>) {
+        let (Some(before), Some(after)) = (before, self.snapshot()) else { return };
         let all = before.keys().chain(after.keys().filter(|uuid| !before.contains_key(uuid)));
         for uuid in all {
             let (old, new) = (before.get(uuid), after.get(uuid));

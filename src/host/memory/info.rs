@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
-use crate::lock::LockDirectories;
+use crate::local::lock::LockDirectories;
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 

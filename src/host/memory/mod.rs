@@ -207,7 +207,7 @@ impl MemoryHost {
         }
         let before = state.snapshot();
         let answer = act(state);
-        state.send_events(&before);
+        state.send_events(before.as_ref());
         let answer = answer.map_err(|failure| call.to_error(failure))?;
         effect.map_or(Ok(answer), |effect| Err(call.injected_error(effect)))
     }

@@ -7,6 +7,7 @@ use crate::{
     Volumes,
 };
 use foundry_core::error::Kind;
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::Content;
 
 fn domain(name: &str, devices: &str) -> String {
@@ -31,7 +32,7 @@ fn make_two(host: &MemoryHost) -> Result<()> {
     let uuid = host.define_domain(&domain("web", ""))?;
     let made = host.create_volume("vms", &volume("web_boot", "qcow2", 1 << 30)).map(drop);
     made.inspect_err(|_| {
-        host.delete_volume("vms", "web_boot").unwrap();
+        host.delete_volume(&VolumeRef::new("vms", "web_boot")).unwrap();
         host.undefine(uuid).unwrap();
     })
 }
@@ -80,7 +81,9 @@ fn a_broken_connection_lets_nothing_through() {
     host.fail_at(0, Effect::BrokenAfterEffect);
     let error = host.create_volume("vms", &volume("a", "raw", 1)).unwrap_err();
     assert_eq!(error.kind(), Kind::Connection);
-    let Err(HostError::Lost { .. }) = host.delete_volume("vms", "a") else { panic!("it got through") };
+    let Err(HostError::Lost { .. }) = host.delete_volume(&VolumeRef::new("vms", "a")) else {
+        panic!("it got through")
+    };
     assert_eq!(host.files(), ["/pool/vms/a"], "the first call took effect, the second did not");
 }
 
@@ -88,12 +91,12 @@ fn a_broken_connection_lets_nothing_through() {
 fn calls_are_refused_by_name_or_by_name_and_object() {
     let host = host();
     host.fail_calls_named("delete_volume vms/a");
-    host.delete_volume("vms", "a").unwrap_err();
-    host.delete_volume("vms", "ab").unwrap();
+    host.delete_volume(&VolumeRef::new("vms", "a")).unwrap_err();
+    host.delete_volume(&VolumeRef::new("vms", "ab")).unwrap();
     assert_eq!(host.calls(), ["delete_volume vms/a", "delete_volume vms/ab"]);
     host.forget_calls();
     host.fail_calls_named("delete_volume");
-    host.delete_volume("vms", "ab").unwrap_err();
+    host.delete_volume(&VolumeRef::new("vms", "ab")).unwrap_err();
     assert!(host.fault_hit());
     assert_eq!(host.call_count(), 1);
 }
@@ -238,10 +241,10 @@ fn a_volume_needs_room() {
 #[test]
 fn a_file_that_libvirt_has_not_seen_is_in_the_way_and_no_volume() {
     let host = host().with_file("/pool/vms/a", b"x");
-    assert_eq!(host.volume("vms", "a").unwrap(), None);
+    assert_eq!(host.volume(&VolumeRef::new("vms", "a")).unwrap(), None);
     host.create_volume("vms", &volume("a", "raw", 1)).unwrap_err();
     host.refresh_pool("vms").unwrap();
-    assert!(host.volume("vms", "a").unwrap().is_some());
+    assert!(host.volume(&VolumeRef::new("vms", "a")).unwrap().is_some());
 }
 
 #[test]
@@ -254,7 +257,10 @@ fn an_upload_that_the_user_stops_says_so() {
     }
     impl Content for Stops {}
     let host = host().with_image("vms", "a", "raw", 10);
-    assert_eq!(host.upload_all("vms", "a", &mut Stops, 10).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(
+        host.upload_all(&VolumeRef::new("vms", "a"), &mut Stops, 10).unwrap_err().kind(),
+        Kind::Interrupted
+    );
 }
 
 #[test]
@@ -262,7 +268,7 @@ fn fingerprints_print_one_thing_a_line() {
     let host = host().with_image("vms", "a", "raw", 10).with_foreign_domain(&domain("other", ""));
     let before = host.fingerprint();
     assert_eq!(before.lines().count(), 4);
-    host.delete_volume("vms", "a").unwrap();
+    host.delete_volume(&VolumeRef::new("vms", "a")).unwrap();
     let changes = host.changes_since(&before);
     assert!(
         changes.len() == 1 && changes[0].starts_with("- file /pool/vms/a: raw, capacity 10"),

@@ -3,14 +3,14 @@
 use super::calls::Call;
 use super::{Failure, MemoryHost};
 use crate::{Result, Stopped, Transfers, Zeros};
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
 impl Transfers for MemoryHost {
     /// Content is written up to the point where it ended or failed, as on a real host.
     fn upload(
         &self,
-        pool: &str,
-        name: &str,
+        VolumeRef { pool, name }: &VolumeRef,
         content: &mut dyn Content,
         offset: u64,
         length: u64,
@@ -38,8 +38,7 @@ impl Transfers for MemoryHost {
 
     fn download_span(
         &self,
-        pool: &str,
-        name: &str,
+        VolumeRef { pool, name }: &VolumeRef,
         into: &mut dyn Sink,
         (offset, length): (u64, u64),
     ) -> Result<()> {

@@ -4,6 +4,7 @@ use super::calls::Call;
 use super::{Failure, File, HostState, MemoryHost, StateResult, backend, to_failure};
 use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
+use foundry_core::record::VolumeRef;
 use foundry_core::units::Bytes;
 
 /// The formats that a volume of a directory pool can have.
@@ -17,7 +18,7 @@ impl Volumes for MemoryHost {
         })
     }
 
-    fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
+    fn volume(&self, VolumeRef { pool, name }: &VolumeRef) -> Result<Option<Volume>> {
         self.call(&Call::about_volume("volume", "look up", pool, name), |state| Ok(state.volume(pool, name)))
     }
 
@@ -37,13 +38,13 @@ impl Volumes for MemoryHost {
     }
 
     /// A clone is at least as large as its source.
-    fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
+    fn clone_volume(&self, pool: &str, xml: &str, from: &VolumeRef) -> Result<Volume> {
         let call = Call::about_volume("clone_volume", "create", pool, &volume_name(xml)?);
         self.call(&call, |state| {
             let wish = VolumeParts::read(xml).map_err(|e| to_failure(&e))?;
-            let source = state.file(from_pool, from_name)?.clone();
+            let source = state.file(&from.pool, &from.name)?.clone();
             let kind = &state.existing_pool(pool)?.kind;
-            kind.check_clone(pool == from_pool, from_name)?;
+            kind.check_clone(pool == from.pool, &from.name)?;
             let capacity = kind.clones_capacity(wish.capacity.unwrap_or(0), source.capacity);
             let format = kind.format(wish.format.as_deref());
             let mut made = File::new(format, capacity, wish.backing.clone());
@@ -54,7 +55,7 @@ impl Volumes for MemoryHost {
         })
     }
 
-    fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()> {
+    fn resize_volume(&self, VolumeRef { pool, name }: &VolumeRef, capacity: Bytes) -> Result<()> {
         let call = Call::about_volume("resize_volume", "resize", pool, name);
         self.call(&call, |state| {
         state.existing_pool(pool)?.kind.check_resize()?;
@@ -67,7 +68,7 @@ impl Volumes for MemoryHost {
 })
     }
 
-    fn delete_volume(&self, pool: &str, name: &str) -> Result<()> {
+    fn delete_volume(&self, VolumeRef { pool, name }: &VolumeRef) -> Result<()> {
         let call = Call::about_volume("delete_volume", "delete", pool, name);
         self.call(&call, |state| {
             state.delete_volume(pool, name);

@@ -1,6 +1,7 @@
 //! The content of volumes.
 
 use crate::{HostError, Result};
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
 /// What becomes of long runs of zeros, and of holes, in an upload.
@@ -25,29 +26,28 @@ pub trait Transfers: Send + Sync {
     /// what was written (format, capacity); after [`Pools::refresh_pool`](super::Pools::refresh_pool) it knows.
     fn upload(
         &self,
-        pool: &str,
-        name: &str,
+        volume: &VolumeRef,
         content: &mut dyn Content,
         offset: u64,
         length: u64,
         zeros: Zeros,
     ) -> Result<u64>;
     /// Writes `length` bytes of `content` to the beginning of a volume; fewer are an error.
-    fn upload_all(&self, pool: &str, name: &str, content: &mut dyn Content, length: u64) -> Result<()> {
-        let left = length - self.upload(pool, name, content, 0, length, Zeros::Written)?;
+    fn upload_all(&self, volume: &VolumeRef, content: &mut dyn Content, length: u64) -> Result<()> {
+        let left = length - self.upload(volume, content, 0, length, Zeros::Written)?;
         if left == 0 {
             return Ok(());
         }
         Err(HostError::Transfer {
-            operation: format!("upload to volume '{name}' in pool '{pool}'"),
+            operation: format!("upload to {volume}"),
             cause: format!("the content ended {left} bytes before its length of {length}"),
             interrupted: false,
         })
     }
     /// Reads up to `length` bytes of a volume from its beginning. Its holes are told as such.
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
-        self.download_span(pool, name, into, (0, length))
+    fn download(&self, volume: &VolumeRef, into: &mut dyn Sink, length: u64) -> Result<()> {
+        self.download_span(volume, into, (0, length))
     }
     /// Reads up to so many bytes of a volume (the second number) from an offset on (the first).
-    fn download_span(&self, pool: &str, name: &str, into: &mut dyn Sink, span: (u64, u64)) -> Result<()>;
+    fn download_span(&self, volume: &VolumeRef, into: &mut dyn Sink, span: (u64, u64)) -> Result<()>;
 }

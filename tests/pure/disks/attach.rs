@@ -6,6 +6,7 @@ use foundry::operations::Settings;
 use foundry::operations::disk::{AttachRequest, Presence, attach};
 use foundry::operations::vm::inspect::get_vm;
 use foundry::plan::{DiskFormat, VmPlan};
+use foundry::record::VolumeRef;
 use foundry::units::Bytes;
 use foundry::{Kind, manifest, yaml};
 
@@ -25,7 +26,7 @@ fn a_disk_is_attached_now_and_for_good() {
         assert!(targets.contains(&"vdd".to_owned()), "{targets:?}");
     }
     assert_eq!(capacity(&bench, "web_data-vdd"), 5);
-    let made = bench.host.volume("foundry-vms", "web_data-vdd").unwrap().unwrap();
+    let made = bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdd")).unwrap().unwrap();
     assert_eq!((made.format.as_str(), made.mode), ("qcow2", Some(0o600)));
     assert_eq!(
         recorded(&bench),

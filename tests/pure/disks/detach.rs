@@ -1,5 +1,6 @@
 //! How a disk goes.
 
+use foundry::record::VolumeRef;
 use std::time::Duration;
 
 use foundry::Kind;
@@ -56,7 +57,7 @@ fn a_volume_that_is_gone_is_not_said_to_be_kept() {
         (kept.released_volume(), kept.missing_volume()),
         (Some(("foundry-vms", "web_data-vdb")), None)
     );
-    bench.host.delete_volume("foundry-vms", "web_data-vdb").unwrap();
+    bench.host.delete_volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap();
     let gone = plan_detach(&bench.context(), "web", "vdb", true).unwrap();
     assert_eq!(
         (gone.released_volume(), gone.missing_volume()),

@@ -4,6 +4,7 @@ use foundry::Kind;
 use foundry::host::memory::Guest;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::disk::{attach, plan_detach, resize};
+use foundry::record::VolumeRef;
 use foundry::units::{Bytes, SizeRequest};
 
 use super::{NOTHING, assert_refused, capacity, data_disks, detach_one, disk, grow, off, pairs};
@@ -54,7 +55,7 @@ fn what_has_the_size_already_is_left_alone() {
     }
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
     // Grown without foundry: only the record has to learn of it.
-    bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(12 * GIB)).unwrap();
+    bench.host.resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdb"), Bytes(12 * GIB)).unwrap();
     bench.start = None;
     grow(&bench, "vdb", "12").unwrap();
     assert_eq!(data_disks(&bench)[0].1, "12");
@@ -70,9 +71,9 @@ fn nothing_shrinks() {
 #[test]
 fn a_relative_size_counts_from_what_is_there() {
     let bench = Bench::with_web();
-    bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(12 * GIB)).unwrap();
+    bench.host.resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdb"), Bytes(12 * GIB)).unwrap();
     assert_eq!(grow(&bench, "vdb", "+1").unwrap().to, Bytes(13 * GIB));
-    bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(13 * GIB + 512)).unwrap();
+    bench.host.resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdb"), Bytes(13 * GIB + 512)).unwrap();
     let error = grow(&bench, "vdb", "+1").unwrap_err();
     assert!(whole(&error).contains("say how large it is to be: 14GiB"), "{}", whole(&error));
     let much = resize(&bench.context(), "web", "vda", SizeRequest::By(Bytes(i64::MAX as u64 / GIB * GIB)));

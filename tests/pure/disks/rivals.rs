@@ -4,7 +4,7 @@ use foundry::Error;
 use foundry::host::Domains;
 use foundry::operations::disk::{Attached, attach};
 use foundry::operations::vm::destroy::{self, execute_destroy};
-use foundry::record::{Maker, RecordState, VolumeRole};
+use foundry::record::{RecordState, VolumeRole};
 use foundry::units::Bytes;
 
 use super::{NOTHING, attach_one, data_disks, detach_one, targets};
@@ -70,7 +70,7 @@ fn an_attach_inside_of_the_writing_of_another_is_forgotten_and_its_data_stay() {
 #[test]
 fn destroy_waits_for_no_attach_and_refuses() {
     let bench = Bench::with_web();
-    let maker = serde_json::to_value(Maker::this_process()).unwrap();
+    let maker = serde_json::to_value(foundry::host::local::this_process()).unwrap();
     bench.edit_record("web", |r| {
         let mut pending = r["volumes"][1].clone();
         pending["name"] = "web_data-vdq".into();
@@ -86,7 +86,7 @@ fn destroy_waits_for_no_attach_and_refuses() {
     let error = detach_one(&bench, "vdq", false).unwrap_err();
     assert!(whole(&error).contains("foundry disk detach web vdq --keep"), "{}", whole(&error));
     bench.edit_record("web", |r| {
-        r["volumes"][4]["attaching"] = serde_json::to_value(Maker::this_process()).unwrap()
+        r["volumes"][4]["attaching"] = serde_json::to_value(foundry::host::local::this_process()).unwrap()
     });
     assert_eq!(attach_one(&bench, 10).unwrap().disk.target.as_str(), "vdd", "another one is free");
     bench.edit_record("web", |r| r["volumes"][5]["attaching"]["started"] = 1.into());

@@ -1,5 +1,6 @@
 //! The bench that a case works on: a host, names of its own, and the broom.
 
+use foundry::record::VolumeRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -194,7 +195,10 @@ impl Bench<'_> {
     }
 
     pub(crate) fn volume(&self, pool: &str, name: &str) -> Volume {
-        self.host().volume(pool, name).unwrap().unwrap_or_else(|| panic!("there is no volume {name}"))
+        self.host()
+            .volume(&VolumeRef::new(pool, name))
+            .unwrap()
+            .unwrap_or_else(|| panic!("there is no volume {name}"))
     }
 
     pub(crate) fn create(&self, pool: &str, name: &str, format: &str, capacity: u64) -> Volume {
@@ -219,7 +223,7 @@ impl Bench<'_> {
     fn sweep_pool(&self, pool: &Pool) {
         let host = self.host();
         for volume in host.volumes(&pool.name).unwrap_or_default() {
-            complain(host.delete_volume(&pool.name, &volume.name));
+            complain(host.delete_volume(&VolumeRef::new(&pool.name, &volume.name)));
         }
         if pool.active {
             complain(host.stop_pool(&pool.name));

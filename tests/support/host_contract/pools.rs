@@ -2,6 +2,7 @@
 
 use foundry::Kind;
 use foundry::pool::PoolSourceSpec;
+use foundry::record::VolumeRef;
 
 use super::bench::{Bench, cases, pool_xml, refused, volume_xml};
 
@@ -23,8 +24,8 @@ cases! {
 fn an_absent_pool_is_none(bench: &Bench<'_>) {
     let absent = bench.name("absent");
     assert_eq!(bench.host().pool(&absent).unwrap(), None);
-    assert_eq!(bench.host().volume(&absent, "a").unwrap(), None);
-    bench.host().delete_volume(&absent, "a").unwrap();
+    assert_eq!(bench.host().volume(&VolumeRef::new(&absent, "a")).unwrap(), None);
+    bench.host().delete_volume(&VolumeRef::new(&absent, "a")).unwrap();
 }
 
 fn an_absent_pool_refuses_what_needs_one(bench: &Bench<'_>) {
@@ -99,12 +100,12 @@ fn a_pool_that_is_not_started_has_no_volumes(bench: &Bench<'_>) {
     let (host, name) = (bench.host(), bench.pool());
     let path = bench.create(&name, "a", "raw", 4096).path;
     host.stop_pool(&name).unwrap();
-    assert_eq!(host.volume(&name, "a").unwrap(), None);
+    assert_eq!(host.volume(&VolumeRef::new(&name, "a")).unwrap(), None);
     assert_eq!(host.volume_at(&path).unwrap(), None);
     refused(host.volumes(&name), Kind::Storage);
     refused(host.refresh_pool(&name), Kind::Storage);
     refused(host.create_volume(&name, &volume_xml("b", "raw", 1, None)), Kind::Storage);
-    host.delete_volume(&name, "a").unwrap();
+    host.delete_volume(&VolumeRef::new(&name, "a")).unwrap();
     host.start_pool(&name).unwrap();
     assert_eq!(bench.volume(&name, "a").path, path, "deleting where it cannot be seen does nothing");
 }

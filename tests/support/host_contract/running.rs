@@ -1,5 +1,6 @@
 //! Domains that run.
 
+use foundry::record::VolumeRef;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,8 +109,8 @@ fn a_running_domain_shows_its_backing_chain(bench: &Bench<'_>) {
 fn a_volume_in_use_can_be_deleted(bench: &Bench<'_>) {
     let pool = bench.pool();
     let (uuid, ..) = start_on_overlay(bench, &pool);
-    bench.host().delete_volume(&pool, "base").unwrap();
-    bench.host().delete_volume(&pool, "top").unwrap();
+    bench.host().delete_volume(&VolumeRef::new(&pool, "base")).unwrap();
+    bench.host().delete_volume(&VolumeRef::new(&pool, "top")).unwrap();
     assert_eq!(bench.state(uuid), DomainState::Running);
     bench.host().force_off(uuid).unwrap();
     refused(bench.host().start(uuid), Kind::Vm);

@@ -1,5 +1,6 @@
 //! Uploads and downloads.
 
+use foundry::record::VolumeRef;
 use std::io::Read;
 
 use foundry::Kind;
@@ -41,18 +42,18 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn upload(bench: &Bench<'_>, pool: &str, name: &str, bytes: &[u8]) {
-    bench.host().upload_all(pool, name, &mut &*bytes, bytes.len() as u64).unwrap();
+    bench.host().upload_all(&VolumeRef::new(pool, name), &mut &*bytes, bytes.len() as u64).unwrap();
 }
 
 /// Leaves zeros out, and returns how far it came.
 fn upload_thin(bench: &Bench<'_>, volume: (&str, &str), content: &mut dyn Content, at: (u64, u64)) -> u64 {
     let zeros = Zeros::Skipped { at_most: u64::MAX };
-    bench.host().upload(volume.0, volume.1, content, at.0, at.1, zeros).unwrap()
+    bench.host().upload(&VolumeRef::new(volume.0, volume.1), content, at.0, at.1, zeros).unwrap()
 }
 
 fn download(bench: &Bench<'_>, pool: &str, name: &str, length: u64) -> Vec<u8> {
     let mut into = Vec::new();
-    bench.host().download(pool, name, &mut into, length).unwrap();
+    bench.host().download(&VolumeRef::new(pool, name), &mut into, length).unwrap();
     into
 }
 
@@ -92,7 +93,10 @@ fn an_upload_sends_its_length_and_no_more(bench: &Bench<'_>) {
     for (name, zeros) in [("a", Zeros::Written), ("b", Zeros::Skipped { at_most: u64::MAX })] {
         bench.create(&pool, name, "raw", 5000);
         let mut rest = &*bytes;
-        assert_eq!(bench.host().upload(&pool, name, &mut rest, 0, 5000, zeros).unwrap(), 5000);
+        assert_eq!(
+            bench.host().upload(&VolumeRef::new(&pool, name), &mut rest, 0, 5000, zeros).unwrap(),
+            5000
+        );
         assert_eq!(rest.len(), 5000, "left of the content");
         assert_same(&download(bench, &pool, name, 1 << 20), &bytes[..5000]);
     }
@@ -101,11 +105,11 @@ fn an_upload_sends_its_length_and_no_more(bench: &Bench<'_>) {
 fn an_upload_of_too_little_fails(bench: &Bench<'_>) {
     let (pool, bytes) = (bench.pool(), content(5000));
     bench.create(&pool, "a", "raw", 10_000);
-    let outcome = bench.host().upload_all(&pool, "a", &mut &*bytes, 10_000);
+    let outcome = bench.host().upload_all(&VolumeRef::new(&pool, "a"), &mut &*bytes, 10_000);
     let Err(HostError::Transfer { cause, interrupted, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(cause.contains("5000") && !interrupted, "{cause}");
-    bench.host().delete_volume(&pool, "a").unwrap();
-    assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
+    bench.host().delete_volume(&VolumeRef::new(&pool, "a")).unwrap();
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
 }
 
 /// Nobody knows how much comes out of a compressed image.
@@ -126,7 +130,10 @@ fn an_upload_writes_no_more_than_there_is_room_for(bench: &Bench<'_>) {
     let mut rest = &*bytes;
     let zeros = Zeros::Skipped { at_most: 3 << 19 };
     // A megabyte, the hole, and half a megabyte more.
-    assert_eq!(bench.host().upload(&pool, "a", &mut rest, 0, 4 << 20, zeros).unwrap(), 5 << 19);
+    assert_eq!(
+        bench.host().upload(&VolumeRef::new(&pool, "a"), &mut rest, 0, 4 << 20, zeros).unwrap(),
+        5 << 19
+    );
     assert_eq!(rest.len(), 3 << 19, "left of the content");
     assert_same(&download(bench, &pool, "a", 5 << 19), &bytes[..5 << 19]);
 }
@@ -230,7 +237,7 @@ fn holes_stay_holes_there_and_back(bench: &Bench<'_>) {
     assert!((4 * Holes::DATA..8 * Holes::DATA).contains(&seen.allocation.0), "{seen:?}");
 
     let mut extents = Extents::default();
-    bench.host().download(&pool, "a", &mut extents, 1 << 50).unwrap();
+    bench.host().download(&VolumeRef::new(&pool, "a"), &mut extents, 1 << 50).unwrap();
     let total: u64 = extents.0.iter().map(|(_, length)| length).sum();
     let data: u64 = extents.0.iter().filter(|(is_data, _)| *is_data).map(|(_, length)| length).sum();
     assert_eq!(total, Holes::END);
@@ -258,18 +265,18 @@ fn an_upload_that_fails_at_its_source_says_why(bench: &Bench<'_>) {
     let pool = bench.pool();
     bench.create(&pool, "a", "raw", 1 << 20);
     let mut source = Fails(700_000, || std::io::Error::other("the tape tore"));
-    let error = bench.host().upload_all(&pool, "a", &mut source, 1 << 20).unwrap_err();
+    let error = bench.host().upload_all(&VolumeRef::new(&pool, "a"), &mut source, 1 << 20).unwrap_err();
     assert_eq!((error.kind(), error.cause().as_deref()), (Kind::Storage, Some("the tape tore")));
-    bench.host().delete_volume(&pool, "a").unwrap();
+    bench.host().delete_volume(&VolumeRef::new(&pool, "a")).unwrap();
 }
 
 fn an_upload_that_is_stopped_says_so(bench: &Bench<'_>) {
     let pool = bench.pool();
     bench.create(&pool, "a", "raw", 1 << 20);
     let mut source = Fails(700_000, || std::io::Error::other(Stopped));
-    let error = bench.host().upload_all(&pool, "a", &mut source, 1 << 20).unwrap_err();
+    let error = bench.host().upload_all(&VolumeRef::new(&pool, "a"), &mut source, 1 << 20).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
-    bench.host().delete_volume(&pool, "a").unwrap();
+    bench.host().delete_volume(&VolumeRef::new(&pool, "a")).unwrap();
 }
 
 fn zeros_replace_what_was_there(bench: &Bench<'_>) {
@@ -310,7 +317,10 @@ fn an_image_is_sent_from_behind(bench: &Bench<'_>) {
         bench.host().create_volume(&pool, &allocated_xml(name, size)).unwrap();
         let (first, rest) = bytes.split_at(head);
         let zeros = Zeros::Written;
-        bench.host().upload(&pool, name, &mut &*rest, head as u64, rest.len() as u64, zeros).unwrap();
+        bench
+            .host()
+            .upload(&VolumeRef::new(&pool, name), &mut &*rest, head as u64, rest.len() as u64, zeros)
+            .unwrap();
         let torso = [&vec![0; head], rest].concat();
         assert_same(&download(bench, &pool, name, 1 << 30), &torso);
         upload(bench, &pool, name, first);
@@ -363,12 +373,12 @@ fn a_clone_has_its_sources_content(bench: &Bench<'_>) {
     bench.create(&pool, "source", "raw", 1 << 20);
     upload(bench, &pool, "source", &bytes);
     let xml = volume_xml("clone", "raw", 1 << 20, None);
-    bench.host().clone_volume(&pool, &xml, &pool, "source").unwrap();
+    bench.host().clone_volume(&pool, &xml, &VolumeRef::new(&pool, "source")).unwrap();
     assert_same(&download(bench, &pool, "clone", 1 << 30), &bytes);
 }
 
 fn a_transfer_needs_its_volume(bench: &Bench<'_>) {
     let pool = bench.pool();
-    refused(bench.host().upload_all(&pool, "absent", &mut &b"x"[..], 1), Kind::Storage);
-    refused(bench.host().download(&pool, "absent", &mut Vec::new(), 1), Kind::Storage);
+    refused(bench.host().upload_all(&VolumeRef::new(&pool, "absent"), &mut &b"x"[..], 1), Kind::Storage);
+    refused(bench.host().download(&VolumeRef::new(&pool, "absent"), &mut Vec::new(), 1), Kind::Storage);
 }

@@ -1,6 +1,7 @@
 //! Volumes: what they are called, how large they are, what they lie on.
 
 use foundry::Kind;
+use foundry::record::VolumeRef;
 use foundry::units::Bytes;
 
 use super::bench::{Bench, cases, refused, volume_xml};
@@ -26,11 +27,11 @@ cases! {
 
 fn an_absent_volume_is_none(bench: &Bench<'_>) {
     let pool = bench.pool();
-    assert_eq!(bench.host().volume(&pool, "absent").unwrap(), None);
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "absent")).unwrap(), None);
     assert_eq!(bench.host().volume_at(&(bench.directory("pool") + "/absent")).unwrap(), None);
     assert_eq!(bench.host().volume_at("/nowhere at all").unwrap(), None);
     assert_eq!(bench.host().volumes(&pool).unwrap(), []);
-    bench.host().delete_volume(&pool, "absent").unwrap();
+    bench.host().delete_volume(&VolumeRef::new(&pool, "absent")).unwrap();
 }
 
 fn a_volume_is_as_asked(bench: &Bench<'_>) {
@@ -66,9 +67,9 @@ fn a_volume_that_was_deleted_can_be_made_again(bench: &Bench<'_>) {
     let pool = bench.pool();
     for capacity in [4096, 8192] {
         assert_eq!(bench.create(&pool, "a", "raw", capacity).capacity, Bytes(capacity));
-        bench.host().delete_volume(&pool, "a").unwrap();
-        assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
-        bench.host().delete_volume(&pool, "a").unwrap();
+        bench.host().delete_volume(&VolumeRef::new(&pool, "a")).unwrap();
+        assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
+        bench.host().delete_volume(&VolumeRef::new(&pool, "a")).unwrap();
     }
 }
 
@@ -78,8 +79,8 @@ fn names_with_blanks_and_markup_are_names(bench: &Bench<'_>) {
         let made = bench.create(&pool, name, "raw", 4096);
         assert_eq!(made.name, name);
         assert_eq!(bench.host().volume_at(&made.path).unwrap().unwrap().name, name);
-        bench.host().delete_volume(&pool, name).unwrap();
-        assert_eq!(bench.host().volume(&pool, name).unwrap(), None);
+        bench.host().delete_volume(&VolumeRef::new(&pool, name)).unwrap();
+        assert_eq!(bench.host().volume(&VolumeRef::new(&pool, name)).unwrap(), None);
     }
 }
 
@@ -88,7 +89,7 @@ fn names_that_leave_the_directory_are_refused(bench: &Bench<'_>) {
     let pool = bench.pool();
     for name in ["../x", "a/b", "/etc/x", ".", ".."] {
         refused(bench.host().create_volume(&pool, &volume_xml(name, "raw", 4096, None)), Kind::Storage);
-        assert_eq!(bench.host().volume(&pool, name).unwrap(), None);
+        assert_eq!(bench.host().volume(&VolumeRef::new(&pool, name)).unwrap(), None);
     }
     assert_eq!(bench.host().volumes(&pool).unwrap(), []);
 }
@@ -121,7 +122,7 @@ fn an_overlay_on_nothing_is_refused(bench: &Bench<'_>) {
     let absent = bench.directory("pool") + "/absent";
     let overlay = volume_xml("a", "qcow2", 1 << 30, Some((&absent, "qcow2")));
     refused(bench.host().create_volume(&pool, &overlay), Kind::Storage);
-    assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
 }
 
 fn an_overlay_on_another_format_than_said_is_refused(bench: &Bench<'_>) {
@@ -129,7 +130,7 @@ fn an_overlay_on_another_format_than_said_is_refused(bench: &Bench<'_>) {
     let base = bench.create(&pool, "base", "raw", 1 << 20);
     let overlay = volume_xml("a", "qcow2", 1 << 30, Some((&base.path, "qcow2")));
     refused(bench.host().create_volume(&pool, &overlay), Kind::Storage);
-    assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
 }
 
 fn a_raw_volume_takes_what_it_is_told_to(bench: &Bench<'_>) {
@@ -145,7 +146,7 @@ fn a_volume_without_room_is_refused(bench: &Bench<'_>) {
     let pool = bench.pool();
     let too_much = bench.pool_now(&pool).available.0 + (1 << 40);
     refused(bench.host().create_volume(&pool, &volume_xml("a", "raw", too_much, None)), Kind::Storage);
-    assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
     bench.create(&pool, "a", "raw", 4096);
 }
 
@@ -153,12 +154,12 @@ fn a_volume_grows_and_does_not_shrink(bench: &Bench<'_>) {
     let pool = bench.pool();
     for (name, format) in [("a", "qcow2"), ("b", "raw")] {
         bench.create(&pool, name, format, 4 << 20);
-        bench.host().resize_volume(&pool, name, Bytes(8 << 20)).unwrap();
+        bench.host().resize_volume(&VolumeRef::new(&pool, name), Bytes(8 << 20)).unwrap();
         assert_eq!(bench.volume(&pool, name).capacity, Bytes(8 << 20));
-        refused(bench.host().resize_volume(&pool, name, Bytes(4 << 20)), Kind::Storage);
+        refused(bench.host().resize_volume(&VolumeRef::new(&pool, name), Bytes(4 << 20)), Kind::Storage);
         assert_eq!(bench.volume(&pool, name).capacity, Bytes(8 << 20));
     }
-    refused(bench.host().resize_volume(&pool, "absent", Bytes(4 << 20)), Kind::Storage);
+    refused(bench.host().resize_volume(&VolumeRef::new(&pool, "absent"), Bytes(4 << 20)), Kind::Storage);
 }
 
 fn a_clone_is_as_large_as_its_source(bench: &Bench<'_>) {
@@ -166,7 +167,7 @@ fn a_clone_is_as_large_as_its_source(bench: &Bench<'_>) {
     bench.create(&pool, "source", "qcow2", 8 << 20);
     for (name, format, asked) in [("a", "qcow2", 8 << 20), ("b", "raw", 8 << 20), ("c", "raw", 512)] {
         let xml = volume_xml(name, format, asked, None);
-        let made = bench.host().clone_volume(&pool, &xml, &pool, "source").unwrap();
+        let made = bench.host().clone_volume(&pool, &xml, &VolumeRef::new(&pool, "source")).unwrap();
         assert_eq!((made.format.as_str(), made.capacity), (format, Bytes(8 << 20)), "{name}");
     }
 }
@@ -176,9 +177,12 @@ fn a_clone_of_nothing_or_onto_something_is_refused(bench: &Bench<'_>) {
     bench.create(&pool, "source", "raw", 4096);
     bench.create(&pool, "taken", "raw", 4096);
     let onto = |name, from| {
-        bench.host().clone_volume(&pool, &volume_xml(name, "raw", 4096, None), &pool, from).map(drop)
+        bench
+            .host()
+            .clone_volume(&pool, &volume_xml(name, "raw", 4096, None), &VolumeRef::new(&pool, from))
+            .map(drop)
     };
     refused(onto("a", "absent"), Kind::Storage);
     refused(onto("taken", "source"), Kind::Storage);
-    assert_eq!(bench.host().volume(&pool, "a").unwrap(), None);
+    assert_eq!(bench.host().volume(&VolumeRef::new(&pool, "a")).unwrap(), None);
 }

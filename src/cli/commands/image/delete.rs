@@ -1,6 +1,7 @@
 //! `foundry image delete` and `foundry image prune`
 
 use clap::Args;
+use foundry_core::record::VolumeRef;
 
 use super::InPool;
 use crate::connect::connect_host;
@@ -38,16 +39,16 @@ pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<
     let pool = args.pool.pool_name(global);
     let name = &image::resolve_name(&context, &pool, &args.name)?;
     if args.force {
-        let found = image::image_info(&context, &pool, name)?;
+        let found = image::image_info(&context, &VolumeRef::new(&pool, name))?;
         let users = [found.vms, found.overlays].concat();
         if !users.is_empty() && !args.yes {
             confirm_delete(name, &users, ui)?;
         }
         interrupt::install_handler(&context.cancel)?;
-        image::delete_image_in_use(&context, &pool, name)?;
+        image::delete_image_in_use(&context, &VolumeRef::new(&pool, name))?;
     } else {
         interrupt::install_handler(&context.cancel)?;
-        image::delete_image(&context, &pool, name)?;
+        image::delete_image(&context, &VolumeRef::new(&pool, name))?;
     }
     ui.write_line(&format!("Successfully deleted image '{name}'"))
 }

@@ -1,5 +1,6 @@
 //! `foundry image export`
 
+use foundry_core::record::VolumeRef;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -46,7 +47,7 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
     let pool = args.pool.pool_name(global);
     let name = resolve_name(&context, &pool, &args.name)?;
     if let Some(mut out) = pipe {
-        let written = export_image(&context, &pool, &name, &mut out);
+        let written = export_image(&context, &VolumeRef::new(&pool, &name), &mut out);
         // As with all output, a reader that closes the pipe early is not an error.
         if out.unread {
             return Ok(());
@@ -60,7 +61,7 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
     }
     let target = ExportFile::new(&args.file, args.force)?;
     interrupt::install_handler(&context.cancel)?;
-    let written = target.write_image(|out| export_image(&context, &pool, &name, out))?;
+    let written = target.write_image(|out| export_image(&context, &VolumeRef::new(&pool, &name), out))?;
     ui.write_line(&success_text(&name, &args.file, Bytes(written)))
 }
 

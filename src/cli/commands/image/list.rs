@@ -1,6 +1,7 @@
 //! `foundry image list`, `info` and `outdated`
 
 use clap::Args;
+use foundry_core::record::VolumeRef;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -123,7 +124,7 @@ pub(super) fn run_list(args: &ImageListArgs, global: &Global, ui: &Ui) -> Result
     // The table does not need the origins, and each is in a volume of its own.
     let origin = |image: &Volume| match form {
         OutputFormat::Table => Ok(None),
-        _ => image::image_origin(&context, &image.pool, &image.name),
+        _ => image::image_origin(&context, &image.reference()),
     };
     let views: Result<Vec<_>, Error> = images.iter().map(|i| image_view(&context, i, origin(i)?)).collect();
     args.listing.show_list(&views?, NO_IMAGES, (global, ui))
@@ -157,7 +158,7 @@ pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), 
     let context = connect_host(global, ui)?;
     let pool = args.pool.pool_name(global);
     let name = image::resolve_name(&context, &pool, &args.name)?;
-    let found = image::image_info(&context, &pool, &name)?;
+    let found = image::image_info(&context, &VolumeRef::new(&pool, &name))?;
     let known = image_view(&context, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     args.output.show_object(&image, &[&name], |_| describe_image(&image, ui.terminal_columns()), (global, ui))

@@ -1,5 +1,6 @@
 //! Classifies how each volume is used, for all volumes at once.
 
+use foundry_core::record::VolumeRef;
 use std::collections::BTreeSet;
 
 use super::Usage;
@@ -26,8 +27,8 @@ impl Usage {
         let below: BTreeSet<&str> = self.volumes.iter().filter_map(|v| v.backing.as_deref()).collect();
         let files: BTreeSet<&str> = self.domains.iter().flat_map(|d| &d.files).map(String::as_str).collect();
         let volumes = self.domains.iter().flat_map(|d| d.volumes.iter().chain(&d.recorded));
-        let volumes: BTreeSet<(&str, &str)> = volumes.map(|(p, n)| (p.as_str(), n.as_str())).collect();
-        let named = |v: &Volume| volumes.contains(&(v.pool.as_str(), v.name.as_str()));
+        let volumes: BTreeSet<&VolumeRef> = volumes.collect();
+        let named = |v: &Volume| volumes.contains(&v.reference());
         let part = |v: &Volume| match v.path.as_str() {
             path if below.contains(path) => VolumeUse::Below,
             path if files.contains(path) || named(v) => VolumeUse::Disk,
@@ -38,23 +39,23 @@ impl Usage {
 
     /// The reason why a volume is in use, if it is; a volume that only a record names counts, too.
     pub(crate) fn reason_if_used(&self, volume: &Volume) -> Option<String> {
-        let Volume { pool, name, path, .. } = volume;
+        let reference = volume.reference();
         let named =
-            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it"));
-        self.users_of(pool, name, path).describe_users("uses it").or_else(named)
+            || self.recording_domain(&reference).map(|vm| format!("the record of VM '{vm}' names it"));
+        self.users_of(&reference, &volume.path).describe_users("uses it").or_else(named)
     }
 
     /// Returns whether a domain uses a volume, directly or as a backing file, now or at its next start.
     pub(crate) fn domain_has(&self, vm: &str, volume: &RecordedVolume) -> bool {
-        let RecordedVolume { pool, name, path, .. } = volume;
+        let (reference, path) = (volume.reference(), &volume.path);
         // If the pool was moved, the volume is at another path than the record says.
-        let listed = self.volumes.iter().find(|v| v.pool == *pool && v.name == *name).map(|v| &v.path);
-        let uses = |path: &String| self.users_of(pool, name, path).vms.iter().any(|user| user == vm);
+        let listed = self.volumes.iter().find(|v| v.reference() == reference).map(|v| &v.path);
+        let uses = |path: &String| self.users_of(&reference, path).vms.iter().any(|user| user == vm);
         uses(path) || listed.is_some_and(|now| now != path && uses(now))
     }
 
     fn use_by_all_names(&self, volume: &Volume, path: &str) -> VolumeUse {
-        let users = self.users_of(&volume.pool, &volume.name, path);
+        let users = self.users_of(&volume.reference(), path);
         match (users.overlays.is_empty(), users.vms.is_empty()) {
             (false, _) => VolumeUse::Below,
             (true, false) => VolumeUse::Disk,

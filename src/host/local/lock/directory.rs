@@ -27,7 +27,7 @@ pub(crate) struct LockDirectories {
 }
 
 /// A directory for lock files, open.
-pub(super) struct LockDirectory {
+pub(in crate::local) struct LockDirectory {
     pub(super) directory: OwnedFd,
     path: PathBuf,
     /// The group that its files are for, too.
@@ -52,11 +52,18 @@ impl LockDirectories {
         Self { shared: None, own: Some(own.to_owned()), is_root: false }
     }
 
+    /// The directory of that identity, if it is one of these.
+    pub(in crate::local) fn find(&self, identity: &str) -> Option<LockDirectory> {
+        let paths = [&self.shared, &self.own].into_iter().flatten();
+        let mut open = paths.filter_map(|path| LockDirectory::open(path).ok().flatten());
+        open.find(|place| place.identity() == identity)
+    }
+
     /// Opens the first one that this user may use. `None` where there is none at all.
     ///
     /// # Errors
     /// Where one is there, and others than those who may use it could have a hand in it.
-    pub(super) fn open(&self) -> Result<Option<LockDirectory>, LockError> {
+    pub(in crate::local) fn open(&self) -> Result<Option<LockDirectory>, LockError> {
         if let Some(path) = &self.shared {
             if self.is_root {
                 make_shared(path);
@@ -108,6 +115,12 @@ impl LockDirectory {
         let is_groups = found.st_mode & 0o020 != 0;
         let group = is_groups.then(|| Gid::from_raw(found.st_gid));
         Ok(Some(Self { directory, path: path.to_owned(), group }))
+    }
+
+    /// Its device and inode: while it is there, no other has these.
+    pub(in crate::local) fn identity(&self) -> String {
+        let found = rustix::fs::fstat(&self.directory);
+        found.map(|found| format!("{}:{}", found.st_dev, found.st_ino)).unwrap_or_default()
     }
 
     /// A file in it, for messages.
@@ -166,7 +179,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A shared directory as root makes it, of a group.
-    pub(in crate::lock) fn shared(path: &Path, group: Option<u32>) -> LockDirectories {
+    pub(in crate::local) fn shared(path: &Path, group: Option<u32>) -> LockDirectories {
         put_shared(path, group).unwrap();
         LockDirectories { shared: Some(path.to_owned()), own: None, is_root: false }
     }

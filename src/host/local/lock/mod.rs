@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-pub(super) use self::directory::LockDirectories;
-use self::directory::LockDirectory;
+pub(crate) use self::directory::LockDirectories;
+pub(super) use self::directory::LockDirectory;
 use foundry_core::record::digest_of;
 
 /// How often a file is opened anew that is another one by the time that it is locked. Each time another foundry came
@@ -46,11 +46,18 @@ impl HostLock {
     }
 
     /// Takes the lock of a thing of that name. If there is no directory for files, or no flock(2), nobody waits.
-    pub(super) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
-        let Some(place) = places.open()? else { return Ok(Self::free()) };
-        let name = digest_of(thing).replace("sha256:", "");
+    pub(crate) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
+        match places.open()? {
+            Some(place) => Self::take_in(&place, thing),
+            None => Ok(Self::free()),
+        }
+    }
+
+    /// Takes the lock of a thing of that name in that directory.
+    pub(super) fn take_in(place: &LockDirectory, thing: &str) -> Result<Self, LockError> {
+        let name = file_name(thing);
         for _ in 0..TRIES {
-            match Held::lock(&place, &name)? {
+            match Held::lock(place, &name)? {
                 Locked::Ours(held) => return Ok(Self { _held: Some(held) }),
                 Locked::Impossible => return Ok(Self::free()),
                 Locked::Stale => {}
@@ -58,6 +65,25 @@ impl HostLock {
         }
         Err(LockError::Taken(None))
     }
+
+    /// Whether there is a lock file of a thing of that name: a process has the lock, or was killed while it had it.
+    pub(super) fn exists_in(place: &LockDirectory, thing: &str) -> bool {
+        let found = rustix::fs::statat(&place.directory, file_name(thing), AtFlags::SYMLINK_NOFOLLOW);
+        found.is_ok()
+    }
+
+    /// Leaves the file behind, as a process does that is killed.
+    #[cfg(test)]
+    pub(super) fn leave(self) {
+        if let Some(held) = &self._held {
+            let _ = rustix::fs::flock(&held.file, FlockOperation::Unlock);
+        }
+        std::mem::forget(self);
+    }
+}
+
+fn file_name(thing: &str) -> String {
+    digest_of(thing).replace("sha256:", "")
 }
 
 /// A lock file that this process has locked.
