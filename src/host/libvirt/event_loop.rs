@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::sockets::Sockets;
 use super::sys::{self, Callback, HandleFunction, TimerFunction};
 
-static LOOP: EventLoop = EventLoop { table: Mutex::new(Table::new()), wake: OnceLock::new() };
+static LOOP: PollLoop = PollLoop { table: Mutex::new(Table::new()), wake: OnceLock::new() };
 
 thread_local! {
     /// The connection that this thread is opening.
@@ -64,7 +64,7 @@ pub(super) fn collect_sockets<T>(sockets: &Sockets, open: impl FnOnce() -> T) ->
     opened
 }
 
-struct EventLoop {
+struct PollLoop {
     table: Mutex<Table>,
     /// A byte written here ends the wait for events.
     wake: OnceLock<UnixStream>,
@@ -119,7 +119,7 @@ impl Table {
     }
 }
 
-impl EventLoop {
+impl PollLoop {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each change is one step, so a panic between two leaves nothing half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -204,7 +204,7 @@ fn interval(milliseconds: i32) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
-impl sys::EventLoop for EventLoop {
+impl sys::EventLoop for PollLoop {
     fn add_handle(&self, fd: RawFd, events: i16, callback: Callback<HandleFunction>) -> i32 {
         OPENING.with_borrow(|opening| {
             if let Some(sockets) = opening {
