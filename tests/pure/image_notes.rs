@@ -309,7 +309,7 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
     };
     let elsewhere = server.url("/SUMS").replace("127.0.0.1", "localhost");
     let told =
-        format!("its note names a list of checksums on another host, {elsewhere}, which was not asked");
+        format!("its note names a list of checksums on another host, {elsewhere}, which was not fetched");
     assert_eq!(ages(&elsewhere, &[]), (told, 0));
     let (told, asked) = ages(&server.url("/SUMS"), &[]);
     assert!(told.contains("404") && asked == 1, "the host that it came from: {told}");

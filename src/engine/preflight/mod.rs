@@ -5,8 +5,10 @@
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
 pub(crate) mod image;
+pub(crate) mod image_name;
 pub(crate) mod issues;
 pub(crate) mod links;
+pub(crate) mod room;
 mod stale_variables;
 pub(crate) mod storage;
 
