@@ -15,7 +15,7 @@ pub fn image_extension(name: &str) -> Option<&str> {
 }
 
 /// Detects the format, and refuses formats that a VM cannot use.
-pub(super) fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
+pub(super) fn detect_usable_format(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
     let image = disk_image::detect_format(head).map_err(|e| not_an_image(from, e.to_string()))?;
     match image.refusal() {
         Some(reason) if image.driver().is_some() => {
@@ -32,7 +32,7 @@ fn not_an_image(from: &str, cause: String) -> Error {
 }
 
 /// Checks that the extension matches the content, or adds it if there is none.
-pub(super) fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
+pub(super) fn complete_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
     let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
     let end = image_extension(name.as_str());
     match end.map(|end| (&name.as_str()[..name.as_str().len() - end.len() - 1], end)) {
@@ -48,7 +48,8 @@ pub(super) fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> 
 /// Checks that an image can be imported under exactly this name.
 pub(super) fn check_file_name(name: &VolumeName, source: &mut dyn ImageSource) -> Result<(), Error> {
     let head = read_head(source)?;
-    let fitting = fitting_name(name, source.source_name(), &fitting_image(source.source_name(), &head)?)?;
+    let fitting =
+        complete_name(name, source.source_name(), &detect_usable_format(source.source_name(), &head)?)?;
     if fitting == *name {
         return Ok(());
     }

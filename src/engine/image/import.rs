@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::file_name::{fitting_image, fitting_name};
+use super::file_name::{complete_name, detect_usable_format};
 use super::room::{self, KnownSize, SpaceNeed};
 use super::source::{ImageSource, ImportReader, read_head, unreadable_source};
 use super::upload_marker::UploadMarker;
@@ -50,8 +50,8 @@ pub fn import_image(
 ) -> Result<Volume, Error> {
     context.report_begun(Task::ImportImage(name.to_string()));
     let head = read_head(source)?;
-    let image = fitting_image(source.source_name(), &head)?;
-    let name = fitting_name(name, source.source_name(), &image)?;
+    let image = detect_usable_format(source.source_name(), &head)?;
+    let name = complete_name(name, source.source_name(), &image)?;
     let pool = writable_pool(context, pool)?;
     let image_ref = VolumeRef::new(&pool, name.as_str());
     refuse_taken(context, &image_ref)?;

@@ -125,7 +125,7 @@ impl FoundImage {
 
 /// The first bytes of an image.
 enum ImageHead {
-    /// They were read.
+    /// The bytes, as far as the image has them.
     Read(Vec<u8>),
     /// libvirt cannot read images in Ceph; they are always raw.
     AtCeph,

@@ -10,7 +10,7 @@ use foundry_host::Volume;
 pub(crate) enum NameMatch {
     /// Exactly one volume.
     One(Volume),
-    /// No volume.
+    /// No volume of the pool matches.
     Nothing,
     /// Several volumes that differ in the extension only: their names.
     Several(Vec<String>),

@@ -261,7 +261,7 @@ impl PlannedVolume {
     }
 }
 
-/// Reports each planned volume that already exists. Such a volume belongs to somebody else and is kept.
+/// Reports each planned volume that already exists. Such a volume belongs to someone else and is kept.
 fn check_names(
     context: &Context,
     volumes: &[RecordedVolume],
