@@ -173,9 +173,10 @@ impl EventLoop {
             called.push((timer.number, Arc::clone(&timer.callback)));
         }
         for (number, callback) in called {
-            // An earlier callback may have removed it.
-            let is_there = self.table().timers.iter().any(|timer| timer.number == number);
-            if is_there {
+            // An earlier callback, or another thread, may have removed it or switched it off.
+            let is_on = |timer: &Timer| timer.number == number && timer.every.is_some();
+            let is_on = self.table().timers.iter().any(is_on);
+            if is_on {
                 callback.call(number);
             }
         }
@@ -187,8 +188,8 @@ impl EventLoop {
         }
         let found = {
             let table = self.table();
-            // An earlier callback may have removed it.
-            let handle = table.handles.iter().find(|handle| handle.watch == watch);
+            // An earlier callback, or another thread during poll(2), may have removed it or switched it off.
+            let handle = table.handles.iter().find(|handle| handle.watch == watch && handle.events != 0);
             handle.map(|handle| (handle.fd, Arc::clone(&handle.callback)))
         };
         if let Some((fd, callback)) = found {
