@@ -91,7 +91,7 @@ fn an_image_that_cannot_be_read_is_neither_whole_nor_dispensable() {
     assert!(!names(&all).contains(&"x.raw"), "{all:?}");
     let before = bench.host.fingerprint();
     let error = image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap_err();
-    assert_eq!(error.message(), "image 'x.raw' may not be whole");
+    assert_eq!(error.message(), "image 'x.raw' may be incomplete");
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
     image::delete_image_in_use(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap();
 }
@@ -179,7 +179,7 @@ fn an_image_is_exported_as_it_lies_there() {
     bench.host.create_volume(POOL, "<volume><name>x-torso.raw</name><capacity>65536</capacity><target><format type='raw'/></target></volume>").unwrap();
     let error = image::export_image(&bench.context(), &VolumeRef::new(POOL, "x-torso.raw"), &mut Vec::new())
         .unwrap_err();
-    assert!(error.message().contains("is not whole"), "{error}");
+    assert!(error.message().contains("is incomplete"), "{error}");
 }
 
 fn leave_room(bench: &Bench, bytes: u64) {
@@ -254,7 +254,11 @@ fn an_image_that_took_the_place_of_one_on_its_way_is_left_alone() {
         let bench = Bench::new();
         bench.host.on_call(n, replace);
         let error = import(&bench).unwrap_err();
-        assert!(whole(&error).contains("somebody else's by now, and stays"), "call {n}: {}", whole(&error));
+        assert!(
+            whole(&error).contains("belongs to someone else now and is kept"),
+            "call {n}: {}",
+            whole(&error)
+        );
         let there = bench.host.content("/pool/images/x.raw").unwrap();
         assert!(there == [raw(), vec![9; 5000]].concat(), "call {n}");
     }
@@ -309,7 +313,7 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
     };
     let elsewhere = server.url("/SUMS").replace("127.0.0.1", "localhost");
     let told =
-        format!("its note names a list of checksums on another host, {elsewhere}, which was not asked");
+        format!("its note names a list of checksums on another host, {elsewhere}, which was not fetched");
     assert_eq!(ages(&elsewhere, &[]), (told, 0));
     let (told, asked) = ages(&server.url("/SUMS"), &[]);
     assert!(told.contains("404") && asked == 1, "the host that it came from: {told}");

@@ -1,8 +1,8 @@
 //! The life of an operation.
 //!
 //! A record names the operation that works on it. The operation has a lease: a lock that it holds until it ends, whether
-//! well or not, and that the kernel takes back if its process is killed. So what a process gave up is not taken for
-//! work in progress for as long as that process lives, which may be months.
+//! it succeeds or not, and that the kernel releases if the process is killed. Otherwise, an operation that was given up
+//! would look like work in progress until its process ends, which may take months.
 
 use std::sync::OnceLock;
 
@@ -12,14 +12,15 @@ use super::lock::{HostLock, LockDirectories};
 use super::process::{check_process, this_process};
 use foundry_core::record::{Liveness, Maker, Operation};
 
-/// The lease of one operation. Dropped, the operation has ended.
+/// The lease of one operation. Dropping it ends the operation.
 ///
-/// The lock is taken when the first record is to name the operation: one that changes nothing leaves no file.
+/// The lock is taken just before the first record names the operation, so an operation that changes nothing creates no
+/// file.
 #[derive(Debug, Default)]
 pub struct Lease(OnceLock<Option<(Operation, HostLock)>>);
 
 impl Lease {
-    /// This process at this operation, for records. Without a directory for locks, the process alone.
+    /// Describes this process and this operation, for a record. Without a directory for locks, only the process.
     pub fn maker(&self) -> Maker {
         let operation = self.0.get_or_init(take_lock).as_ref().map(|(operation, _)| operation.clone());
         Maker { operation, ..this_process() }
@@ -50,19 +51,19 @@ pub fn check_liveness(maker: &Maker) -> Liveness {
     }
 }
 
-/// Whether the lock of an operation is gone from its directory. Of a directory that this process does not reach, nothing
-/// is known.
+/// Whether the lock of an operation no longer exists in its directory. Unknown, and so false, if this process cannot
+/// reach the directory.
 fn is_given_up(operation: &Operation) -> bool {
     let place = LockDirectories::of_all().find(&operation.directory);
     place.is_some_and(|place| !HostLock::exists_in(&place, &lock_name(operation)))
 }
 
-/// Removes the lock file that a killed process left.
+/// Deletes the lock file that a killed process left.
 fn remove_leftover(operation: &Operation) {
     let Some(place) = LockDirectories::of_all().find(&operation.directory) else { return };
     let name = lock_name(operation);
     if HostLock::exists_in(&place, &name) {
-        // Whoever has it removes it.
+        // Dropping the lock deletes its file.
         drop(HostLock::take_in(&place, &name));
     }
 }
@@ -104,7 +105,7 @@ mod tests {
         let maker = Maker { started: 1, ..lease.maker() };
         let operation = maker.operation.clone().unwrap();
         let place = LockDirectories::of_all().find(&operation.directory).unwrap();
-        // As a process leaves it that cannot clean up.
+        // Like a process that is killed and cannot clean up.
         let (_, lock) = lease.0.into_inner().unwrap().unwrap();
         lock.leave();
         assert!(HostLock::exists_in(&place, &lock_name(&operation)));
