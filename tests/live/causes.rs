@@ -125,7 +125,7 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     succeeds(&host, &[BIOS]);
     shell(&host, &format!("chmod 700 {STORAGE}"));
     let sentence = &format!(
-        "may not pass the directory {STORAGE} (mode 700), and so cannot open '{STORAGE}/vms/web_boot'\n"
+        "may not enter the directory {STORAGE} (mode 700), and so cannot open '{STORAGE}/vms/web_boot'\n"
     );
     let ran = fails(&host, &[BIOS], 5, "FND-5003", sentence);
     opens(&host, ran, STORAGE);
@@ -133,7 +133,7 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
 
     shell(&host, &format!("chmod 700 {STORAGE}/images"));
     let sentence =
-        &format!("may not pass the directory {STORAGE}/images (mode 700), and so cannot open '{IMAGE}'\n");
+        &format!("may not enter the directory {STORAGE}/images (mode 700), and so cannot open '{IMAGE}'\n");
     let ran = fails(&host, &[BIOS], 5, "FND-5003", sentence);
     opens(&host, ran, &format!("{STORAGE}/images"));
     succeeds(&host, &[BIOS]);
@@ -160,7 +160,9 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     );
     let ran = fails(&host, &[BIOS], 5, "FND-5203", sentence);
     // It may be a guest of another libvirt's: nobody is told to kill it.
-    let ran = ran.mentions(&format!("ps -fp {pid} shows what for; whoever started that guest ends it"));
+    let ran = ran.mentions(&format!(
+        "ps -fp {pid} shows what for; if that guest is not needed, stop it where it was started"
+    ));
     assert!(!ran.stderr.contains(&format!("kill {pid}")), "{}", ran.stderr);
     shell(&host, &format!("kill {pid}"));
     eventually("the holder ends", || host.inside(&["kill", "-0", &pid]).code != 0);

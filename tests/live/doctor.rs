@@ -109,7 +109,7 @@ fn a_host_that_runs_guests_is_well_and_stays_as_it_is() {
     }
     // The way that the tests' guests run was found by another program.
     let how =
-        if bed.variables().contains(&("FOUNDRY_VIRT_TYPE", "qemu".into())) { "translator" } else { "KVM" };
+        if bed.variables().contains(&("FOUNDRY_VIRT_TYPE", "qemu".into())) { "emulated" } else { "KVM" };
     assert_check(&ran, "guest", "ok", &[how]);
     assert_check(&ran, &format!("bridge {}", bed.bridge()), "ok", &["up", "with an address"]);
     assert_check(&ran, &format!("pool {}", bed.image_pool()), "ok", &[]);

@@ -8,7 +8,7 @@ use crate::uri::driver_of;
 
 /// The base directories of a user (XDG Base Directory Specification), as variables set them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct UserDirectories {
+pub(super) struct UserDirectories {
     home: Option<PathBuf>,
     data_home: Option<PathBuf>,
     config_home: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub(crate) struct UserDirectories {
 
 impl UserDirectories {
     /// Those of this process.
-    pub(crate) fn from_environment() -> Self {
+    pub(super) fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var_os(name))
     }
 
@@ -37,7 +37,7 @@ impl UserDirectories {
     }
 
     /// The same without relative paths, which the specification has programs ignore. GLib, and so libvirt, does not.
-    pub(crate) fn absolute(self) -> Self {
+    pub(super) fn absolute(self) -> Self {
         let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
         Self {
             home: absolute(self.home),
@@ -58,12 +58,12 @@ impl UserDirectories {
     }
 
     /// For files that may be lost.
-    pub(crate) fn cache(&self) -> Option<PathBuf> {
+    pub(super) fn cache(&self) -> Option<PathBuf> {
         self.cache_home.clone().or_else(|| self.below_home(".cache"))
     }
 
     /// For files that are needed until the user logs out.
-    pub(crate) fn runtime(&self) -> Option<PathBuf> {
+    pub(super) fn runtime(&self) -> Option<PathBuf> {
         self.runtime.clone()
     }
 

@@ -10,7 +10,8 @@ use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::LockError;
-use crate::local::{Accounts, UserDirectories};
+use crate::local::accounts::Accounts;
+use crate::local::directories::UserDirectories;
 use foundry_fetch::ownership::Trusted;
 
 /// Of all that may use the system's libvirt. It is gone with the boot.
