@@ -9,7 +9,7 @@ use foundry_core::units::Bytes;
 
 use crate::vm::goal::Goal;
 
-/// Something that happened on the way.
+/// Progress of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An operation begins.
@@ -18,23 +18,23 @@ pub enum Event {
     Started(Step),
     /// A step is done.
     Finished(Step),
-    /// Something that the user should know and that stops nothing.
+    /// A warning for the user; the operation continues.
     Warning {
-        /// A sentence.
+        /// The warning, as one sentence.
         message: String,
         /// What to do about it.
         advice: Option<Advice>,
     },
-    /// Bytes of a transfer so far, and in all.
+    /// Progress of a transfer, in bytes.
     Bytes {
-        /// So far.
+        /// Bytes transferred so far.
         done: u64,
-        /// In all, if that is known.
+        /// Total bytes, if known.
         total: Option<u64>,
     },
 }
 
-/// An operation.
+/// An operation on a VM or an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Creates a VM of that name.
@@ -45,14 +45,14 @@ pub enum Task {
     RemoveInterrupted(Vec<String>),
     /// Attaches a new disk.
     AttachDisk {
-        /// The VM.
+        /// Name of the VM.
         vm: String,
         /// Size of the disk.
         size: Bytes,
     },
     /// Detaches a disk.
     DetachDisk {
-        /// The VM.
+        /// Name of the VM.
         vm: String,
         /// Device name in the guest.
         target: String,
@@ -102,10 +102,10 @@ pub enum Step {
     DeleteVolume(VolumeRef),
     /// A disk is attached.
     AttachDisk {
-        /// Whether a running guest has it at once, and not from its next start on.
+        /// Whether a running guest gets it at once, not at its next start.
         live: bool,
     },
-    /// A disk is detached; a running guest may take a while to let go of it.
+    /// A disk is detached; a running guest may take a while to release it.
     DetachDisk,
     /// The CD-ROM drive with the seed is detached.
     DetachCdrom,
@@ -113,37 +113,37 @@ pub enum Step {
     GrowDisk {
         /// Device name in the guest.
         target: String,
-        /// Its new size.
+        /// The size after growing.
         size: Bytes,
     },
-    /// A VM is waited for.
+    /// Waits until a VM has reached a goal.
     WaitFor {
-        /// What it is waited for.
+        /// The state that the VM is to reach.
         goal: Goal,
-        /// How long it took; zero at the beginning.
+        /// The time that it took; zero at the start.
         took: Duration,
     },
-    /// A server is asked for a newer image.
+    /// A server is queried for a newer image.
     AskServer(String),
     /// A URL or file is downloaded.
     Download(String),
     /// An image is converted.
     Convert {
-        /// Its source.
+        /// The source, for messages.
         from: String,
-        /// The new format.
+        /// The format to convert to, as qemu-img names it.
         to: &'static str,
     },
     /// An image is imported.
     ImportImage,
-    /// Another foundry process is waited for, which holds the lock of that: `VM 'web'`.
+    /// Waits for another foundry process, which holds the lock of this resource: `VM 'web'`.
     WaitForLock(String),
-    /// The volumes are waited for that libvirt is still creating in a pool.
+    /// Waits for volumes that libvirt is still creating in a pool.
     WaitForVolumes {
-        /// The pool.
+        /// Name of the pool.
         pool: String,
     },
-    /// Another VM is waited for, which is being created with the same address.
+    /// Waits for another VM, which is being created with the same address.
     WaitForRival,
     /// A test guest runs for a moment.
     RunProbe,
@@ -156,13 +156,13 @@ pub enum Step {
 pub enum Cleanup {
     /// The leftover as it is listed.
     Leftover(String),
-    /// The leftover was gone before.
+    /// The leftover had already been deleted.
     AlreadyGone(String),
     /// A VM of that name, and its volumes.
     Vm(String, Vec<String>),
-    /// A VM of that name was removed by somebody else in the meantime.
+    /// A VM of that name was deleted by another process meanwhile.
     VmRemovedMeanwhile(String),
-    /// The part of an image of that name that an interrupted import left.
+    /// The partial image of that name, left by an interrupted import.
     PartialImage(String),
     /// The note on the origin of an image of that name.
     Note(String),
@@ -172,7 +172,7 @@ pub enum Cleanup {
     Nvram(PathBuf),
     /// An interrupted attach: the disk is recorded as the VM's.
     DiskRecorded {
-        /// The VM.
+        /// Name of the VM.
         vm: String,
         /// Device name in the guest.
         target: String,

@@ -127,7 +127,7 @@ fn an_export_is_of_one_file() {
     std::fs::copy(&file, &other).unwrap();
     std::fs::rename(&other, bed.image("disk.raw")).unwrap();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
-    started.end().exits(5).prints("").mentions("somebody wrote to it or replaced it meanwhile");
+    started.end().exits(5).prints("").mentions("it was written to or replaced meanwhile");
 }
 
 /// Nobody says how long it is, and its zeros are no holes when they come.

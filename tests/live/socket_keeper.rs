@@ -114,10 +114,10 @@ fn a_killed_pull_stops_reading_from_the_server() {
     assert_eq!(pull.end().code, 137, "killed while data flow");
     let holders = processes_with(KEEPER);
     assert_eq!(holders.len(), 1, "somebody holds libvirt's socket on");
-    eventually("nobody reads from the server", Duration::from_secs(3), || server.is_finished());
+    eventually("nobody reads from the server", AT_MOST, || server.is_finished());
     // Whoever wants it gone at once may have that.
     program("kill", &["-s", "TERM", &holders[0].to_string()]).exits(0);
-    eventually("it has ended", Duration::from_secs(1), || processes_with(KEEPER).is_empty());
+    eventually("it has ended", AT_MOST, || processes_with(KEEPER).is_empty());
 }
 
 /// Says that much more comes than ever will, and sends until nobody wants it.

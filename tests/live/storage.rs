@@ -41,7 +41,7 @@ fn an_image_is_taken_for_what_it_is_and_called_so() {
             name,
             from,
             &format!(
-                "'{name}' is not a name for this image: {from} is {kind}, and the names of such images end in .{end}\n  hint: call it a.{end}"
+                "'{name}' does not fit this image: {from} is {kind}, and the name of such an image ends in .{end}\n  hint: name it a.{end}"
             ),
         );
     };
@@ -150,7 +150,7 @@ fn an_image_in_use_is_not_deleted_and_one_that_is_not_goes_without_a_question() 
     assert_eq!((&info["format"], &info["virtualSize"]), (&"qcow2".into(), &(64 << 20).into()));
     let in_use = |who: &str, sort: &str| {
         format!(
-            "error: image 'tiny.qcow2' is in use by {who}\n  hint: keep the image: that {sort} needs it as long as it is there; a newer image can be pulled beside it with --name\n  nothing was changed\n"
+            "error: image 'tiny.qcow2' is in use by {who}\n  hint: keep the image: that {sort} needs it as long as it exists; a newer image can be pulled beside it with --name\n  nothing was changed\n"
         )
     };
     let delete = |name: &str| -> Ran { bed.foundry(&["image", "delete", name]).run() };

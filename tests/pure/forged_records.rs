@@ -108,7 +108,7 @@ fn cleaning_up_names_what_goes_and_what_stays() {
         for (pool, name, _) in OTHERS {
             assert!(!web.volumes.contains(&format!("{pool}/{name}")), "{:?}", web.volumes);
             assert!(
-                web.reason.contains(&format!("volume '{name}' in pool '{pool}' stays")),
+                web.reason.contains(&format!("volume '{name}' in pool '{pool}' is kept")),
                 "{}",
                 web.reason
             );

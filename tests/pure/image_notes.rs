@@ -254,7 +254,11 @@ fn an_image_that_took_the_place_of_one_on_its_way_is_left_alone() {
         let bench = Bench::new();
         bench.host.on_call(n, replace);
         let error = import(&bench).unwrap_err();
-        assert!(whole(&error).contains("somebody else's by now, and stays"), "call {n}: {}", whole(&error));
+        assert!(
+            whole(&error).contains("belongs to someone else now and is kept"),
+            "call {n}: {}",
+            whole(&error)
+        );
         let there = bench.host.content("/pool/images/x.raw").unwrap();
         assert!(there == [raw(), vec![9; 5000]].concat(), "call {n}");
     }
@@ -309,7 +313,7 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
     };
     let elsewhere = server.url("/SUMS").replace("127.0.0.1", "localhost");
     let told =
-        format!("its note names a list of checksums on another host, {elsewhere}, which was not asked");
+        format!("its note names a list of checksums on another host, {elsewhere}, which was not fetched");
     assert_eq!(ages(&elsewhere, &[]), (told, 0));
     let (told, asked) = ages(&server.url("/SUMS"), &[]);
     assert!(told.contains("404") && asked == 1, "the host that it came from: {told}");

@@ -61,9 +61,9 @@ fn a_name_never_lies() {
         let error = import(&bench, name, &bytes).unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
-            (Kind::Storage, format!("'{name}' is not a name for this image").as_str())
+            (Kind::Storage, format!("'{name}' does not fit this image").as_str())
         );
-        assert_eq!(error.hint_text().as_deref(), Some(format!("call it {right}").as_str()));
+        assert_eq!(error.hint_text().as_deref(), Some(format!("name it {right}").as_str()));
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -453,5 +453,5 @@ fn an_extension_is_one_whatever_its_capitals() {
     let bench = Bench::new();
     assert_eq!(import(&bench, "A.QCOW2", &qcow2()).unwrap().name, "A.QCOW2");
     let error = import(&bench, "B.IMG", &qcow2()).unwrap_err();
-    assert_eq!(error.hint_text().as_deref(), Some("call it B.qcow2"));
+    assert_eq!(error.hint_text().as_deref(), Some("name it B.qcow2"));
 }

@@ -414,7 +414,7 @@ fn images_are_imported_into_pools_of_files_only() {
         let mut image = Image::unknown(&*bytes);
         let error =
             import_image(&bench.context(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
-        assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
+        assert!(error.message().ends_with("but images need a pool of files"), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
 }

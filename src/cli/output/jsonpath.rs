@@ -265,7 +265,7 @@ mod tests {
             ("{.items", "not closed"),
             ("{.items[*}", "not closed"),
             ("{range .items[*]}x", "has no '{end}'"),
-            ("{end}", "without its '{range}'"),
+            ("{end}", "has no '{range}'"),
             ("{.a b}", "write the name as ['...']"),
             ("{.a..}", "a dot without a name"),
             ("{.items[?(@.name=~\"w.*\")]}", "not a valid path"),

@@ -1,9 +1,9 @@
-//! Sentences about what an operation does.
+//! Renders the steps of an operation as sentences.
 
 use foundry_engine::vm::wait::Goal;
 use foundry_engine::{Cleanup, Step, Task};
 
-/// An operation that begins.
+/// Renders the start of an operation.
 pub fn render_task(task: &Task) -> String {
     match task {
         Task::CreateVm(vm) => format!("Creating VM '{vm}'..."),
@@ -18,7 +18,7 @@ pub fn render_task(task: &Task) -> String {
     }
 }
 
-/// A step that goes on.
+/// Renders a step in progress.
 pub fn render_started(step: &Step) -> String {
     match step {
         Step::Validate => "Validating the configuration".into(),
@@ -53,7 +53,7 @@ pub fn render_started(step: &Step) -> String {
     }
 }
 
-/// A step that is done.
+/// Renders a finished step.
 pub fn render_finished(step: &Step) -> String {
     match step {
         Step::Validate => "Configuration validated".into(),

@@ -59,7 +59,7 @@ pub struct HostCheck {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
     /// VMs run, but something is worse than it could be, or will fail later.
     Warning,
@@ -70,7 +70,7 @@ pub enum CheckState {
 }
 
 impl CheckState {
-    /// The word for it.
+    /// The state as it is printed.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

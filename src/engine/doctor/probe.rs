@@ -16,9 +16,9 @@ use foundry_host::{Capabilities, GuestMachine};
 
 /// Always the same name, so that there is one log, and libvirt refuses a second test guest at the same time.
 const NAME: &str = "foundry-doctor";
-/// Several times what firmware needs until it loads its first drivers, even without KVM.
+/// How long the guest runs: several times what firmware needs until it loads its first drivers, even without KVM.
 const LASTS: Duration = Duration::from_secs(2);
-/// Time between two looks at the guest.
+/// Time between two checks of the guest.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 /// The first libvirt with firmware that stores no variables (its page "Domain XML", `stateless`). An older one would
 /// leave a variables file behind.
@@ -76,8 +76,7 @@ fn probe_xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
     )
 }
 
-/// Watches the guest until its time is over, then stops it. If stopping fails, libvirt destroys it when the
-/// connection closes.
+/// Watches the guest for that time, then stops it. If stopping fails, libvirt destroys it when the connection closes.
 fn watch_probe(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Probe, Error> {
     let has_stopped = || -> Result<Option<()>, Error> {
         let now = context.host.state(uuid)?;

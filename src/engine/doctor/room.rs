@@ -7,11 +7,11 @@ use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::units::Bytes;
 use foundry_host::Pool;
 
-/// Bytes. No VM fits into less.
+/// Minimum free space, in bytes. No VM fits into less.
 const TOO_LITTLE: u64 = 1 << 30;
-/// A warning is due if less than one part in this many is free.
+/// Warns if less than one part in this many is free.
 const SCARCE: u64 = 20;
-/// The same for inodes. Each disk takes one.
+/// The same for inodes: one part in this many. Each disk takes one inode.
 const SCARCE_INODES: u64 = 100;
 
 pub(super) fn check_room(facts: &HostFacts) -> Vec<HostCheck> {

@@ -26,7 +26,7 @@ const LIBVIRT: [Feature; 5] = [
     feature(11_000_000, "VLAN tags on Linux bridges (spec.networkInterfaces[].vlan)", false),
 ];
 
-/// From QEMU's changelogs.
+/// The features of QEMU that foundry uses, from QEMU's changelogs.
 const QEMU: [Feature; 2] = [
     feature(2_009_000, "the CPU model 'max' and generation ids", true),
     feature(2_010_000, "image locks, which keep two guests from using one disk", false),

@@ -6,19 +6,21 @@ use crate::{Context, lock};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::VolumeRef;
 
-/// Deletes an image that is unused; or the note on one that is gone.
+/// Deletes an unused image. If `image` names the note of an image that no longer exists, deletes that note.
 ///
-/// Nobody defines a VM on it between the look and the deletion: that takes the same turn. A foundry of another machine
-/// may; its [`create_vm`](crate::vm::create::create_vm) looks at its image once more when all is made.
+/// The image stays locked from the check to the deletion, and creating a VM takes the same lock. A foundry on another
+/// machine does not see the lock; its [`create_vm`](crate::vm::create::create_vm) therefore checks its image again
+/// after everything is created.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
-/// holds it, or where another foundry works on it: nothing is changed then.
+/// [`Kind::Storage`] if there is no such image, if its import may still be running, if VMs or overlays use it or a
+/// program holds it open, or if another foundry works on it. Nothing is changed then.
 pub fn delete_image(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     if forget_orphan(context, image)? {
         return Ok(());
     }
-    // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
+    // Volumes created by hand may be overlays of it. A refresh can take a while, so it is done before the lock is
+    // taken.
     usage::refresh_pools(context)?;
     let _lock = lock::lock_image(context, image).map_err(|e| e.unchanged())?;
     refuse_unfinished(context, image)?;
@@ -43,22 +45,22 @@ fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
     }
 }
 
-/// What would have to be before the image can go. Its users have disks of their own that would go with them, so that
-/// nobody is told to take them away.
+/// The hint for an image in use. Its users have disks of their own that would be deleted with them, so the hint never
+/// advises deleting them.
 fn until_unused(found: &ImageUse) -> String {
     let who = match (found.vms.as_slice(), found.overlays.as_slice()) {
-        ([_], _) => "that VM needs it as long as it is there",
-        ([], [_]) => "that volume needs it as long as it is there",
-        ([], _) => "those volumes need it as long as they are there",
-        _ => "those VMs need it as long as they are there",
+        ([_], _) => "that VM needs it as long as it exists",
+        ([], [_]) => "that volume needs it as long as it exists",
+        ([], _) => "those volumes need it as long as they exist",
+        _ => "those VMs need it as long as they exist",
     };
     format!("keep the image: {who}; a newer image can be pulled beside it with --name")
 }
 
-/// Deletes an image that VMs or overlays may lie on, and that may not be whole. Without it they are lost.
+/// Deletes an image even if VMs or overlays use it, or it is incomplete. Disks on top of it are lost.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is none.
+/// [`Kind::Storage`] if there is no such image.
 pub fn delete_image_in_use(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     if forget_orphan(context, image)? {
         return Ok(());
@@ -68,12 +70,12 @@ pub fn delete_image_in_use(context: &Context, image: &VolumeRef) -> Result<(), E
     remove_with_note(context, image)
 }
 
-/// The command that deletes it whatever it is.
+/// The command that deletes the image even if it is in use or incomplete.
 fn forced_delete(image: &VolumeRef) -> Verb {
     Verb::ImageDelete { image: image.name.clone(), pool: Some(image.pool.clone()), force: true }
 }
 
-/// Deletes a volume that is the note on an image that is gone; returns whether it was one.
+/// Deletes `note` if it is the note of an image that no longer exists. Returns whether it was one.
 fn forget_orphan(context: &Context, note: &VolumeRef) -> Result<bool, Error> {
     let Some(image) = notes::noted_image(&note.name) else { return Ok(false) };
     let noted = note.sibling(image);
@@ -81,7 +83,7 @@ fn forget_orphan(context: &Context, note: &VolumeRef) -> Result<bool, Error> {
     if context.host.volume(&noted)?.is_some() {
         return Err(Error::new(
             Kind::Storage,
-            format!("'{}' is no image, but the note on where '{image}' came from", note.name),
+            format!("'{}' is not an image: it records where '{image}' came from", note.name),
         )
         .hint(
             Advice::from(Verb::ImageDelete { image: image.into(), pool: None, force: false })
@@ -95,7 +97,7 @@ fn forget_orphan(context: &Context, note: &VolumeRef) -> Result<bool, Error> {
     notes::delete_note(context, &noted).map(|()| true)
 }
 
-/// What may be on its way is not taken away from under who sends it.
+/// Refuses an image that an import may still be writing.
 fn refuse_unfinished(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     let Some(volume) = context.host.volume(image)? else { return Ok(()) };
     let (state, why) = match image_state(context, &volume)? {
@@ -111,7 +113,7 @@ fn refuse_unfinished(context: &Context, image: &VolumeRef) -> Result<(), Error> 
         .unchanged())
 }
 
-/// Who uses an image, as a list in a sentence.
+/// The users of an image, as a list for a sentence.
 pub(super) fn list_users(found: &ImageUse) -> Option<String> {
     let users: Vec<String> = if found.vms.is_empty() {
         found.overlays.iter().map(|o| format!("volume {o}")).collect()
@@ -121,7 +123,8 @@ pub(super) fn list_users(found: &ImageUse) -> Option<String> {
     (!users.is_empty()).then(|| users.join(", "))
 }
 
-/// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
+/// Deletes an image, then its note. In this order an interruption leaves only a useless note, never an image without
+/// its origin.
 pub(crate) fn remove_with_note(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     context.host.delete_volume(image)?;
     notes::delete_note(context, image).map_err(|e| e.outcome(format!("image '{}' is deleted", image.name)))

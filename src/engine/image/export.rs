@@ -9,10 +9,11 @@ use foundry_core::record::VolumeRef;
 use foundry_fetch::content::Sink;
 use foundry_host::Stopped;
 
-/// Writes an image to a sink, byte for byte as it lies in its pool, and returns how many bytes that were.
+/// Writes an image to a sink, byte for byte as it is stored in its pool, and returns the number of bytes.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
+/// [`foundry_core::error::Kind::Storage`] if there is no such image, if it is incomplete, or if it cannot be read or
+/// written completely.
 pub fn export_image(context: &Context, image: &VolumeRef, into: &mut dyn Sink) -> Result<u64, Error> {
     let Some(volume) = context.host.volume(image)? else {
         return Err(no_image(context, image)?);
@@ -26,7 +27,7 @@ pub fn export_image(context: &Context, image: &VolumeRef, into: &mut dyn Sink) -
     Ok(counted.done)
 }
 
-/// Tells how much is done, and ends when the user asks for it.
+/// Reports progress, and stops if the user interrupts.
 struct ExportSink<'a> {
     into: &'a mut dyn Sink,
     done: u64,

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::ImageSource;
-use super::import::{ImportReader, unreadable_source};
+use super::source::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event, Step, poll};
 use foundry_core::error::{Code, Error};
@@ -21,24 +21,24 @@ use foundry_fetch::transfer::{
 };
 use foundry_host::local;
 
-/// An image that is to be fetched.
+/// A request to fetch an image.
 #[derive(Clone, Copy)]
 pub struct Fetch<'a> {
-    /// Where it is.
+    /// The file, URL or standard input to read.
     pub location: &'a Location,
-    /// What its digest must be.
+    /// The checksum that the content must have.
     pub expected: Option<&'a Expected>,
-    /// What it is converted to.
+    /// The format to convert to, if any.
     pub convert: Option<ImageFormat>,
-    /// The name in the catalogue that was asked for.
+    /// The catalogue name that the user gave, if any.
     pub alias: Option<&'a str>,
-    /// Makes requests.
+    /// The HTTP client.
     pub client: &'a Client,
-    /// Where downloads are kept, if they are.
+    /// The download cache, if it is enabled.
     pub cache: Option<&'a Cache>,
 }
 
-/// Lets a transfer be stopped and wait as the session does.
+/// Makes a transfer cancel, sleep and warn through the context.
 pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
 impl RetryControl for ContextPace<'_> {
@@ -56,10 +56,10 @@ impl RetryControl for ContextPace<'_> {
 }
 
 impl Fetch<'_> {
-    /// Opens it, and hands it to somebody who reads it.
+    /// Opens the source and passes it to `read`.
     ///
     /// # Errors
-    /// Those of the file or the server, of the conversion, and of `read`.
+    /// Errors of the file or server, of the conversion, and of `read`.
     pub fn open<T>(
         &self,
         context: &Context,
@@ -77,12 +77,12 @@ impl Fetch<'_> {
         Ok(read)
     }
 
-    /// Says how much of what was verified is not in the image.
+    /// Warns about verified bytes that are not part of the image.
     fn warn_of_trailing_bytes(&self, context: &Context, bytes: u64) {
         if bytes > 0 {
             let bytes = if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
             context.warn(format!(
-                "{bytes} behind the end of the compressed data of {} are left out",
+                "{bytes} after the end of the compressed data of {} are ignored",
                 self.location
             ));
         }
@@ -108,7 +108,7 @@ impl Fetch<'_> {
         TransferOptions { check, client: self.client, control: pace, cache: self.cache }
     }
 
-    /// The digest that it must have, looked up if need be.
+    /// The digest that the content must have. Downloads the list of checksums if the request names one.
     pub(super) fn expected_digest_of(
         &self,
         pace: &dyn RetryControl,
@@ -118,7 +118,7 @@ impl Fetch<'_> {
         self.expected.map(look_up).transpose()
     }
 
-    /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
+    /// A download is always hashed, because the bytes pass through here anyway. A file is hashed only on request.
     fn digest_check(&self, pace: &dyn RetryControl) -> Result<DigestCheck, TransferError> {
         Ok(match (self.expected_digest_of(pace)?, self.location) {
             (Some(digest), _) => DigestCheck::Expect(digest),
@@ -127,7 +127,7 @@ impl Fetch<'_> {
         })
     }
 
-    /// What is known of its origin before it is read.
+    /// The part of the origin that is known before reading.
     fn draft_origin(&self, context: &Context) -> ImageOrigin {
         ImageOrigin {
             source: source_of(self.location),
@@ -143,7 +143,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
+    /// Fetches, verifies and converts the whole image into an unnamed temporary file.
     pub(super) fn fetch_to_spool(&self, context: &Context) -> Result<SpooledImage, Error> {
         let pace = ContextPace(context);
         let check = self.digest_check(&pace)?;
@@ -158,8 +158,8 @@ impl Fetch<'_> {
         Ok(SpooledImage { file, from, origin })
     }
 
-    /// The image in a file of its own, which nobody else has open: what is looked at is what is read afterwards, whoever
-    /// may write to the one that it came from.
+    /// Copies the image to a private file. qemu-img then reads exactly the bytes that were checked, even if someone
+    /// writes to the source meanwhile.
     fn read_into_file(&self, context: &Context, incoming: &mut IncomingImage<'_>) -> Result<File, Error> {
         let from = incoming.from.clone();
         if let Some(copy) = self.clone_local_file().filter(|_| incoming.origin.compression.is_none()) {
@@ -171,7 +171,7 @@ impl Fetch<'_> {
         write_spool(&mut content, &from)
     }
 
-    /// A local file, nothing of which has to be verified, where its file system shares blocks between files.
+    /// A reflink copy of a local file without a checksum, if the file system can share blocks between files.
     fn clone_local_file(&self) -> Option<File> {
         let (Location::File(path), None) = (self.location, self.expected) else { return None };
         let (file, ..) = ownership::open_regular(path).ok()?;
@@ -180,13 +180,13 @@ impl Fetch<'_> {
     }
 }
 
-/// Writes all of it to a file without a name, with its holes.
+/// Writes the content to an unnamed file and keeps its holes.
 fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     let directory = local::spool_directory();
     let unwritable = |e: std::io::Error| {
         Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
             .because(e.to_string())
-            .hint("TMPDIR names another directory")
+            .hint("set TMPDIR to use another directory")
             .unchanged()
     };
     let mut spool = tempfile::tempfile_in(&directory).and_then(SparseWriter::new).map_err(unwritable)?;
@@ -203,7 +203,7 @@ fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     }
 }
 
-/// qemu-img reads here and there in an image, so that it needs a file of it.
+/// Converts an image with qemu-img, which needs random access and therefore a file.
 fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
     context.report_started(Step::Convert { from: from.to_string(), to: to.as_str() });
     convert_file(Conversion {
@@ -216,7 +216,7 @@ fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -
     })
 }
 
-/// An image that lies aside, whole and verified, in a file without a name.
+/// A complete, verified image in an unnamed temporary file.
 pub(super) struct SpooledImage {
     file: File,
     from: String,
@@ -224,13 +224,13 @@ pub(super) struct SpooledImage {
 }
 
 impl SpooledImage {
-    /// It, from its beginning.
+    /// Reads the image from its first byte.
     pub(super) fn source(&self) -> Result<impl ImageSource, Error> {
         let file = self.file.try_clone().map_err(|e| TransferError::from_io(e, &self.from))?;
         IncomingImage::of_file(file, self.from.clone(), self.origin.clone())
     }
 
-    /// Gives it a name, so that it is not lost; where it is then.
+    /// Copies the image to a named file, so that it is not lost, and returns the path.
     pub(super) fn keep_under_name(&self, name: &str) -> std::io::Result<PathBuf> {
         let path = local::spool_directory().join(format!("foundry-{}-{name}", std::process::id()));
         let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -242,7 +242,7 @@ impl SpooledImage {
     }
 }
 
-/// What is noted of a place: an address without anything secret, a path that is one anywhere on this machine.
+/// The source as it is recorded: a URL without secrets, or an absolute path.
 pub(super) fn source_of(location: &Location) -> String {
     match location {
         Location::File(path) => {
@@ -253,19 +253,19 @@ pub(super) fn source_of(location: &Location) -> String {
     }
 }
 
-/// By which two places are told apart that look alike without their secrets.
+/// Distinguishes two URLs that are equal once their secrets are removed.
 pub(super) fn location_identity(location: &Location) -> Option<String> {
     location.identity_digest().filter(|_| matches!(location, Location::Url(_)))
 }
 
-/// By which a local file is recognized that did not change since, in the place of a server's word.
+/// Identifies the state of a local file (modification time and length), like a server's ETag.
 pub(super) fn state_of(location: &Location) -> Option<String> {
     let Location::File(path) = location else { return None };
     let now = std::fs::metadata(path).ok()?;
     Some(format!("{}.{}-{}", now.mtime(), now.mtime_nsec(), now.len()))
 }
 
-/// What the image was before it was converted.
+/// The format of the image before the conversion.
 fn format_of(image: &File, from: &str) -> Result<String, Error> {
     use std::os::unix::fs::FileExt;
     let mut head = vec![0; usize::try_from(disk_image::HEADER_LENGTH).unwrap_or(0)];
@@ -277,7 +277,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     probed.map(|image: DiskImage| image.to_string()).map_err(unfit)
 }
 
-/// Adds what is known after the end.
+/// Adds the facts that are known only after the transfer: digest and validators.
 fn complete_origin(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
@@ -287,10 +287,10 @@ fn complete_origin(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
     }
 }
 
-/// An image that comes in.
+/// An image that is being read.
 struct IncomingImage<'a> {
     from: String,
-    /// Whether there is something to note of its origin.
+    /// Whether its origin will be recorded.
     noted: bool,
     length: Option<u64>,
     data: Option<u64>,
@@ -301,7 +301,7 @@ struct IncomingImage<'a> {
 enum IncomingBody<'a> {
     Opened(Opened<'a>, Box<dyn Fn() -> u64>),
     File(SparseFile),
-    /// It was read to its end.
+    /// Read completely.
     Done(Empty),
 }
 
@@ -319,7 +319,7 @@ impl<'a> IncomingImage<'a> {
         }
     }
 
-    /// Says after its end how many bytes behind the compressed data were passed over.
+    /// Counts, after the end, the bytes that followed the compressed data and were skipped.
     fn trailing_bytes(&self) -> Box<dyn Fn() -> u64> {
         match &self.body {
             IncomingBody::Opened(opened, _) => Box::new(opened.skipped_counter()),
@@ -327,13 +327,13 @@ impl<'a> IncomingImage<'a> {
         }
     }
 
-    /// What is known of its origin after its end.
+    /// The complete origin; call it only after the content was read to its end.
     fn finish_origin(&mut self) -> ImageOrigin {
         let mut origin = self.origin.clone();
         if let IncomingBody::Opened(opened, _) =
             std::mem::replace(&mut self.body, IncomingBody::Done(std::io::empty()))
         {
-            // The end was seen, so that nothing is left to fail.
+            // The content was read to its end, so `finish` cannot fail any more.
             complete_origin(&mut origin, opened.finish().ok());
         }
         origin
@@ -394,7 +394,7 @@ impl ImageSource for IncomingImage<'_> {
     }
 }
 
-/// That somebody had it in a file is nothing worth a note.
+/// A plain local file without a digest or conversion is not worth a note.
 fn is_worth_a_note(origin: &ImageOrigin) -> bool {
     origin.digest.is_some() || origin.converted_from.is_some()
 }

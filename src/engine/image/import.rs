@@ -2,27 +2,26 @@
 
 use std::io::Read;
 
+use super::file_name::{complete_name, detect_usable_format};
 use super::room::{self, KnownSize, SpaceNeed};
+use super::source::{ImageSource, ImportReader, read_head, unreadable_source};
 use super::upload_marker::UploadMarker;
 use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
-use crate::{Context, Event, Step, Task};
+use crate::{Context, Step, Task};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::ImageOrigin;
 use foundry_core::record::VolumeRef;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
-use foundry_fetch::content::Content;
 use foundry_fetch::disk_image::{self, DiskImage, ImageExtent};
-use foundry_fetch::transfer::TransferError;
-use foundry_host::{HostError, Stopped, Volume, Zeros};
+use foundry_host::{HostError, Volume, Zeros};
 
 /// Upper limit for an image; the length for libvirt if it is unknown.
 const LONGEST: u64 = 1 << 50;
 
-/// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
-/// than an eighth of that; one with snapshots has older clusters, too.
+/// The maximum length of an image with this header. qcow2 stores each cluster of its disk once, plus tables of less
+/// than an eighth of that. An image with snapshots also has older clusters.
 fn longest_possible(image: &DiskImage) -> u64 {
     match image {
         DiskImage::Qcow2(header) if header.snapshots == 0 => {
@@ -33,39 +32,16 @@ fn longest_possible(image: &DiskImage) -> u64 {
     }
 }
 
-/// What a qcow2 image has beside its clusters and their tables at most: its first tables, bitmaps, what was discarded.
+/// Upper limit for what a qcow2 image has beside its clusters and their tables: its first tables, bitmaps and discarded
+/// clusters.
 const TABLES: u64 = 256 << 20;
 
-/// An image on its way to a pool: its bytes, and what is known of them.
-pub trait ImageSource {
-    /// Where it is from, for messages.
-    fn source_name(&self) -> &str;
-    /// Its bytes, from the first. Their end comes only if they are the right ones.
-    fn content(&mut self) -> &mut dyn Content;
-    /// How many there are, where that is known before the end.
-    fn length(&self) -> Option<u64>;
-    /// How many of them are no holes, where that is known before the end.
-    fn data_bytes(&self) -> Option<u64>;
-    /// How much was transferred, and of how much, where that is something else than what came out.
-    fn transferred(&self) -> Option<(u64, Option<u64>)> {
-        None
-    }
-    /// Whether there will be something to remember of where it came from, as far as can be said before the end.
-    fn is_noted(&self) -> bool {
-        false
-    }
-    /// What is to be remembered of where it came from. Asked once, after the end.
-    fn origin(&mut self) -> Option<ImageOrigin> {
-        None
-    }
-}
-
-/// Imports an image into a pool, which is made if it is the default one and missing. A name without an
-/// extension gets the one that the content calls for.
+/// Imports an image into a pool. The default pool is created if it is missing. A name without an extension gets the one
+/// that matches the content.
 ///
 /// # Errors
-/// [`Kind::Storage`] where it is no image, its name does not fit its format, the name is taken or there is
-/// no room; then nothing was changed. Where the transfer fails, the volume is removed again.
+/// [`Kind::Storage`] if the content is not an image, its name does not fit its format, the name is taken or there is no
+/// space; nothing is changed then. If the transfer fails, the volume is deleted again.
 pub fn import_image(
     context: &Context,
     pool: &str,
@@ -74,8 +50,8 @@ pub fn import_image(
 ) -> Result<Volume, Error> {
     context.report_begun(Task::ImportImage(name.to_string()));
     let head = read_head(source)?;
-    let image = fitting_image(source.source_name(), &head)?;
-    let name = fitting_name(name, source.source_name(), &image)?;
+    let image = detect_usable_format(source.source_name(), &head)?;
+    let name = complete_name(name, source.source_name(), &image)?;
     let pool = writable_pool(context, pool)?;
     let image_ref = VolumeRef::new(&pool, name.as_str());
     refuse_taken(context, &image_ref)?;
@@ -111,34 +87,6 @@ pub fn import_image(
     import.imported_volume()
 }
 
-fn read_head(source: &mut dyn ImageSource) -> Result<Vec<u8>, Error> {
-    let mut head = Vec::new();
-    let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
-    read.map_err(|e| unreadable_source(source.source_name(), e).unchanged())?;
-    Ok(head)
-}
-
-/// Makes sure that an image can be imported under that very name.
-pub(super) fn fits_name(name: &VolumeName, source: &mut dyn ImageSource) -> Result<(), Error> {
-    let head = read_head(source)?;
-    let fitting = fitting_name(name, source.source_name(), &fitting_image(source.source_name(), &head)?)?;
-    if fitting == *name {
-        return Ok(());
-    }
-    let from = source.source_name();
-    Err(Error::new(Code::ImageMisnamed, format!("what {from} has now would be called '{fitting}'"))
-        .hint("pull it under another name with --name")
-        .unchanged())
-}
-
-/// What a transfer says of itself is better than what can be said of it here.
-pub(super) fn unreadable_source(from: &str, error: std::io::Error) -> Error {
-    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
-        return Error::new(Kind::Interrupted, "interrupted");
-    }
-    TransferError::from_io(error, from).into()
-}
-
 fn refuse_taken(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     if context.host.volume(image)?.is_none() {
         return Ok(());
@@ -152,49 +100,7 @@ fn refuse_taken(context: &Context, image: &VolumeRef) -> Result<(), Error> {
         .unchanged())
 }
 
-/// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
-pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
-
-/// The extension by which a name says that it is an image's, as it is written there. Capitals make no difference.
-pub fn image_extension(name: &str) -> Option<&str> {
-    let (_, end) = name.rsplit_once('.')?;
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(end)).then_some(end)
-}
-
-/// What it is, if a VM may be given it.
-fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
-    let image = disk_image::detect_format(head).map_err(|e| not_an_image(from, e.to_string()))?;
-    match image.refusal() {
-        Some(reason) if image.driver().is_some() => {
-            let convert = Verb::ImageImport { file: Some("FILE".into()), name: None, convert: true };
-            Err(not_an_image(from, reason).hint(Advice::from(convert).text(" converts it")))
-        }
-        Some(reason) => Err(not_an_image(from, reason)),
-        None => Ok(image),
-    }
-}
-
-fn not_an_image(from: &str, cause: String) -> Error {
-    Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(cause).unchanged()
-}
-
-/// The name must end as the content is, so that a name never lies.
-fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
-    let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
-    let end = image_extension(name.as_str());
-    match end.map(|end| (&name.as_str()[..name.as_str().len() - end.len() - 1], end)) {
-        Some((_, end)) if end.eq_ignore_ascii_case(right) => Ok(name.clone()),
-        None => format!("{name}.{right}").parse().map_err(|e| not_an_image(from, format!("its name {e}"))),
-        Some((stem, _)) => {
-            Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))
-                .because(format!("{from} is {image}, and the names of such images end in .{right}"))
-                .hint(format!("call it {stem}.{right}"))
-                .unchanged())
-        }
-    }
-}
-
-/// How large the volume is made.
+/// The size with which the volume is created.
 fn first_size(space: &SpaceNeed, length: Option<u64>) -> u64 {
     match space {
         SpaceNeed::Whole(length) => *length,
@@ -202,15 +108,15 @@ fn first_size(space: &SpaceNeed, length: Option<u64>) -> u64 {
     }
 }
 
-/// One image on its way into one pool.
+/// The import of one image into one pool.
 struct ImportJob<'a> {
     context: &'a Context,
     image: VolumeRef,
     length: Option<u64>,
-    /// How long it can be at most, where its length is not known.
+    /// Upper limit for the length, used if `length` is unknown.
     longest: u64,
     space: SpaceNeed,
-    /// What the pool had left right before.
+    /// Free space of the pool just before the import, in bytes.
     available: u64,
     marker: UploadMarker,
 }
@@ -234,8 +140,8 @@ impl ImportJob<'_> {
             .map_err(|failed| self.explain_failed_create(failed))
     }
 
-    /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
-    /// the image under its name; without a beginning nobody takes that for an image.
+    /// Uploads the content, and the header last. Volumes cannot be renamed, so a killed import leaves a partial image
+    /// under the final name. Without its header, no program takes that for an image.
     fn fill_volume(
         &self,
         (head, reach): (&[u8], ImageExtent),
@@ -257,22 +163,20 @@ impl ImportJob<'_> {
         *begun = true;
         let host = &self.context.host;
         host.upload_all(&self.image, &mut &*head, head.len() as u64)?;
-        // What a guest sees of it is known only after libvirt has looked into it again.
+        // libvirt probes the format and the virtual size only on a refresh.
         Ok(host.refresh_pool(&self.image.pool)?)
     }
 
-    /// Others may have deleted the volume and made one of their own.
+    /// Fails if someone deleted the volume and created another one under its name.
     fn check_marker(&self) -> Result<(), Error> {
         if self.marker.is_on_volume(self.context, &self.image)? {
             return Ok(());
         }
-        Err(Error::new(
-            Code::VolumeChanged,
-            format!("{} was replaced while the image was on its way", self.image),
-        ))
+        Err(Error::new(Code::VolumeChanged, format!("{} was replaced during the import", self.image)))
     }
 
-    /// How much may be written now; before each stretch but the first the volume must still be this import's.
+    /// Returns how much may be written now. Before each stretch but the first, checks that the volume still belongs to
+    /// this import.
     fn zeros_mode(&self, is_first: bool) -> Result<Zeros, Error> {
         if matches!(self.space, SpaceNeed::Whole(_)) {
             return Ok(Zeros::Written);
@@ -287,14 +191,14 @@ impl ImportJob<'_> {
         Ok(Zeros::Skipped { at_most: room::next_stretch(available, &self.image.pool, spare)? })
     }
 
-    /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
-    /// read from the volume, whose beginning is not in it yet.
+    /// Checks that the image is as long as its own tables require. Tables that passed before anything named them are
+    /// read back from the volume, which does not have its header yet.
     fn check_reach(&self, mut reach: ImageExtent, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
         reach.read_missing_tables(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
             self.context.host.download_span(&self.image, &mut read, span)?;
-            // No more came than was asked for.
+            // The host returns at most the span that was requested.
             let read = read.get(..table.len()).unwrap_or(&read);
             table[..read.len()].copy_from_slice(read);
             let begin = usize::try_from(at).ok().and_then(|at| head.get(at..)).unwrap_or_default();
@@ -312,7 +216,7 @@ impl ImportJob<'_> {
         Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
     }
 
-    /// Sends everything behind the beginning, and sees the end of the content; returns the whole length.
+    /// Uploads everything after the header and checks that the content ends there. Returns the total length.
     fn send_rest(
         &self,
         begun: u64,
@@ -325,7 +229,7 @@ impl ImportJob<'_> {
             let left = whole - offset;
             let sent = self.context.host.upload(&self.image, content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {
-                // What the host makes of it says less.
+                // The transfer's error names the cause; the host's error only repeats it.
                 (Err(_), Some(failure)) => return Err(failure.into()),
                 (sent, _) => sent?,
             };
@@ -334,15 +238,15 @@ impl ImportJob<'_> {
         let cause = match content.read(&mut [0]) {
             Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
             Ok(0) => return Ok(offset),
-            Ok(_) if self.length.is_none() => "it is longer than an image of a disk of its size can be",
-            Ok(_) => "it is longer than it said",
+            Ok(_) if self.length.is_none() => "it is longer than any image of a disk of its size",
+            Ok(_) => "it is longer than its announced length",
             Err(e) => return Err(unreadable_source(&from, e)),
         };
         Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
     }
 
-    /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
-    /// without an answer it is unknown.
+    /// Explains a failed creation. After a refusal, an existing volume belongs to someone else: it was created at the
+    /// same time, or libvirt had not seen it yet. Only without an answer is it unknown who created it.
     fn explain_failed_create(&self, failed: HostError) -> Error {
         if failed.outcome_unknown() {
             return Error::from(failed)
@@ -351,7 +255,7 @@ impl ImportJob<'_> {
         }
         match self.context.host.volume(&self.image) {
             Ok(Some(_)) => Error::from(failed)
-                .outcome(format!("{} exists by now: somebody else made it meanwhile", self.image))
+                .outcome(format!("{} exists now: someone else created it meanwhile", self.image))
                 .hint(Advice::from(Verb::ImageInfo { image: self.image.name.clone() }).text(" shows it")),
             _ => Error::from(failed).unchanged(),
         }
@@ -362,24 +266,25 @@ impl ImportJob<'_> {
         Advice::from(delete).text(" removes it")
     }
 
-    /// The volume as something that is left, and why.
+    /// Reports the volume as a leftover, with the reason.
     fn left_behind(&self, why: impl Into<String>) -> Outcome {
         let object = self.image.to_string();
         Outcome::Left(vec![Remainder::new(object, why)])
     }
 
-    /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
+    /// Deletes the volume after a failure. Once the header is being written (`begun`), the marker is overwritten; it
+    /// was checked just before.
     fn roll_back(&self, failed: Error, begun: bool) -> Error {
         let (context, name) = (self.context, self.image.name.as_str());
         let left = |error: Error| self.left_behind(error.message());
         match self.marker.is_on_volume(context, &self.image) {
             Ok(false) if !begun => {
-                return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
+                return failed.outcome(format!("volume '{name}' belongs to someone else now and is kept"));
             }
             Err(lost) if lost.outcome_unknown() => {
                 return failed.outcome(left(lost.into())).outcome(self.removal_advice());
             }
-            // What is gone already is as it should be.
+            // A volume that is already deleted needs no rollback; `delete_volume` accepts that.
             _ => {}
         }
         if let Err(error) = context.host.delete_volume(&self.image) {
@@ -396,71 +301,15 @@ impl ImportJob<'_> {
 
     fn imported_volume(&self) -> Result<Volume, Error> {
         let looked = self.context.host.volume(&self.image);
-        let there = format!("image '{}' was imported all the same", self.image.name);
+        let there = format!("image '{}' was imported nevertheless", self.image.name);
         looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
             Error::new(
                 Code::VolumeChanged,
                 format!(
-                    "image '{}' vanished from pool '{}' as soon as it was imported",
+                    "image '{}' disappeared from pool '{}' right after the import",
                     self.image.name, &self.image.pool
                 ),
             )
         })
-    }
-}
-
-/// Tells how much of a transfer is done, and notices its end.
-pub(super) struct ImportReader<'a> {
-    source: &'a mut dyn ImageSource,
-    done: u64,
-    ended: bool,
-    /// Why the transfer failed, in its own words.
-    failure: Option<TransferError>,
-    /// What of the image's tables passed by.
-    reach: Option<ImageExtent>,
-    context: &'a Context,
-}
-
-impl<'a> ImportReader<'a> {
-    pub(super) fn new(context: &'a Context, source: &'a mut dyn ImageSource, done: u64) -> Self {
-        Self { source, done, ended: false, failure: None, reach: None, context }
-    }
-
-    fn with_reach(self, reach: ImageExtent) -> Self {
-        Self { reach: Some(reach), ..self }
-    }
-
-    fn keep_failure(&mut self, error: std::io::Error) -> std::io::Error {
-        self.failure = TransferError::find_in(&error).cloned();
-        error
-    }
-
-    fn count_bytes(&mut self, bytes: u64) {
-        self.done += bytes;
-        let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
-        self.context.progress.on_event(Event::Bytes { done, total });
-    }
-}
-
-impl Read for ImportReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.source.content().read(buffer).map_err(|e| self.keep_failure(e))?;
-        self.ended |= read == 0 && !buffer.is_empty();
-        if let Some(reach) = &mut self.reach {
-            reach.feed_bytes(self.done, &buffer[..read]);
-        }
-        self.count_bytes(read as u64);
-        Ok(read)
-    }
-}
-
-impl Content for ImportReader<'_> {
-    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
-        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep_failure(e))?;
-        if let Some(reach) = &mut self.reach {
-            reach.feed_hole(self.done, skipped);
-        }
-        self.count_bytes(skipped);
-        Ok(skipped)
     }
 }

@@ -3,22 +3,26 @@
 mod delete;
 mod export;
 mod fetch;
+mod file_name;
 mod import;
 mod notes;
 mod outdated;
 mod prune;
 mod pull;
 mod room;
+mod source;
 mod upload_marker;
 
 pub use delete::{delete_image, delete_image_in_use};
 pub use export::export_image;
 pub use fetch::Fetch;
-pub use import::{EXTENSIONS, ImageSource, image_extension, import_image};
+pub use file_name::{EXTENSIONS, image_extension};
+pub use import::import_image;
 pub use notes::check_length;
 pub use outdated::{Age, Freshness, find_outdated};
 pub use prune::{UnusedImage, find_unused, prune_images};
 pub use pull::{PullRequest, Pulled, pull_image};
+pub use source::ImageSource;
 
 pub use crate::preflight::image::ImageState;
 pub(crate) use delete::remove_with_note;
@@ -29,7 +33,7 @@ pub(crate) use upload_marker::{PartialImage, read_partial_image};
 
 use crate::Context;
 use crate::preflight::image;
-use crate::preflight::image::{NameMatch, ambiguous_name};
+use crate::preflight::image_name::{self, NameMatch, ambiguous_name};
 use crate::preflight::storage::{PoolNeed, ReadyPool};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
@@ -39,7 +43,7 @@ use foundry_core::origin::ImageOrigin;
 use foundry_core::record::VolumeRef;
 use foundry_host::{Pool, Volume};
 
-/// The name of an active pool; a default pool is made and an inactive one started.
+/// Returns the name of an active pool for images. Creates a missing default pool and starts an inactive one.
 pub(crate) fn writable_pool(context: &Context, name: &str) -> Result<String, Error> {
     let (target, need) = match context.host.pool(name)? {
         Some(pool) if PoolBackend::of(&pool.kind) != Some(PoolBackend::Files) => return Err(no_files(&pool)),
@@ -54,17 +58,18 @@ pub(crate) fn writable_pool(context: &Context, name: &str) -> Result<String, Err
     Ok(name.to_owned())
 }
 
-/// One of foundry's own that does not start with the host is one whose making was broken off.
+/// A default pool without autostart is one whose creation was interrupted, so it is not ready.
 fn is_ready(context: &Context, pool: &Pool) -> bool {
     let is_own = || context.settings.default_target(&pool.name, context.host.uri()) == pool.target;
     pool.active && (pool.autostart || !is_own())
 }
 
-/// An image is its bytes under a name that says what they are, beside a note on where they came from.
+/// Refuses a pool that does not hold files: an image is a file whose name gives its format, beside a note on its
+/// origin.
 fn no_files(pool: &Pool) -> Error {
     Error::new(
         Code::PoolUnfit,
-        format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind),
+        format!("pool '{}' is of type {}, but images need a pool of files", pool.name, pool.kind),
     )
     .hint("import it into a pool of type dir, fs or netfs")
     .unchanged()
@@ -77,11 +82,11 @@ pub(crate) fn no_pool(context: &Context, name: &str) -> Result<Error, Error> {
         .hint(crate::preflight::suggest_names(name, &known)))
 }
 
-/// The images of a pool; none where the default one was not made yet. Changes nothing.
+/// The images of a pool; none if the default pool does not exist yet. Changes nothing.
 ///
 /// # Errors
-/// The host's; [`foundry_core::error::Kind::Storage`] where a pool that is not the default one is missing, or the pool is not started:
-/// libvirt shows nothing of such a one, which does not mean that nothing is there.
+/// The host's; [`foundry_core::error::Kind::Storage`] if a pool other than the default one is missing, or if the pool
+/// is inactive: libvirt shows no volumes of an inactive pool, which does not mean that it is empty.
 pub fn list_images(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
     match context.host.pool(pool)? {
         Some(found) if found.active => {
@@ -91,52 +96,52 @@ pub fn list_images(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> 
             Ok(volumes)
         }
         Some(_) => Err(Error::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
-            .because("what is in it cannot be seen")
+            .because("the volumes of an inactive pool cannot be listed")
             .hint(Verb::PoolStart { pool: pool.into() })),
         None if context.settings.default_target(pool, context.host.uri()).is_some() => Ok(Vec::new()),
         None => Err(no_pool(context, pool)?),
     }
 }
 
-/// Whether an image is whole, by its beginning.
+/// Whether an image is complete, judged by its header.
 ///
 /// # Errors
-/// A connection that is lost.
+/// The connection is lost.
 pub fn image_state(context: &Context, image: &Volume) -> Result<ImageState, Error> {
     image::image_state(context, image)
 }
 
-/// Whether an import of that image surely was broken off by a kill, or still goes on.
+/// Whether the import of this image was certainly interrupted, or still runs.
 ///
 /// # Errors
-/// A connection that is lost.
+/// The connection is lost.
 pub fn is_unfinished(context: &Context, image: &Volume) -> Result<bool, Error> {
     Ok(image_state(context, image)? == ImageState::Incomplete)
 }
 
-/// An image and who uses it.
+/// An image and its users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
-    /// The image.
+    /// The volume that holds the image.
     pub volume: Volume,
-    /// Where it came from, where that was noted.
+    /// Its origin, if recorded.
     pub origin: Option<ImageOrigin>,
-    /// Names of the VMs whose disks are or lie on it.
+    /// Names of the VMs whose disks are this image or overlays of it.
     pub vms: Vec<String>,
-    /// Volumes that lie on it, as `pool/name`.
+    /// Overlays of it, as `pool/name`.
     pub overlays: Vec<String>,
 }
 
-/// Looks at an image and at everybody who uses it.
+/// Returns an image with its origin and its users.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such image.
+/// [`foundry_core::error::Kind::Storage`] if there is no such image.
 pub fn image_info(context: &Context, image: &VolumeRef) -> Result<ImageUse, Error> {
     let Some(volume) = context.host.volume(image)? else {
         return Err(no_image(context, image)?);
     };
     let origin = notes::read_origin(context, image)?;
-    // Last, so that it is as fresh as can be for who deletes the image after it.
+    // Collected last, so that it is as fresh as possible for a caller that deletes the image next.
     let usage = Usage::collect(context, None)?;
     let mut users = usage.users_of(image, &volume.path);
     let recorder = usage.recording_domain(image).filter(|vm| !users.vms.contains(vm));
@@ -145,21 +150,21 @@ pub fn image_info(context: &Context, image: &VolumeRef) -> Result<ImageUse, Erro
     Ok(ImageUse { volume, origin, vms: users.vms, overlays })
 }
 
-/// Where an image came from, where that was noted.
+/// The origin of an image, if recorded.
 ///
 /// # Errors
-/// A connection that is lost.
+/// The connection is lost.
 pub fn image_origin(context: &Context, image: &VolumeRef) -> Result<Option<ImageOrigin>, Error> {
     notes::read_origin(context, image)
 }
 
-/// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
-/// for `debian-12.qcow2`. One that is not there stays as it is.
+/// Resolves an image name: the given one, or the only image that has it plus an extension, as `debian-12` is for
+/// `debian-12.qcow2`. Returns an unknown name unchanged.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where several may be meant.
+/// [`foundry_core::error::Kind::Storage`] if several images match.
 pub fn resolve_name(context: &Context, pool: &str, name: &str) -> Result<String, Error> {
-    match image::match_name(context, pool, name)? {
+    match image_name::match_name(context, pool, name)? {
         NameMatch::One(volume) => Ok(volume.name),
         NameMatch::Nothing => Ok(name.to_owned()),
         NameMatch::Several(names) => Err(Error::new(Code::ImageMissing, ambiguous_name(pool, name, &names))
@@ -180,6 +185,6 @@ fn no_image(context: &Context, VolumeRef { pool, name }: &VolumeRef) -> Result<E
         return Ok(error.hint(near));
     }
     let other = (pool != context.settings.image_pool.as_str()).then_some(pool.as_str());
-    let bring = image::fetch_command(context, name, other);
-    Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" brings it")))
+    let bring = image_name::fetch_command(context, name, other);
+    Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" downloads it")))
 }

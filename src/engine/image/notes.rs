@@ -1,7 +1,7 @@
 //! The notes that store where images came from.
 //!
-//! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
-//! unknown origin, which is no fault.
+//! libvirt stores no metadata with a volume, so the note is a small volume beside it. An image without a note has an
+//! unknown origin, which is not an error.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,30 +15,29 @@ use foundry_fetch::disk_image::HEADER_LENGTH;
 use foundry_fetch::transfer::{Algorithm, Digest};
 use foundry_host::{HostError, Volume};
 
-/// What the volume's name ends in, behind the image's.
+/// Suffix of the note's name, after the image's name.
 const SUFFIX: &str = ".origin.json";
-/// No note is longer.
+/// Maximum length of a note, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// The note as it is stored; the word in front says whose it is.
+/// The note as it is stored. The key `foundryImage` marks it as foundry's.
 #[derive(Serialize, Deserialize)]
 struct OriginNote {
     #[serde(rename = "foundryImage")]
     image: String,
-    /// The digest of the image's first bytes: what was noted of another image of that name is none of this one's.
+    /// The digest of the image's first bytes. It tells this image from an earlier one with the same name.
     head: String,
     #[serde(flatten)]
     origin: ImageOrigin,
 }
 
-/// The longest name of an image beside which there is room for a note: a file's name has 255 bytes at most
-/// (pathname(7)).
+/// The longest image name that leaves room for the note's name: a file name has at most 255 bytes (pathname(7)).
 const LONGEST_NOTED_NAME: usize = 255 - SUFFIX.len();
 
-/// Makes sure, before anything is transferred, that an image's origin can be noted.
+/// Checks, before anything is transferred, that the origin can be recorded.
 ///
 /// # Errors
-/// [`Kind::Validation`] where the name is too long, [`Kind::Storage`] where something else lies there.
+/// [`Kind::Validation`] if the name is too long, [`Kind::Storage`] if another volume has the note's name.
 pub(super) fn check_place(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     check_length(&image.name)?;
     let Some(volume) = context.host.volume(&note_of(image))? else { return Ok(()) };
@@ -48,45 +47,47 @@ pub(super) fn check_place(context: &Context, image: &VolumeRef) -> Result<(), Er
     }
 }
 
-/// Makes sure that there is room for a note beside an image of that name.
+/// Checks that the note's name is not too long.
 ///
 /// # Errors
-/// [`Kind::Validation`] where the name is too long.
+/// [`Kind::Validation`] if the name is too long.
 pub fn check_length(image: &str) -> Result<(), Error> {
     if image.len() <= LONGEST_NOTED_NAME {
         return Ok(());
     }
-    Err(Error::new(Code::ImageNameUnfit, format!("image '{image}' cannot have so long a name"))
+    Err(Error::new(Code::ImageNameUnfit, format!("the name of image '{image}' is too long"))
         .because(format!(
-            "it has {} bytes of {LONGEST_NOTED_NAME}: the note on its origin is called so, too, with {SUFFIX} behind it",
+            "it has {} bytes, and {LONGEST_NOTED_NAME} are allowed: the note on its origin adds {SUFFIX} to it",
             image.len()
         ))
-        .hint("give a shorter name")
+        .hint("choose a shorter name")
         .unchanged())
 }
 
 fn in_the_way(image: &VolumeRef) -> Error {
     let name = &image.name;
-    Error::new(Code::VolumeTaken, format!("{} is in the way", note_of(image)))
-        .because(format!("the origin of image '{name}' would be noted there, and it is something else"))
+    Error::new(Code::VolumeTaken, format!("volume {} is in the way", note_of(image))).because(format!(
+        "the origin of image '{name}' is recorded under that name, but that volume is something else"
+    ))
 }
 
-/// A kill between the two steps of [`write_note`] leaves a note of zeros.
+/// Whether these bytes are a note. A kill between the two steps of [`write_note`] leaves a note of zeros, so zeros
+/// count, too.
 fn noted_by_anybody(bytes: &[u8]) -> bool {
     serde_json::from_slice::<OriginNote>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
 }
 
-/// The volume with an image's origin.
+/// The volume that holds the note on `image`.
 fn note_of(image: &VolumeRef) -> VolumeRef {
     image.sibling(note_name(&image.name))
 }
 
-/// Name of the volume with an image's origin.
+/// The name of the volume that holds the note on `image`.
 pub(super) fn note_name(image: &str) -> String {
     format!("{image}{SUFFIX}")
 }
 
-/// The image that a volume is the note of, by its name.
+/// The image that a note belongs to, by the note's name.
 pub(crate) fn noted_image(volume: &str) -> Option<&str> {
     volume.strip_suffix(SUFFIX).filter(|image| !image.is_empty())
 }
@@ -94,7 +95,7 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
 /// The origin of an image; `None` if it is unknown.
 ///
 /// # Errors
-/// A connection that is lost. A note that cannot be read is none.
+/// The connection is lost. An unreadable note counts as no note.
 pub(super) fn read_origin(context: &Context, image: &VolumeRef) -> Result<Option<ImageOrigin>, Error> {
     read_beside(context, image, || {
         let mut head = Vec::new();
@@ -102,7 +103,7 @@ pub(super) fn read_origin(context: &Context, image: &VolumeRef) -> Result<Option
     })
 }
 
-/// As [`read_origin`], for who can say what the image begins with. It is asked only where there is a note.
+/// As [`read_origin`], with the image's first bytes from `head`. It is called only if there is a note.
 ///
 /// # Errors
 /// As [`read_origin`].
@@ -125,21 +126,21 @@ pub(crate) fn read_beside(
     }
 }
 
-/// What a volume is that bears the name of a note.
+/// The content of a volume that has the name of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoteContent {
-    /// The note on that image.
+    /// The note on this image.
     Note,
-    /// Zeros: a note that was not written any more, or anything.
+    /// Zeros: a note whose writing was interrupted, or any other empty volume.
     Blank,
-    /// Something else.
+    /// Neither: the volume only has the name.
     Other,
 }
 
-/// Whether a volume is the note on an image, by its content.
+/// Classifies a volume with the name of a note by its content.
 ///
 /// # Errors
-/// A connection that is lost.
+/// The connection is lost.
 pub(crate) fn note_content(context: &Context, volume: &Volume, image: &str) -> Result<NoteContent, Error> {
     match read_content(context, volume) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
@@ -160,12 +161,12 @@ fn read_content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError
     Ok(bytes)
 }
 
-/// A note on another image is none of this one's.
+/// Parses a note; a note on another image is ignored.
 fn parse_note(bytes: &[u8], image: &str) -> Option<OriginNote> {
     serde_json::from_slice::<OriginNote>(bytes).ok().filter(|note| note.image == image)
 }
 
-/// Notes where an image is from. What was noted of an earlier image of that name is replaced.
+/// Records the origin of an image. Replaces the note of an earlier image with the same name.
 pub(super) fn write_note(
     context: &Context,
     image: &VolumeRef,
@@ -195,7 +196,7 @@ pub(super) fn write_note(
     Ok(context.host.upload_all(&note_of(image), &mut &*bytes, length)?)
 }
 
-/// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
+/// Deletes the note on an image. Fails if a volume with the note's name is something else; that volume is kept.
 pub(crate) fn delete_note(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     let note = note_of(image);
     let Some(volume) = context.host.volume(&note)? else { return Ok(()) };

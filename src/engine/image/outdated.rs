@@ -14,33 +14,33 @@ use foundry_host::Volume;
 /// How an image compares with what its server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Age {
-    /// It is the same.
+    /// The server has the same image.
     Current,
-    /// The server has another one.
+    /// The server has a different image.
     Outdated,
-    /// Nobody can say: why.
+    /// It cannot be found out, for this reason.
     Unknown(String),
 }
 
 /// An image, and whether there is a newer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
-    /// The image.
+    /// The volume that holds the image.
     pub image: Volume,
-    /// Where it came from, where that was noted.
+    /// Its origin, if recorded.
     pub origin: Option<ImageOrigin>,
-    /// How it compares.
+    /// How the image compares with the server's.
     pub age: Age,
-    /// Names of the VMs whose disks are or lie on it.
+    /// Names of the VMs whose disks are this image or overlays of it.
     pub vms: Vec<String>,
-    /// Volumes that lie on it, as `pool/name`.
+    /// Overlays of it, as `pool/name`.
     pub overlays: Vec<String>,
 }
 
-/// Asks for each image of a pool whether its server has another one. No image is transferred.
+/// Checks for each image of a pool whether its server has a different one. No image is transferred.
 ///
-/// A note beside an image can be anybody's who may write to the pool. So the list of checksums that one names is asked
-/// only where it is on the host that the image came from, or is one of `lists`, those of the catalogue.
+/// Anyone who may write to the pool can write a note. So a list of checksums that a note names is fetched only if it is
+/// on the host that the image came from, or is one of `lists`, those of the catalogue.
 ///
 /// # Errors
 /// The host's; a server that does not answer makes its images [`Age::Unknown`].
@@ -69,7 +69,7 @@ fn age_of(
     lists: &[Expected],
 ) -> Result<Age, Error> {
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
-        return Ok(Age::Unknown("nobody noted an address that it came from".into()));
+        return Ok(Age::Unknown("no source URL is recorded".into()));
     };
     context.report_started(Step::AskServer(origin.source.clone()));
     match ask_server(context, client, origin, lists) {
@@ -91,21 +91,18 @@ fn ask_server(
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
         return Err(Error::new(
             Kind::Storage,
-            format!("its note names a list of checksums on another host, {list}, which was not asked"),
+            format!("its note names a list of checksums on another host, {list}, which was not fetched"),
         ));
     }
     if expected.is_none() && origin.etag.is_none() && origin.last_modified.is_none() {
-        return Err(Error::new(
-            Kind::Storage,
-            "its server says nothing by which a newer image would be recognized",
-        ));
+        return Err(Error::new(Kind::Storage, "its server sends nothing that identifies a newer image"));
     }
     let expected = expected.as_ref();
     let fetch = Fetch { location: &location, expected, convert: None, alias: None, client, cache: None };
     is_current(context, &fetch, origin)
 }
 
-/// Whether a list that a note names is more than the note's word.
+/// Whether a list of checksums can be trusted beyond the note that names it.
 fn is_vouched_for(list: &Expected, image: &Location, lists: &[Expected]) -> bool {
     let on_its_host = match (list, image) {
         (Expected::ListedIn(Location::Url(list)), Location::Url(image)) => list.is_on_host_of(image),

@@ -11,15 +11,15 @@ use foundry_host::Volume;
 /// An image that is unused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusedImage {
-    /// The image.
+    /// The volume that holds the image.
     pub image: Volume,
-    /// Where it can be had again.
+    /// Its origin, from which it can be pulled again.
     pub origin: Option<ImageOrigin>,
 }
 
-/// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
-/// a URL, only if `all` are asked for. One that is not surely whole may be on its way: it is left alone, as is one
-/// that a program holds.
+/// The images of a pool that no VM and no overlay uses. Images without a recorded URL cannot be pulled again and are
+/// included only if `all`. Skips an image that may be incomplete, because its import may still be running, and one that
+/// a program holds open.
 ///
 /// # Errors
 /// As [`list_images`].
@@ -42,10 +42,10 @@ pub fn find_unused(context: &Context, pool: &str, all: bool) -> Result<Vec<Unuse
     Ok(found)
 }
 
-/// Deletes images that [`find_unused`] found, each only if still nobody uses it. Names those that went.
+/// Deletes images that [`find_unused`] found, each only if it is still unused. Calls `gone` for each deleted image.
 ///
 /// # Errors
-/// As [`delete_image`], at the first that cannot go; what went before is gone.
+/// As [`delete_image`], for the first image that cannot be deleted. Images before it are already deleted.
 pub fn prune_images(
     context: &Context,
     images: &[UnusedImage],

@@ -1,7 +1,7 @@
-//! Pulls an image from a server, and replaces it by a newer version.
+//! Pulls an image from a server, and replaces it with a newer version.
 
 use super::fetch::{ContextPace, location_identity, source_of, state_of};
-use super::import::{fits_name, image_extension};
+use super::file_name::{check_file_name, image_extension};
 use super::{Fetch, ImageSource, delete, image_info, import_image, is_unfinished, notes, room};
 use crate::Context;
 use crate::Step;
@@ -13,40 +13,40 @@ use foundry_fetch::origin::{find_checksum_list, find_pinned_digest};
 use foundry_fetch::transfer::{FileFreshness, Location, Validators, check_freshness};
 use foundry_host::Volume;
 
-/// What is to be pulled, and into what.
+/// An image to pull, and its destination.
 #[derive(Clone, Copy)]
 pub struct PullRequest<'a> {
-    /// How it is fetched.
+    /// The source and how to read it.
     pub fetch: Fetch<'a>,
-    /// The pool.
+    /// The pool to pull into.
     pub pool: &'a str,
     /// The image's name, with or without an extension.
     pub name: &'a VolumeName,
-    /// Whether an image that is there is replaced when there is a newer one.
+    /// Whether to replace an existing image if the server has a newer one.
     pub refresh: bool,
-    /// Whether what is there must have the digest that is expected, too.
+    /// Whether an existing image must have the expected digest, too.
     pub insist: bool,
 }
 
-/// What came of it.
+/// The result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pulled {
-    /// It was transferred.
+    /// The image was transferred.
     New(Volume),
-    /// It is there already, from the same place; nobody was asked whether there is a newer one.
+    /// The image already exists, from the same source; the server was not asked for a newer one.
     There(Volume),
-    /// It is there already, and there is no newer one.
+    /// The image already exists, and the server has no newer one.
     Current(Volume),
-    /// It was replaced by a newer one.
+    /// The image was replaced with a newer one.
     Replaced(Volume),
 }
 
-/// Pulls an image into a pool. One that is there stays, and with `refresh` is replaced when the server has a newer
-/// one: only after that was transferred whole and verified, and only if nobody uses the old one.
+/// Pulls an image into a pool. An existing image is kept; with `refresh`, it is replaced if the server has a newer one:
+/// only after that was completely transferred and verified, and only if the old one is unused.
 ///
 /// # Errors
-/// Those of [`import_image`] and of the transfer; [`Kind::Storage`] where an image of that name is from elsewhere, is not
-/// whole, or is in use and would be replaced.
+/// Those of [`import_image`] and of the transfer; [`Kind::Storage`] if an image of that name is from another source, is
+/// incomplete, or would be replaced while in use.
 pub fn pull_image(context: &Context, request: &PullRequest<'_>) -> Result<Pulled, Error> {
     let Some(image) = existing_image(context, request)? else {
         warn_of_plain_http(context, &request.fetch);
@@ -57,7 +57,7 @@ pub fn pull_image(context: &Context, request: &PullRequest<'_>) -> Result<Pulled
     if !request.refresh {
         return check_there(context, request, &origin).map(|()| Pulled::There(image));
     }
-    // What was verified once is not replaced by something that is not.
+    // A verified image is never replaced with an unverified one.
     let listed = find_checksum_list(&origin);
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
     let request = &PullRequest { fetch, ..*request };
@@ -67,26 +67,27 @@ pub fn pull_image(context: &Context, request: &PullRequest<'_>) -> Result<Pulled
     if let Some(pinned) = find_pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
         return Err(Error::new(
             Code::ImageDiffers,
-            format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
+            format!("image '{}' was pinned to {pinned}, and the server has a different one now", image.name),
         )
-        .hint("give the new one's digest with --checksum")
+        .hint("give the new digest with --checksum")
         .unchanged());
     }
     replace_image(context, request, &image).map(Pulled::Replaced)
 }
 
-/// Whoever is on the way of plain http can send another image, and then has a VM inside of the network.
+/// Warns about plain http without a checksum: an attacker on the path can send another image and then has a VM inside
+/// the network.
 fn warn_of_plain_http(context: &Context, fetch: &Fetch<'_>) {
     if let (Location::Url(url), None) = (fetch.location, fetch.expected)
         && !url.is_https()
     {
         context.warn(format!(
-            "{url} is plain http and no checksum was given: anybody on the way can send another image"
+            "{url} is plain http and no checksum was given: anyone on the path can send another image"
         ));
     }
 }
 
-/// That an image is there already says nothing about what was asked of it.
+/// Checks an existing image against the digest that the user asked for.
 fn check_there(context: &Context, request: &PullRequest<'_>, origin: &ImageOrigin) -> Result<(), Error> {
     if !request.insist {
         return Ok(());
@@ -96,17 +97,17 @@ fn check_there(context: &Context, request: &PullRequest<'_>, origin: &ImageOrigi
     if origin.digest.as_ref() == Some(&wanted) {
         return Ok(());
     }
-    let has = origin.digest.as_deref().unwrap_or("not known");
+    let has = origin.digest.as_deref().unwrap_or("unknown");
     Err(Error::new(
         Code::ImageDiffers,
-        format!("the image that is there is not what --checksum wants, {wanted}"),
+        format!("the existing image does not have the digest that --checksum expects, {wanted}"),
     )
-    .because(format!("the digest of what it was made from is {has}"))
-    .hint("--refresh replaces it, --name pulls another one beside it")
+    .because(format!("the recorded digest of its source is {has}"))
+    .hint("--refresh replaces it, --name pulls another one under a new name")
     .unchanged())
 }
 
-/// The image under that name or under that name with the extension that it would get.
+/// The existing image with this name, or with this name and the extension that it would get.
 fn existing_image(context: &Context, request: &PullRequest<'_>) -> Result<Option<Volume>, Error> {
     let name = request.name.as_str();
     let names = if image_extension(name).is_some() {
@@ -122,7 +123,7 @@ fn existing_image(context: &Context, request: &PullRequest<'_>) -> Result<Option
     Ok(None)
 }
 
-/// The origin of an image that is there, if it is the one that is asked for.
+/// The origin of an existing image, if it is the requested one.
 fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<ImageOrigin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = location_identity(request.fetch.location);
@@ -145,7 +146,7 @@ fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> 
             let from = other.map_or("unknown".to_owned(), |origin| origin.source);
             Err(refused(
                 Code::ImageTaken,
-                format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
+                format!("image '{name}' exists in pool '{}', but is not from {source}", image.pool),
             )
             .because(format!("its origin is {from}"))
             .hint(Advice::from("pull it under another name with --name").and_then("; ", delete(false))))
@@ -153,8 +154,8 @@ fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> 
     }
 }
 
-/// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
-/// with; else by what the server says of the file. In neither case does the image travel.
+/// Whether the source still has the version that an image was made from. Compares digests if both are known, otherwise
+/// the server's validators. The image itself is never transferred.
 pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOrigin) -> Result<bool, Error> {
     let pace = ContextPace(context);
     if let Some(digest) = &origin.digest
@@ -170,25 +171,26 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOri
     Ok(!known.is_empty() && check_freshness(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
 }
 
-/// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole
-/// and verified. Nobody is asked for anything after the old one is gone.
+/// Replaces an image. libvirt cannot rename volumes, so the old image is deleted before the new one is imported. By
+/// then the new one is stored here, complete and verified, and no server is needed any more.
 fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<Volume, Error> {
     let name = &image.name;
     if let Some(users) = delete::list_users(&image_info(context, &VolumeRef::new(&image.pool, name))?) {
         return Err(Error::new(
             Code::ImageInUse,
-            format!("there is a newer image '{name}', but the present one is in use by {users}"),
+            format!("there is a newer image '{name}', but the existing one is in use by {users}"),
         )
-        .hint("pull the newer one under another name with --name, and make new VMs from that")
+        .hint("pull the newer one under another name with --name, and create new VMs from that")
         .unchanged());
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
     warn_of_plain_http(context, &request.fetch);
     context.report_started(Step::Download(request.fetch.location.to_string()));
     let aside =
-        request.fetch.fetch_to_spool(context).map_err(|e| e.outcome("the present image stays as it is"))?;
+        request.fetch.fetch_to_spool(context).map_err(|e| e.outcome("the existing image is unchanged"))?;
+    // Everything that can fail is checked before the old image is deleted.
     let mut source = aside.source()?;
-    fits_name(&wanted, &mut source)?;
+    check_file_name(&wanted, &mut source)?;
     room::fits_instead(context, image, source.data_bytes().unwrap_or(0))?;
     context.cancel.check()?;
     delete::delete_image(context, &VolumeRef::new(&image.pool, name))?;
@@ -199,7 +201,7 @@ fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -
                 let path = path.display().to_string();
                 let there = Advice::from(format!("the newer one is in {path}: "));
                 let import = Verb::ImageImport { file: Some(path), name: Some(name.into()), convert: false };
-                e.outcome(there.run(import).text(" brings it in"))
+                e.outcome(there.run(import).text(" imports it"))
             }
             Err(lost) => e.outcome(format!("the newer one could not be kept ({lost}); pull it again")),
         }

@@ -1,47 +1,48 @@
 //! Checks the space for an image, and keeps an upload from running out of it.
 //!
-//! A write that fails inside an upload ends libvirtd 11.3 for everybody, so a full disk has to be found before. Where
-//! an image has no holes, its volume takes its whole size when it is made, and libvirt refuses that cleanly. Where it
-//! has, or where it is unknown, that would waste what the holes save; then the pool's own numbers say how much may be
-//! written, and are asked again and again.
+//! A failed write inside an upload crashes libvirtd 11.3 for all its clients, so a full disk must be noticed before.
+//! The volume of an image without holes is fully allocated when it is created, and libvirt refuses that cleanly if
+//! there is no space. An image with holes, or with unknown holes, would waste what the holes save. For it the pool's
+//! free space limits what may be written, and is read again and again.
 
 use crate::Context;
 use foundry_core::error::{Code, Error};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
 
-/// What is left over for others and for what the file system itself needs.
+/// Space kept free for other users and for the file system itself, in bytes.
 const MARGIN: u64 = 16 << 20;
-/// And the most of it, on a large file system.
+/// Upper limit of the space kept free on a large file system, in bytes.
 const LARGEST_MARGIN: u64 = 4 << 30;
-/// After so many written bytes the pool is asked again: others write to it, too. Fewer where less is left.
+/// The pool is refreshed after this many bytes, because others write to it, too. Less if the pool is nearly full.
 const STRETCH: u64 = 1 << 30;
-/// One of so many parts of what is left is written until then, so that so many may write at once.
+/// A stretch is at most this fraction (1/16) of the free space, so that 16 imports can write at once.
 const WRITERS: u64 = 16;
-/// Less than this is not worth another stretch. So many writers' are not more than what is left over.
+/// Minimum stretch, in bytes. One of these for each of the 16 writers together is not more than [`MARGIN`].
 const LEAST: u64 = 1 << 20;
 
-/// How the volume gets its space.
+/// How the volume is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SpaceNeed {
-    /// All of that when it is made.
+    /// Fully allocated when it is created, with this many bytes.
     Whole(u64),
-    /// As it is written.
+    /// Allocated as it is written.
     AsWritten,
 }
 
-/// What is known of an image's size before it is read.
+/// What is known about an image's size before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KnownSize {
     pub(super) length: Option<u64>,
-    /// How many of its bytes are no holes.
+    /// The number of bytes outside holes.
     pub(super) data: Option<u64>,
-    /// Whether its format is one that has no holes to speak of.
+    /// Whether its format practically has no holes (qcow2).
     pub(super) compact: bool,
 }
 
 impl KnownSize {
-    /// How the volume is to get its space, once the pool has room for it as far as one can know; and how much is left.
+    /// Chooses the allocation of the volume and returns it with the pool's free space. Fails if the pool certainly has
+    /// too little.
     pub(super) fn choose_space(self, context: &Context, pool: &str) -> Result<(SpaceNeed, u64), Error> {
         let available = available_bytes(context, pool)?;
         let (space, needed) = match (self.length, self.data) {
@@ -53,7 +54,7 @@ impl KnownSize {
             return Ok((space, available));
         }
         let reserve = if space == SpaceNeed::AsWritten {
-            format!(" ({} of that to spare)", Bytes(MARGIN))
+            format!(" ({} of that as a reserve)", Bytes(MARGIN))
         } else {
             String::new()
         };
@@ -69,7 +70,7 @@ impl KnownSize {
     }
 }
 
-/// Makes sure that an image with so many bytes that are no holes has room once the present one is gone.
+/// Checks that an image with `data` bytes outside holes fits once the present image is deleted.
 pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Result<(), Error> {
     let (room, needed) = (available_bytes(context, &present.pool)? + present.allocation.0, data + MARGIN);
     if room >= needed {
@@ -83,14 +84,14 @@ pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Re
     Err(Error::new(Code::OutOfSpace, message).unchanged())
 }
 
-/// What is left over for others. Where it is unknown how much will come, it may be without an end, and the disks of
-/// running VMs grow on the same file system: a twentieth of it is theirs.
+/// The space to keep free. An image of unknown length may never end, and the disks of running VMs grow on the same file
+/// system, so a twentieth of it is kept for them.
 pub(super) fn bytes_to_spare(context: &Context, pool: &str, length: Option<u64>) -> Result<u64, Error> {
     let capacity = || Ok::<_, Error>(context.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
     Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })
 }
 
-/// Of so much that is available, how much may be written until the next look, so that as much is left over.
+/// How much of `available` may be written before the next check, so that `spare` is kept free.
 pub(super) fn next_stretch(available: u64, pool: &str, spare: u64) -> Result<u64, Error> {
     let free = available.saturating_sub(spare);
     if free >= LEAST {
@@ -99,15 +100,15 @@ pub(super) fn next_stretch(available: u64, pool: &str, spare: u64) -> Result<u64
     Err(Error::new(
         Code::OutOfSpace,
         format!(
-            "pool '{pool}' is full: it has {} left, of which {} are to spare",
+            "pool '{pool}' is full: it has {} left, of which {} are reserved",
             Bytes(available),
             Bytes(spare)
         ),
     ))
 }
 
-/// What libvirt knows is from its last look. A pool that cannot be looked at any more, since its directory is gone, has
-/// no room at all: then that says why.
+/// The free space of a pool after a refresh, because libvirt's numbers are from the last one. If a pool cannot be
+/// refreshed because its directory is missing, it has no free space; then the refresh error is returned as the reason.
 pub(super) fn available_bytes(context: &Context, pool: &str) -> Result<u64, Error> {
     let refused = match context.host.refresh_pool(pool) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),

@@ -1,9 +1,9 @@
 //! Marks which import is writing a volume.
 //!
-//! A volume is found by its name, and while an image comes in somebody may delete it and make another of that name. So
-//! the place of the image's beginning, which goes last, holds a mark until then: a word that says what this is, which
-//! import's, and which process does it. Who finds another mark there, or an image, has lost the volume and leaves it
-//! alone; who finds the mark of a process that ended has found what a kill left.
+//! A volume is found by its name, and during an import someone may delete it and create another one with that name. So
+//! until the header is uploaded last, its place holds a marker: a magic word, the import's identity, and the process
+//! that runs it. An import that finds another marker there, or an image, has lost the volume and leaves it alone. A
+//! marker whose process has ended is the leftover of a killed import.
 
 use uuid::Uuid;
 
@@ -15,30 +15,31 @@ use foundry_fetch::disk_image::{PARTIAL_IMAGE_MARK, is_partial_image};
 use foundry_host::local::{Lease, prove};
 use foundry_host::{HostError, Volume};
 
-/// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
+/// Maximum length of a marker, in bytes. The longest host name that Linux allows has 64 bytes.
 const LONGEST: u64 = 4096;
 
-/// The mark of one import.
+/// The marker of one import.
 pub(super) struct UploadMarker(Vec<u8>);
 
-/// What an import that was broken off left, or one that goes on has so far.
+/// What an interrupted import left, or what a running one has written so far.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PartialImage {
-    /// It bears the mark of an import.
+    /// The volume starts with the marker of an import.
     Marked {
-        /// The whole mark, which no other import has.
+        /// The magic word and the identity, which no other import has.
         mark: Vec<u8>,
-        /// Who imports it, where the mark says so.
+        /// The process that imports it, if the marker names one.
         maker: Option<Maker>,
-        /// Whether a foundry of this machine wrote it, for this volume. Else it may be what a guest wrote to its disk.
+        /// Whether a foundry on this machine wrote the marker for this volume. Otherwise a guest may have written it to
+        /// its disk.
         proven: bool,
     },
-    /// It begins with zeros, and nothing says what it is.
+    /// The volume starts with zeros, which do not tell what it is.
     Blank,
 }
 
 impl UploadMarker {
-    /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
+    /// A new marker for a volume of `room` bytes. A volume too small for the whole marker gets only the identity.
     pub(super) fn new(lease: &Lease, volume: &VolumeRef, room: u64) -> Self {
         let id = Uuid::new_v4();
         let mark = |rest: &str| [PARTIAL_IMAGE_MARK.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
@@ -48,12 +49,12 @@ impl UploadMarker {
         Self(if whole.len() as u64 <= room { whole } else { mark("") })
     }
 
-    /// Puts it on a volume that was just made.
+    /// Writes the marker to a new volume.
     pub(super) fn write_to(&self, context: &Context, volume: &VolumeRef) -> Result<(), HostError> {
         context.host.upload_all(volume, &mut &*self.0, self.0.len() as u64)
     }
 
-    /// Whether the volume has it, or nothing yet.
+    /// Whether the volume has this marker, or only zeros yet.
     pub(super) fn is_on_volume(&self, context: &Context, volume: &VolumeRef) -> Result<bool, HostError> {
         let mut found = Vec::new();
         context.host.download(volume, &mut found, self.0.len() as u64)?;
@@ -61,15 +62,16 @@ impl UploadMarker {
     }
 }
 
-/// A mark is bytes at the beginning of a volume, and of a disk a guest writes these.
+/// Proves that this machine wrote the marker: anyone can write bytes at the start of a volume, and a guest does so on
+/// its disk.
 fn proof_of(volume: &VolumeRef, id: &str) -> Option<String> {
     prove(&format!("import {id} into volume {} of pool {}", volume.name, volume.pool))
 }
 
-/// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
+/// Detects a partial image and its import; `None` for anything else and for an unreadable volume.
 ///
 /// # Errors
-/// A connection that is lost.
+/// The connection is lost.
 pub(crate) fn read_partial_image(context: &Context, volume: &Volume) -> Result<Option<PartialImage>, Error> {
     if volume.format != "raw" || volume.capacity == Bytes(0) || !volume.path.starts_with('/') {
         return Ok(None);
@@ -90,7 +92,7 @@ fn parse_head(volume: &VolumeRef, head: &[u8]) -> Option<PartialImage> {
     let Some(rest) = head.strip_prefix(PARTIAL_IMAGE_MARK.as_slice()) else {
         return Some(PartialImage::Blank);
     };
-    // Behind the mark are zeros, or bytes of the image.
+    // After the marker follow zeros or bytes of the image.
     let mut lines = rest.splitn(3, |byte| *byte == b'\n');
     let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let maker = serde_json::from_slice(maker).ok();
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_tells_who_imports() {
+    fn marker_names_its_process() {
         let lease = Lease::default();
         let marker = UploadMarker::new(&lease, &VolumeRef::new("p", "v"), 64 << 10);
         let head = [marker.0.as_slice(), &[0; 100]].concat();
@@ -118,9 +120,9 @@ mod tests {
         assert_eq!(maker, lease.maker());
     }
 
-    /// Who reads all of a mark, or makes one up, has no proof for another volume.
+    /// A marker that is copied from another volume, or invented, has no valid proof.
     #[test]
-    fn a_mark_is_proven_for_the_volume_that_it_was_made_for() {
+    fn marker_is_proven_for_its_volume_only() {
         let marker = UploadMarker::new(&Lease::default(), &VolumeRef::new("p", "v"), 64 << 10);
         let is_proven =
             |pool: &str, volume: &str, head: &[u8]| match parse_head(&VolumeRef::new(pool, volume), head) {
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_volume_has_a_short_mark() {
+    fn marker_on_small_volume_is_short() {
         let marker = UploadMarker::new(&Lease::default(), &VolumeRef::new("p", "v"), 100);
         assert!(marker.0.len() <= 100, "{}", marker.0.len());
         let head = [marker.0.as_slice(), &[0; 10]].concat();
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_nobodys_and_anything_else_is_no_torso() {
+    fn zeros_are_blank_and_other_bytes_are_no_partial_image() {
         assert_eq!(parse_head(&VolumeRef::new("p", "v"), &[0; 512]), Some(PartialImage::Blank));
         assert_eq!(parse_head(&VolumeRef::new("p", "v"), b"QFI\xfb"), None);
         assert_eq!(parse_head(&VolumeRef::new("p", "v"), b""), None);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::conflicts::OtherDomains;
+use super::image_name::{NameMatch, ambiguous_name, fetch_command, match_name};
 use super::suggest_names;
 use crate::preflight::issues::PreflightReport;
 use crate::storage::backend::PoolBackend;
@@ -12,7 +13,7 @@ use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
 use foundry_core::origin::ImageOrigin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
 use foundry_core::record::VolumeRef;
-use foundry_core::text::{describe_io_error, quote_for_shell};
+use foundry_core::text::describe_io_error;
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership::{self, Trusted};
@@ -124,7 +125,7 @@ impl FoundImage {
 
 /// The first bytes of an image.
 enum ImageHead {
-    /// They were read.
+    /// The bytes, as far as the image has them.
     Read(Vec<u8>),
     /// libvirt cannot read images in Ceph; they are always raw.
     AtCeph,
@@ -148,7 +149,7 @@ fn find_writer(
 }
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
-    let (probed, is_torso) = match &found.head {
+    let (probed, is_partial) = match &found.head {
         ImageHead::Read(head) => {
             (disk_image::detect_format(head).map_err(|e| e.to_string()), disk_image::is_partial_image(head))
         }
@@ -157,7 +158,7 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
         report.push(match &found.volume {
-            Some(volume) if is_torso => incomplete_image(reference, volume),
+            Some(volume) if is_partial => incomplete_image(reference, volume),
             _ => Issue::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
@@ -315,59 +316,6 @@ fn not_a_file(context: &Context, volume: &Volume) -> Result<Option<&'static str>
 
 fn is_files(pool: &Pool) -> bool {
     PoolBackend::of(&pool.kind) == Some(PoolBackend::Files)
-}
-
-/// The volumes that an image name matches in a pool.
-pub(crate) enum NameMatch {
-    /// Exactly one volume.
-    One(Volume),
-    /// No volume.
-    Nothing,
-    /// Several volumes that differ in the extension only: their names.
-    Several(Vec<String>),
-}
-
-/// The extensions that may be left out in an image name.
-const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
-
-/// Finds the volume that an image name means: the one with exactly that name, else the only one with that name and an
-/// extension. `image pull debian-12` creates `debian-12.qcow2`, for example.
-pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<NameMatch, Error> {
-    if let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? {
-        return Ok(NameMatch::One(volume));
-    }
-    if name.is_empty() || image::image_extension(name).is_some() {
-        return Ok(NameMatch::Nothing);
-    }
-    let mut found = Vec::new();
-    for end in LEFT_OUT {
-        // A name that becomes too long matches nothing.
-        found.extend(context.host.volume(&VolumeRef::new(pool, format!("{name}.{end}")))?);
-    }
-    Ok(match found.pop() {
-        None => NameMatch::Nothing,
-        Some(only) if found.is_empty() => NameMatch::One(only),
-        Some(last) => NameMatch::Several(found.into_iter().chain([last]).map(|volume| volume.name).collect()),
-    })
-}
-
-/// The message for a name that matches several images.
-pub(crate) fn ambiguous_name(pool: &str, name: &str, names: &[String]) -> String {
-    format!("image '{name}' in pool '{pool}' may be any of {}", names.join(", "))
-}
-
-/// Returns the command that fetches an image of that name: `image pull` if the catalogue has it, else `image import`.
-/// `pool` is set if it is not the default pool.
-pub(crate) fn fetch_command(context: &Context, name: &str, pool: Option<&str>) -> Advice {
-    let stem = image::image_extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
-    let command = match context.settings.catalogue_has(stem) {
-        true => Verb::ImagePull { image: Some(stem.into()) },
-        false => Verb::ImageImport { file: Some("FILE".into()), name: Some(name.into()), convert: false },
-    };
-    match pool {
-        Some(pool) => Advice::from(command).text(format!(" --pool {}", quote_for_shell(pool))),
-        None => command.into(),
-    }
 }
 
 /// Finds an image by its path. A file outside all pools can be read on this machine only.

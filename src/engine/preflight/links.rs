@@ -66,7 +66,7 @@ fn ok_text_for(link: &Link, are_bridges_known: bool) -> String {
     }
 }
 
-/// Checks one interface.
+/// Checks one interface; issues and warnings begin with its path in the manifest.
 struct InterfaceChecker<'a> {
     context: &'a Context,
     at: String,

@@ -5,8 +5,10 @@
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
 pub(crate) mod image;
+pub(crate) mod image_name;
 pub(crate) mod issues;
 pub(crate) mod links;
+pub(crate) mod room;
 mod stale_variables;
 pub(crate) mod storage;
 
@@ -128,8 +130,8 @@ fn recheck_name(
 }
 
 /// Checks that the name is free. Returns true if it belongs to an interrupted creation whose process ended; `create`
-/// replaces that. Foundry starts a VM only after it is complete, so a half-made VM that runs was started by somebody
-/// else, may be needed, and is not replaced.
+/// replaces that. Foundry starts a VM only after it is complete. So if an incomplete VM runs, someone else started it
+/// and may need it, and it is not replaced.
 fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {

@@ -1,6 +1,7 @@
 //! Checks the pools and volumes of a VM.
 
 use super::conflicts::OtherDomains;
+use super::room::check_room;
 use super::suggest_names;
 use crate::Context;
 use crate::preflight::image::{ReadyImage, check_image};
@@ -14,9 +15,6 @@ use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
 use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
-
-/// The space that a new, empty qcow2 volume takes, rounded up generously (one of 1 TiB takes about 200 KiB).
-pub(crate) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Where a VM's volumes will be, and the image of its boot disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -263,7 +261,7 @@ impl PlannedVolume {
     }
 }
 
-/// Reports each planned volume that already exists. Such a volume belongs to somebody else and is kept.
+/// Reports each planned volume that already exists. Such a volume belongs to someone else and is kept.
 fn check_names(
     context: &Context,
     volumes: &[RecordedVolume],
@@ -341,43 +339,6 @@ fn missing_pool(context: &Context, name: &str) -> Result<Issue, Error> {
     Ok(Issue::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(suggest_names(name, &known))
         .hint(Advice::from(Verb::PoolAdd { pool: name.into() }).text(" creates one")))
-}
-
-/// Checks the space that the disks need at once, and warns if they can grow beyond what is free. Disks are thin, except
-/// in LVM pools.
-fn check_room(
-    context: &Context,
-    plan: &VmPlan,
-    backend: PoolBackend,
-    pool: &Pool,
-    report: &mut PreflightReport,
-) {
-    let promised =
-        plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
-    let needed = match backend {
-        PoolBackend::Files => room_for_files(plan),
-        PoolBackend::Lvm => promised.saturating_add(EMPTY_QCOW2),
-        PoolBackend::Zfs | PoolBackend::Ceph => EMPTY_QCOW2,
-    };
-    if pool.available < needed {
-        let message =
-            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
-        report.push(Issue::new(Code::OutOfSpace, message).hint(
-            Advice::from(Verb::GcDryRun).text(" lists unused volumes; spec.storagePool selects another pool"),
-        ));
-        return;
-    }
-    if pool.available < promised {
-        context.warn(format!(
-            "the disks can grow to {promised}, but pool '{}' has only {} left",
-            pool.name, pool.available
-        ));
-    }
-}
-
-fn room_for_files(plan: &VmPlan) -> Bytes {
-    let boot = if plan.boot_disk.format == DiskFormat::Raw { plan.boot_disk.size } else { EMPTY_QCOW2 };
-    plan.data_disks.iter().fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2))
 }
 
 /// Returns the pool of the seed if the VM's own cannot hold one: the default pool of VM disks.

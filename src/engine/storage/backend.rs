@@ -1,4 +1,4 @@
-//! What each type of pool supports.
+//! The capabilities of each type of pool.
 //!
 //! Taken from libvirt's storage backends (its `src/storage/storage_backend_*.c`), by the calls that each implements:
 //!
@@ -14,7 +14,7 @@ use foundry_core::plan::DiskFormat;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, PoolSource};
 
-/// Bytes. Sizes of block volumes are multiples of this: LVM and ZFS round a size up or refuse it (a zvol's size is a
+/// In bytes. Sizes of block volumes are multiples of this: LVM and ZFS round a size up or refuse it (a zvol's size is a
 /// multiple of its block size, which is at most 128 KiB by default).
 const BLOCK_UNIT: u64 = 1 << 20;
 

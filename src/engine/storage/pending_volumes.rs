@@ -1,8 +1,8 @@
 //! Waits for volumes that libvirt may still be creating for a foundry process that has ended.
 //!
-//! libvirt finishes a call whose caller is gone. A volume whose program, qemu-img for one, has just begun has no file
-//! yet, and libvirt then says that there is no such volume: who takes away what was left would pass it by. libvirt refuses to
-//! look at a pool anew as long as a volume is being made in it, so a look that succeeds comes after all of them.
+//! libvirt finishes a call even if its caller has ended. A volume whose creating program, such as qemu-img, has just
+//! started has no file yet, so libvirt reports that there is no such volume, and a cleanup would miss it. libvirt
+//! refuses to refresh a pool while a volume is being created in it, so a successful refresh comes after all of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -39,7 +39,7 @@ pub struct PoolInfo {
 /// Returns a pool, its volumes, and the domains that use them.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such pool.
+/// [`foundry_core::error::Kind::Storage`] if there is no such pool.
 pub fn pool_info(context: &Context, name: &str) -> Result<PoolInfo, Error> {
     let pool = existing_pool(context, name)?;
     let mut volumes = if pool.active { context.host.volumes(name)? } else { Vec::new() };
@@ -66,7 +66,7 @@ fn refused_unchanged(code: Code, message: String) -> Error {
 /// Returns the XML for a new pool, after checking that its name and directory are free.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where the name is taken.
+/// [`foundry_core::error::Kind::Storage`] if the name is taken.
 pub fn plan_pool(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Result<String, Error> {
     if context.host.pool(name.as_str())?.is_some() {
         return Err(refused_unchanged(Code::PoolTaken, format!("pool '{name}' exists")));
@@ -88,7 +88,8 @@ pub fn plan_pool(context: &Context, name: &PoolName, source: &PoolSourceSpec) ->
 /// an earlier call was killed, this one completes it.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
+/// [`foundry_core::error::Kind::Storage`] if the name is taken or libvirt refuses; the definition is removed again
+/// then.
 pub fn add_pool(
     context: &Context,
     name: &PoolName,
@@ -250,7 +251,8 @@ pub fn start_pool(context: &Context, name: &str, autostart: bool) -> Result<bool
 /// Stops a pool; with `no_autostart` it no longer starts with the host. Returns whether it was started.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
+/// [`foundry_core::error::Kind::Storage`] if there is no such pool, or a running VM has a disk, or the backing file of
+/// a disk, in it.
 pub fn stop_pool(context: &Context, name: &str, no_autostart: bool) -> Result<bool, Error> {
     let pool = existing_pool(context, name)?;
     if pool.active {
@@ -274,7 +276,7 @@ fn in_use(pool: &str, users: &[String]) -> Error {
 /// Makes libvirt scan a pool's volumes again.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where there is no such pool or it is not started.
+/// [`foundry_core::error::Kind::Storage`] if there is no such pool or it is inactive.
 pub fn refresh_pool(context: &Context, name: &str) -> Result<(), Error> {
     existing_pool(context, name)?;
     Ok(context.host.refresh_pool(name)?)
@@ -283,8 +285,8 @@ pub fn refresh_pool(context: &Context, name: &str) -> Result<(), Error> {
 /// Stops and undefines a pool. Its volumes are kept.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
-/// `force`, it has volumes at all, or is stopped, so that nobody can tell.
+/// [`foundry_core::error::Kind::Storage`] if it is one of the two default pools, or VMs use its volumes. Without
+/// `force`, also if it has any volumes, or is inactive, so that they cannot be listed.
 pub fn delete_pool(context: &Context, name: &str, force: bool) -> Result<(), Error> {
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
         return Err(refused_unchanged(

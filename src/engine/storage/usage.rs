@@ -45,7 +45,7 @@ pub(crate) struct Usage {
 pub(crate) enum DomainFilter {
     /// All domains, running or not.
     All,
-    /// Active domains only.
+    /// Active domains only: running, paused or suspended.
     Active,
 }
 
@@ -336,7 +336,7 @@ fn file_identities(volumes: &[Volume], domains: &[DomainUsage]) -> BTreeMap<Stri
 /// What identifies a file to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileIdentity {
-    /// Device and inode.
+    /// Device and inode, which identify a file under any path.
     File(u64, u64),
     /// The number of a block device: an LVM volume has several paths and may have several device nodes.
     Device(u64),

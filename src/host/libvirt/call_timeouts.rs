@@ -2,41 +2,41 @@
 
 use std::time::Duration;
 
-/// Calls whose time is that of the data they move or of the hardware they wait for: a guest whose memory is laid out
+/// Calls whose duration depends on the data they move or the hardware they wait for: a guest whose memory is allocated
 /// first, the last bytes of an upload on a slow disk.
 const LONG_CALLS: [&str; 4] =
     ["virDomainBlockResize", "virDomainCreate", "virDomainDestroy", "virStreamFinish"];
 
-/// And all that are about storage: a mount, a removed image at Ceph and a large pool that is read anew take their
-/// time, and libvirtd locks the pool meanwhile, so that the quickest look at it waits as long.
+/// Prefixes of all storage calls. A mount, the deletion of a Ceph image or the scan of a large pool takes its time.
+/// libvirtd locks the pool meanwhile, so even a quick query waits as long.
 const STORAGE: [&str; 2] = ["virStorage", "virConnectListAllStoragePools"];
 
-/// How much more time they have. A copy of 100 GB at 50 MB/s takes half of it, with the default.
+/// The factor by which their timeout is longer. A copy of 100 GB at 50 MB/s takes half of it, with the default.
 const LONG_FACTOR: u32 = 60;
 
-/// Pings that may stay without an answer; the silence lasts one interval more.
+/// Unanswered pings that are allowed; a silent connection lasts one interval more.
 pub(super) const PINGS: u32 = 5;
 
 /// How long libvirt may take to answer a call.
 ///
-/// Each piece of a transfer is a call of its own here, so that a transfer may take any time while it goes on.
-/// Calls that move data inside of the host or wait for its hardware have 60 times as long, if only the daemon answers
-/// pings meanwhile; those have as long as other calls.
+/// Each piece of a transfer counts as one call, so a transfer may take any time while it makes progress. Calls that
+/// move data inside the host or wait for its hardware get 60 times as long, provided that the daemon answers pings
+/// meanwhile; the pings have the normal timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallTimeouts(Option<Duration>);
 
 impl CallTimeouts {
-    /// So long; zero is for ever.
+    /// Timeouts with this limit for normal calls; zero disables them.
     pub fn of(limit: Duration) -> Self {
         Self(Some(limit).filter(|limit| !limit.is_zero()))
     }
 
-    /// For the connecting itself, and for each piece of a transfer.
+    /// The limit for connecting and for each piece of a transfer.
     pub(super) fn limit(self) -> Option<Duration> {
         self.0
     }
 
-    /// For a libvirt call, by its name.
+    /// The limit for a libvirt function, by its name.
     pub(super) fn limit_of(self, function: &str) -> Option<Duration> {
         let is_labour =
             LONG_CALLS.contains(&function) || STORAGE.iter().any(|begin| function.starts_with(begin));
@@ -44,8 +44,8 @@ impl CallTimeouts {
         self.0.map(|limit| limit.saturating_mul(factor))
     }
 
-    /// Seconds between two pings, so that a silent connection has as long as a silent call; `None` where that is for
-    /// ever.
+    /// Seconds between two pings, chosen so that a silent connection fails after the same time as a silent call; `None`
+    /// without a limit.
     pub(super) fn ping_interval(self) -> Option<i32> {
         let seconds = self.0?.as_secs() / u64::from(PINGS + 1);
         Some(i32::try_from(seconds).unwrap_or(i32::MAX).max(1))
@@ -53,7 +53,7 @@ impl CallTimeouts {
 }
 
 impl Default for CallTimeouts {
-    /// A minute. libvirt itself waits up to half of one for a domain that is busy.
+    /// One minute. libvirt itself waits up to 30 seconds for a busy domain.
     fn default() -> Self {
         Self::of(Duration::from_secs(60))
     }

@@ -1,4 +1,4 @@
-//! One libvirt call: timed, limited, and named in its errors.
+//! Makes libvirt calls: measures their time, applies timeouts, and names the operation in errors.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use crate::local::kvm_device;
 use crate::{HostError, HostInfo, Result};
 use foundry_core::error::Kind;
 
-/// A call that was given up.
+/// A call that was not answered in time.
 pub(super) struct Unanswered {
     operation: String,
     within: Duration,
 }
 
 impl Libvirt {
-    /// Makes one call and names it in whatever goes wrong.
+    /// Makes one call. An error names the operation.
     pub(super) fn call<T>(
         &self,
         function: &str,
@@ -27,7 +27,7 @@ impl Libvirt {
         self.raw(function, asked, call).map_err(|e| self.failed(asked, &e))
     }
 
-    /// Makes one call where the absence of its object is an answer.
+    /// Makes one call, and returns `None` if its object does not exist.
     pub(super) fn find<T>(
         &self,
         function: &str,
@@ -54,7 +54,7 @@ impl Libvirt {
         answer
     }
 
-    /// Sends or receives one piece of a transfer; there are too many of them to tell of each.
+    /// Sends or receives one piece of a transfer. The observer is not notified, because there are too many pieces.
     pub(super) fn piece<T>(
         &self,
         asked: &Asked,
@@ -66,13 +66,13 @@ impl Libvirt {
     fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {
         let (answer, given_up) = self.watchdog.during(limit, call);
         if let Some(within) = limit.filter(|_| given_up) {
-            // Only the first one had its time; it ended the connection for the others.
+            // Only the first call reached its timeout; ending the connection made the others fail.
             let _ = self.unanswered.set(Unanswered { operation: asked.operation.clone(), within });
         }
         answer
     }
 
-    /// A broken connection leaves the outcome of the call open; anything else is a refusal.
+    /// After a broken connection, the outcome of the call is unknown; any other error is a refusal.
     pub(super) fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
         let (uri, operation) = (self.uri.clone(), asked.operation.clone());
         let libvirt = error.message().to_owned();
@@ -105,23 +105,23 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
-/// What is asked of libvirt, as it reads after "cannot".
+/// An operation, phrased to follow "cannot" in a message.
 pub(super) struct Asked {
     pub(super) operation: String,
     pub(super) kind: Kind,
 }
 
-/// Something about a domain or a network.
+/// An operation on a domain or a network.
 pub(super) fn vm(operation: impl Into<String>) -> Asked {
     Asked { operation: operation.into(), kind: Kind::Vm }
 }
 
-/// Something about a pool or a volume.
+/// An operation on a pool or a volume.
 pub(super) fn storage(operation: impl Into<String>) -> Asked {
     Asked { operation: operation.into(), kind: Kind::Storage }
 }
 
-/// The typed answers for "there is no such thing"; libvirt is reliable with these.
+/// Whether an error means that the object does not exist. libvirt uses these codes reliably.
 pub(super) fn is_absence(error: &VirtError) -> bool {
     [
         ErrorNumber::NoDomain,

@@ -1,4 +1,4 @@
-//! Opens the connection.
+//! Opens a connection to libvirt.
 
 use std::fs::File;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -21,8 +21,8 @@ use foundry_core::text::describe_io_error;
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
 
 impl Libvirt {
-    /// Connects, with the usual timeouts; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
-    /// choice.
+    /// Connects with the default timeouts. `uri` is a libvirt URI (its page "Connection URIs"); if it is empty, libvirt
+    /// chooses one.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
@@ -30,7 +30,7 @@ impl Libvirt {
         Self::connect_within(uri, observer, CallTimeouts::default())
     }
 
-    /// Connects. A call that has no answer in time fails, and with it the connection.
+    /// Connects. A call that is not answered in time fails and ends the connection.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
@@ -42,8 +42,8 @@ impl Libvirt {
         Self::connect_by(("virConnectOpen", Connect::open), uri, observer, timeouts)
     }
 
-    /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication"), and what would
-    /// change something is refused.
+    /// Connects read-only. libvirt then asks for no credentials (its page "Connection authentication") and refuses
+    /// every change.
     ///
     /// # Errors
     /// As [`Self::connect_within`].
@@ -61,7 +61,7 @@ impl Libvirt {
         observer: Arc<dyn CallObserver>,
         timeouts: CallTimeouts,
     ) -> Result<Self> {
-        // Otherwise the library writes each error to stderr on its own, the expected ones too.
+        // Otherwise the library writes each error to stderr, including the expected ones.
         clear_error_callback();
         let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
         if uri.contains(char::is_control) {
@@ -97,8 +97,8 @@ impl Libvirt {
     }
 }
 
-/// Why the file cannot be read that libvirt's test driver is to take its host from (its page "Test driver"). libvirt reads it in
-/// this process, by libxml2, which writes to stderr by itself where there is no such file.
+/// Why the file of libvirt's test driver cannot be read (its page "Test driver"). libvirt reads it in this process with
+/// libxml2, which writes to stderr if the file is missing.
 fn missing_file(uri: &str) -> Option<String> {
     let path = uri.strip_prefix("test://")?.split(['?', '#']).next()?;
     if matches!(path, "" | "/" | "/default") {
@@ -107,13 +107,13 @@ fn missing_file(uri: &str) -> Option<String> {
     let opened = File::open(path).and_then(|file| file.metadata());
     match opened {
         Ok(file) if file.is_file() => None,
-        Ok(_) => Some(format!("{path} is no file")),
+        Ok(_) => Some(format!("{path} is not a file")),
         Err(e) => Some(format!("cannot open {path}: {}", describe_io_error(&e))),
     }
 }
 
-/// Opens in a thread of its own. One that has no answer in time is left alone: its socket is cut, and where it still
-/// waits for a name server or for the network, it ends when that does.
+/// Opens the connection in its own thread. If there is no answer in time, the socket is shut down and the thread is
+/// abandoned. If it waits for a name server or for the network, it ends when that wait ends.
 fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
     event_loop::start();
     let sockets = Sockets::default();
@@ -121,7 +121,7 @@ fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Co
     let (own_uri, own_sockets) = (uri.to_owned(), sockets.clone());
     let opening = move || {
         let opened = event_loop::collect_sockets(&own_sockets, || way(Some(&own_uri)));
-        // If nobody waits any more, the connection is closed again.
+        // If the receiver has given up, the connection is closed again.
         let _ = sender.send(opened);
     };
     thread::Builder::new().name("libvirt-connect".into()).spawn(opening).map_err(|e| e.to_string())?;

@@ -1,16 +1,16 @@
-//! Writing to a volume's file where it is within reach, as to any other file; and reading a little from it.
+//! Writes a volume's file directly if it is accessible, and reads small parts of it.
 //!
-//! A stream copies each byte four times more, and a write that fails inside of one ends libvirtd 11.3 for everybody.
-//! So libvirt makes the volume, with the owner, the mode and the label that it wants, and the bytes go into its file
-//! directly where that can be opened: on this machine, by who may write there. That the path means the same file here
-//! as it means to libvirtd, which may live in another mount namespace, is proven and not believed: both must see the very
-//! moment, to the nanosecond, at which the file was last changed.
+//! A stream copies each byte four more times, and a failed write inside a stream crashes libvirtd 11.3 for all clients.
+//! So libvirt creates the volume, with its owner, mode and label, and the data are written directly to its file if it
+//! can be opened: on this machine, by a user who may write there. libvirtd may run in another mount namespace, so
+//! foundry does not assume that the path means the same file to both: both must see the same time of the last change,
+//! to the nanosecond.
 //!
-//! What is read in one piece (an image's head, a note, a mark) takes a stream three calls and a process that holds the
-//! connection, and the open file none of them.
+//! A stream needs three calls, and a process that holds the connection, even for a small read (an image's header, a
+//! note, a marker). The open file needs neither.
 //!
-//! It is also the safer way to write. Who may write to the pool's directory can put a link in the volume's place, and libvirtd's
-//! stream follows it, as root. Such a file is refused, and the stream is not tried then.
+//! Direct writing is also safer. A user who may write to the pool's directory can replace the volume with a link, and
+//! libvirtd's stream follows it as root. Such a file is refused, and the stream is not tried then.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -24,23 +24,23 @@ use super::{Asked, Libvirt, libvirt_xml};
 use crate::{HostError, HostInfo, Result};
 use foundry_fetch::ownership;
 
-/// The user that a file server makes of root, where it does so (exports(5), `root_squash`).
+/// The user to which a file server maps root, if it does (exports(5), `root_squash`).
 const SQUASHED: u32 = 65534;
 
-/// The file of a volume.
+/// The open file of a volume.
 pub(super) struct VolumeFile<'a> {
     file: File,
-    /// Where the first byte goes.
+    /// The position of the first byte to write.
     offset: u64,
     asked: &'a Asked,
 }
 
 impl Libvirt {
-    /// The file of a volume, to be written from `offset` on; `None` where it is not within reach: the stream works
-    /// everywhere.
+    /// Opens the file of a volume for writing from `offset` on; `None` if it is not accessible. The stream always
+    /// works.
     ///
     /// # Errors
-    /// Where what is there is not what libvirt made.
+    /// If the file at the path is not the one that libvirt created.
     pub(super) fn file_to_write<'a>(
         &self,
         volume: &StorageVol,
@@ -54,7 +54,8 @@ impl Libvirt {
             cause: format!("the volume's file was replaced: {path:?} {why}"),
             interrupted: false,
         };
-        // What cannot be opened or is another file here than there is not to be judged, but for what it surely is.
+        // A file that cannot be opened, or that is another one here than for libvirtd, is not judged, unless it
+        // certainly is a replacement.
         let (file, found) = match open(path, OpenOptions::new().read(true).write(true)) {
             Ok(opened) => opened,
             Err(Refused::Replaced(why)) => return Err(replaced(why)),
@@ -69,15 +70,15 @@ impl Libvirt {
         }
     }
 
-    /// The file of a volume, to be read; `None` where it is not within reach, or anything is odd about it: the stream
-    /// reads what libvirt sees.
+    /// Opens the file of a volume for reading; `None` if it is not accessible or anything about it is unusual. The
+    /// stream then reads what libvirt sees.
     pub(super) fn file_to_read(&self, volume: &StorageVol, asked: &Asked) -> Option<File> {
         let described = self.described_file(volume, asked)?;
         let (file, found) = open(Path::new(&described.path), OpenOptions::new().read(true)).ok()?;
         described.is(&found).then_some(file)
     }
 
-    /// What libvirt says of a volume's file, if it may be on this machine.
+    /// What libvirt reports about a volume's file, if it may be on this machine.
     fn described_file(&self, volume: &StorageVol, asked: &Asked) -> Option<Described> {
         if self.streams_only || !self.is_local() {
             return None;
@@ -86,8 +87,8 @@ impl Libvirt {
         Described::read(&xml)
     }
 
-    /// Whose a file is that libvirt did not make: it belongs to none of those for whom libvirt makes files, or lies
-    /// elsewhere, too.
+    /// Describes a file that libvirt did not create: its owner is none of the users for whom libvirt creates files, or
+    /// it has other hard links.
     fn stranger(&self, path: &Path, found: &Metadata) -> Option<String> {
         if found.nlink() > 1 {
             return Some(format!("has {} names", found.nlink()));
@@ -103,15 +104,15 @@ impl Libvirt {
     }
 }
 
-/// What libvirt says of a volume's file, which it looks at when it is asked.
+/// libvirt's current description of a volume's file.
 struct Described {
     path: String,
-    /// Seconds and nanoseconds of its last change, of whatever of it.
+    /// Time of its last change of data or metadata (ctime), in seconds and nanoseconds.
     changed: (i64, i64),
 }
 
 impl Described {
-    /// `None` for what is no file, or of which libvirt does not say all.
+    /// `None` if it is not a file, or if libvirt's description is incomplete.
     fn read(xml: &str) -> Option<Self> {
         let document = libvirt_xml::parse_xml(xml, "volume", "a volume").ok()?;
         let root = document.root_element();
@@ -121,34 +122,34 @@ impl Described {
         (root.attribute("type") == Some("file")).then_some(described)
     }
 
-    /// Whether that is the very file.
+    /// Whether an opened file is the described one.
     fn is(&self, found: &Metadata) -> bool {
         self.changed == (found.ctime(), found.ctime_nsec())
     }
 }
 
-/// `SECONDS.NANOSECONDS`, the latter left out where they are 0.
+/// Parses `SECONDS.NANOSECONDS`; libvirt omits the nanoseconds if they are 0.
 fn moment(text: &str) -> Option<(i64, i64)> {
     let (seconds, nanoseconds) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
     Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
 }
 
-/// Why a volume's file is not opened.
+/// Why a volume's file was not opened.
 enum Refused {
-    /// It is something that libvirt did not make.
+    /// libvirt did not create it.
     Replaced(String),
-    /// It is not here, or the caller may not open it.
+    /// It does not exist here, or the caller may not open it.
     OutOfReach,
 }
 
-/// Neither through a link nor from a device: what libvirt made is a file.
+/// Opens a regular file. Links and devices are refused, because libvirt creates files.
 fn open(path: &Path, options: &mut OpenOptions) -> std::result::Result<(File, Metadata), Refused> {
     let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let looked = opened.and_then(|file| file.metadata().map(|found| (file, found)));
     match looked {
         Ok((file, found)) if found.is_file() => Ok((file, found)),
         Ok((_, found)) => Err(Refused::Replaced(is(&found))),
-        // Also what the caller may not open tells whether it is a link.
+        // This also detects a link that the caller may not open.
         Err(_) => match std::fs::symlink_metadata(path) {
             Ok(found) if !found.is_file() => Err(Refused::Replaced(is(&found))),
             _ => Err(Refused::OutOfReach),
@@ -161,10 +162,10 @@ fn is(found: &Metadata) -> String {
 }
 
 impl VolumeFile<'_> {
-    /// Writes all that is sent, at most `length` bytes; returns how far it came, holes included.
+    /// Writes the content, at most `length` bytes. Returns the number of bytes, holes included.
     pub(super) fn fill(&self, sending: Sending<'_>, length: u64) -> Result<u64> {
         let failed = |e: &std::io::Error| transfer_failed(self.asked, e);
-        // A thread is not worth its start for a single chunk.
+        // For a single chunk, starting a thread does not pay.
         let sent = if length <= CHUNK as u64 {
             sending.to(&mut InPlace { file: &self.file, position: self.offset, failed: &failed })?
         } else {
@@ -174,7 +175,7 @@ impl VolumeFile<'_> {
         Ok(sent)
     }
 
-    /// A hole at the end is only there once the length is set.
+    /// A hole at the end exists only after the length is set.
     fn set_length(&self, least: u64) -> std::io::Result<()> {
         if self.file.metadata()?.len() < least { self.file.set_len(least) } else { Ok(()) }
     }

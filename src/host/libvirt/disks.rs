@@ -16,7 +16,7 @@ impl Libvirt {
         let Some(disk) = libvirt_xml::disk_element(&described, target)? else { return Ok(()) };
         let asked = vm(format!("detach disk '{target}' from domain '{}'", name_of(&handle)));
         match self.raw("virDomainDetachDeviceFlags", &asked, || handle.detach_device_flags(disk, flag)) {
-            // The guest let go of it since the look.
+            // The guest released the disk meanwhile.
             Err(e) if e.code().is(ErrorNumber::DeviceMissing) => Ok(()),
             Err(e) => Err(self.failed(&asked, &e)),
             Ok(()) => Ok(()),
@@ -31,9 +31,9 @@ impl Disks for Libvirt {
         })
     }
 
-    /// libvirt takes the disk's own element, whatever kind of disk it is, and finds it by its target.
+    /// libvirt accepts the disk's own XML element for every kind of disk, and finds the disk by its target.
     fn detach_disk(&self, domain: Uuid, target: &str, affect: Affect) -> Result<()> {
-        // One call for each: where one of them does not have the disk, "both" is refused as a whole.
+        // One call for each definition: libvirt refuses a combined call if one of the two does not have the disk.
         let views: &[(View, u32)] = match affect {
             Affect::Live => &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE)],
             Affect::Config => &[(View::Config, c::VIR_DOMAIN_AFFECT_CONFIG)],
@@ -47,7 +47,7 @@ impl Disks for Libvirt {
     fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = storage(format!("resize disk '{target}' of domain '{}'", name_of(&handle)));
-        // Without the flag libvirt counts KiB.
+        // Without this flag, libvirt takes the size in KiB.
         self.call("virDomainBlockResize", &asked, || {
             handle.block_resize(target, capacity.0, c::VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         })

@@ -15,11 +15,12 @@ use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View
 use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
 
-/// Prefix that libvirt gives foundry's element in the domain's XML.
+/// The XML namespace prefix of foundry's element in the domain's metadata.
 const METADATA_KEY: &str = "foundry";
 
-/// Everything that a definition may drag along but its saved memory, least widely known first: a daemon that does not
-/// know a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
+/// The flags for everything that is deleted with a definition, except saved memory; sets with the most recent flags
+/// come first. A daemon that does not know a flag refuses the call, and the next set is tried (`--tpm` came with
+/// libvirt 8.9).
 const UNDEFINE_FLAGS: [u32; 4] = [
     c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         | c::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
@@ -45,7 +46,7 @@ impl Libvirt {
         })
     }
 
-    /// Does one thing to a domain; `verb` reads before "domain 'web'".
+    /// Calls one function on a domain. `verb` forms the message: "cannot `verb` domain 'web'".
     pub(super) fn on_domain<T>(
         &self,
         domain: Uuid,
@@ -57,7 +58,7 @@ impl Libvirt {
         self.call(function, &vm(format!("{verb} domain '{}'", name_of(&handle))), || act(&handle))
     }
 
-    /// Whether its next start restores it; not every driver saves.
+    /// Whether the domain has saved memory, which its next start restores. Not every driver can save.
     fn is_saved(&self, handle: &Handle) -> Result<bool> {
         let asked = vm(format!("look for the saved memory of domain '{}'", name_of(handle)));
         match self.raw("virDomainHasManagedSaveImage", &asked, || handle.has_managed_save(0)) {
@@ -76,7 +77,7 @@ impl Libvirt {
                 c::VIR_DOMAIN_AFFECT_CURRENT,
             )
         })?;
-        // What cannot be read is passed on as it is: it is somebody's record, and not "no record".
+        // An unreadable record is passed on unchanged: it must not count as "no record".
         Ok(element.map(|xml| libvirt_xml::metadata_text(&xml).unwrap_or(xml)))
     }
 }
@@ -91,10 +92,10 @@ impl Domains for Libvirt {
                 self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
             Ok(list.iter().filter_map(|d| d.uuid().ok()).collect())
         };
-        // Of the two kinds the one that there are few of.
+        // List the kind that is usually the smaller one.
         let transient = flagged(c::VIR_CONNECT_LIST_DOMAINS_TRANSIENT)?;
         let autostart = flagged(c::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
-        // None that is active is saved.
+        // An active domain has no saved memory.
         let saved =
             if active_only { HashSet::new() } else { flagged(c::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)? };
         let sizes = if active_only { HashMap::new() } else { self.sizes_of_inactive(&asked)? };
@@ -121,7 +122,7 @@ impl Domains for Libvirt {
         let found =
             self.find("virDomainLookupByName", &asked, || self.connection.lookup_domain_by_name(name))?;
         let Some(handle) = found else { return Ok(None) };
-        // A domain can vanish between two calls; then it is absent.
+        // A domain that disappears between two calls is reported as absent.
         let Some(info) = self.find("virDomainGetInfo", &asked, || handle.info())? else { return Ok(None) };
         let Some((state, reason)) = self.find("virDomainGetState", &asked, || sys::state(&handle))? else {
             return Ok(None);
@@ -185,12 +186,12 @@ impl Domains for Libvirt {
                 handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
             })
         };
-        // With CURRENT alone a running domain's record would be gone at its next power-off.
+        // With CURRENT alone, the record of a running domain would be lost at its next power-off.
         let (config, live) = (c::VIR_DOMAIN_AFFECT_CONFIG, c::VIR_DOMAIN_AFFECT_LIVE);
         match if is_active()? { write(config | live) } else { write(config) } {
-            // It went off since, by itself or by somebody else.
+            // The domain stopped meanwhile.
             Err(refused) if !refused.outcome_unknown() && !is_active()? => write(config),
-            // What runs without a definition has its record with it.
+            // A transient domain has only a live record.
             Err(refused)
                 if !refused.outcome_unknown()
                     && !self.call("virDomainIsPersistent", &asked, || handle.is_persistent())? =>
@@ -209,7 +210,7 @@ impl Domains for Libvirt {
         self.on_domain(domain, "virDomainCreate", "start", Handle::create)
     }
 
-    /// libvirt itself stops it when the connection ends, in whatever way.
+    /// libvirt itself stops the guest when the connection ends, for whatever reason.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         let asked = vm("start a guest for a moment");
         let started = self.call("virDomainCreateXML", &asked, || {
@@ -218,14 +219,14 @@ impl Domains for Libvirt {
         self.call("virDomainGetUUID", &asked, || started.uuid())
     }
 
-    /// Asked for no way in particular, libvirt has a guest's agent do it where there is one, and returns only when
-    /// the guest is off or a minute is over. The button returns at once, and how long to wait is the caller's to say.
+    /// Without a flag, libvirt uses the guest agent if there is one, and returns only after the guest is off or a
+    /// minute has passed. The ACPI power button returns at once, so the caller decides how long to wait.
     fn request_shutdown(&self, domain: Uuid) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("shut down domain '{}'", name_of(&handle)));
         let press = || handle.shutdown_flags(virt::sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN);
         match self.raw("virDomainShutdownFlags", &asked, press) {
-            // Not every driver has ways to choose from.
+            // Not every driver supports this flag.
             Err(e) if is_unknown_flag(&e) => self.call("virDomainShutdown", &asked, || handle.shutdown()),
             pressed => pressed.map_err(|e| self.failed(&asked, &e)),
         }
@@ -244,7 +245,7 @@ impl Domains for Libvirt {
     fn force_off(&self, domain: Uuid) -> Result<()> {
         let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("force off domain '{}'", name_of(&handle)));
-        // libvirt's codes for "already off" differ by driver, so look, act, and look again.
+        // libvirt's error codes for "already off" differ by driver. So check the state, act, and check again.
         let is_off =
             || self.find("virDomainIsActive", &asked, || handle.is_active()).map(|a| a != Some(true));
         if is_off()? {
@@ -276,7 +277,7 @@ impl Domains for Libvirt {
         let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
         let asked = vm(format!("describe the saved memory of domain '{}'", name_of(&handle)));
         match self.call("virDomainManagedSaveGetXMLDesc", &asked, || sys::saved_xml(&handle)) {
-            // It may have been restored, or thrown away, since it was seen.
+            // The saved memory may have been restored or deleted meanwhile.
             Err(refused) if !refused.outcome_unknown() && !self.is_saved(&handle)? => Ok(None),
             described => described.map(Some),
         }
@@ -288,7 +289,7 @@ impl Domains for Libvirt {
         })
     }
 
-    /// One call where there are none. A domain or a snapshot that vanishes meanwhile has none.
+    /// Makes only one call if there are none. A domain or a snapshot that disappears meanwhile is skipped.
     fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
         let asked = vm("describe the snapshots");
         let flag = c::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT;
@@ -307,7 +308,7 @@ impl Domains for Libvirt {
     }
 }
 
-/// libvirt wants to be told of each store of variables whether it goes or stays.
+/// libvirt requires an explicit choice, to keep or to delete, for each store of EFI variables.
 fn undefine_flags(known: u32, kept: KeptOnUndefine) -> u32 {
     let saved = if kept.saved { 0 } else { c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE };
     let nvram = known & c::VIR_DOMAIN_UNDEFINE_NVRAM;
@@ -318,11 +319,11 @@ fn undefine_flags(known: u32, kept: KeptOnUndefine) -> u32 {
 }
 
 pub(super) fn name_of(handle: &Handle) -> String {
-    // KeptOnUndefine in the handle since its lookup; this asks nobody.
+    // The handle stores the name since its lookup, so this makes no call.
     handle.name().unwrap_or_default()
 }
 
-/// Both codes are in use for a flag that the daemon or the driver does not know.
+/// Whether an error means that the daemon or the driver does not know a flag. Both codes are in use.
 fn is_unknown_flag(error: &VirtError) -> bool {
     error.code().is(ErrorNumber::InvalidArg) || error.code().is(ErrorNumber::NoSupport)
 }

@@ -1,9 +1,8 @@
 //! The event loop that libvirt's client needs for events, keepalives and their timers.
 //!
-//! libvirt takes any event loop (its page "Event loop implementation") and has a default one. This one stands in its
-//! place for one thing that the default one cannot do: libvirt does not expose the sockets of a connection, but it adds
-//! them to the event loop in the thread that connects. So each connection knows its own sockets, however many are
-//! opened at the same time.
+//! libvirt accepts any event loop (its page "Event loop implementation") and has a default one. This one replaces it
+//! for one reason: libvirt does not expose the sockets of a connection, but adds them to the event loop in the thread
+//! that connects. So foundry learns the sockets of each connection, even if several are opened at the same time.
 //!
 //! ```text
 //! virConnectOpen ──add_handle(fd)──▶ table of handles ◀──update, remove── any thread
@@ -24,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::sockets::Sockets;
 use super::sys::{self, Callback, HandleFunction, TimerFunction};
 
-static LOOP: EventLoop = EventLoop { table: Mutex::new(Table::new()), wake: OnceLock::new() };
+static LOOP: EventLoop = EventLoop { table: Mutex::new(CallbackTable::new()), wake: OnceLock::new() };
 
 thread_local! {
     /// The connection that this thread is opening.
@@ -33,13 +32,13 @@ thread_local! {
 
 /// Starts the event loop of this process, once. It runs until the process ends.
 ///
-/// libvirt has one in a process. A program that registered another before has that one: then foundry cannot end
-/// a call that has no answer, and takes every host for a remote one.
+/// libvirt uses one event loop in a process. If the program has registered another one before, foundry cannot end a
+/// call after a timeout, and treats every host as a remote one.
 pub(super) fn start() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let Ok((ours, theirs)) = UnixStream::pair() else { return };
-        // A full buffer wakes the loop as well as one more byte would.
+        // If the buffer is full, the loop is already being woken.
         if ours.set_nonblocking(true).is_err() || theirs.set_nonblocking(true).is_err() {
             return;
         }
@@ -49,7 +48,7 @@ pub(super) fn start() {
                 LOOP.turn(&theirs);
             }
         };
-        // Without the thread, connections have no keepalives and no events; calls have their time limit anyway.
+        // Without the thread, connections have no keepalives and no events; call timeouts still work.
         if thread::Builder::new().name("libvirt-events".into()).spawn(turn).is_ok() {
             sys::register_event_loop(&LOOP);
         }
@@ -65,12 +64,12 @@ pub(super) fn collect_sockets<T>(sockets: &Sockets, open: impl FnOnce() -> T) ->
 }
 
 struct EventLoop {
-    table: Mutex<Table>,
+    table: Mutex<CallbackTable>,
     /// A byte written here ends the wait for events.
     wake: OnceLock<UnixStream>,
 }
 
-struct Table {
+struct CallbackTable {
     /// The next number of a handle or a timer.
     next: i32,
     handles: Vec<Handle>,
@@ -83,26 +82,26 @@ struct Table {
 struct Handle {
     watch: i32,
     fd: RawFd,
-    /// As in poll(2); 0 for one that is switched off.
+    /// As in poll(2); 0 for a disabled handle.
     events: i16,
     callback: Arc<Callback<HandleFunction>>,
 }
 
 struct Timer {
     number: i32,
-    /// `None` for one that is switched off.
+    /// `None` for a disabled timer.
     every: Option<Duration>,
     due: Instant,
     callback: Arc<Callback<TimerFunction>>,
 }
 
-/// Only kept to be dropped.
+/// A removed callback, kept until the loop's thread drops it.
 enum Removed {
     Handle { _callback: Arc<Callback<HandleFunction>> },
     Timer { _callback: Arc<Callback<TimerFunction>> },
 }
 
-impl Table {
+impl CallbackTable {
     const fn new() -> Self {
         Self { next: 1, handles: Vec::new(), timers: Vec::new(), removed: Vec::new() }
     }
@@ -120,23 +119,23 @@ impl Table {
 }
 
 impl EventLoop {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, CallbackTable> {
         // Each change is one step, so a panic between two leaves nothing half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the loop look at the changed table.
+    /// Wakes the loop to read the changed table.
     fn wake(&self) {
         if let Some(mut wake) = self.wake.get() {
             let _ = wake.write(&[0]);
         }
     }
 
-    /// Waits for events or the next timer, and calls back.
+    /// Waits for events or the next timer, and runs the callbacks.
     fn turn(&self, mut woken: &UnixStream) {
         let (watches, mut polled, timeout) = self.to_poll(woken.as_raw_fd());
         sys::poll(&mut polled, timeout);
-        // All of it is one wake-up.
+        // Any number of bytes is one wake-up, so all are read.
         while woken.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         self.call_due_timers(Instant::now());
         for (watch, polled) in watches.into_iter().zip(&polled[1..]) {
@@ -146,12 +145,12 @@ impl EventLoop {
         drop(removed);
     }
 
-    /// The watches, the descriptors to poll, the one that wakes the loop before them, and the time in milliseconds
-    /// until a timer is due, -1 for none.
+    /// The watches; the descriptors to poll, with the wake-up descriptor first; and the time until a timer is due, in
+    /// milliseconds, or -1 without a timer.
     fn to_poll(&self, wake: RawFd) -> (Vec<i32>, Vec<libc::pollfd>, i32) {
         let table = self.table();
         let mut polled = vec![libc::pollfd { fd: wake, events: libc::POLLIN, revents: 0 }];
-        // poll(2) reports errors of a descriptor even if nothing is asked of it: a switched off one is left out.
+        // poll(2) reports errors even for a descriptor without requested events, so a disabled one is left out.
         let switched_on = table.handles.iter().filter(|handle| handle.events != 0);
         let watches = switched_on.map(|handle| {
             polled.push(libc::pollfd { fd: handle.fd, events: handle.events, revents: 0 });
@@ -160,7 +159,7 @@ impl EventLoop {
         let watches = watches.collect();
         let timeout = table.next_due().map_or(-1, |due| {
             let left = due.saturating_duration_since(Instant::now());
-            // Rounded up: a timer is not to be looked at before it is due, over and over.
+            // Rounded up, so that the loop does not spin just before a timer is due.
             i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
         });
         (watches, polled, timeout)
@@ -174,9 +173,10 @@ impl EventLoop {
             called.push((timer.number, Arc::clone(&timer.callback)));
         }
         for (number, callback) in called {
-            // An earlier callback may have removed it.
-            let is_there = self.table().timers.iter().any(|timer| timer.number == number);
-            if is_there {
+            // An earlier callback, or another thread, may have removed it or switched it off.
+            let is_on = |timer: &Timer| timer.number == number && timer.every.is_some();
+            let is_on = self.table().timers.iter().any(is_on);
+            if is_on {
                 callback.call(number);
             }
         }
@@ -188,8 +188,8 @@ impl EventLoop {
         }
         let found = {
             let table = self.table();
-            // An earlier callback may have removed it.
-            let handle = table.handles.iter().find(|handle| handle.watch == watch);
+            // An earlier callback, or another thread during poll(2), may have removed it or switched it off.
+            let handle = table.handles.iter().find(|handle| handle.watch == watch && handle.events != 0);
             handle.map(|handle| (handle.fd, Arc::clone(&handle.callback)))
         };
         if let Some((fd, callback)) = found {
@@ -198,7 +198,7 @@ impl EventLoop {
     }
 }
 
-/// Milliseconds as libvirt gives them: negative for a timer that is switched off.
+/// Converts libvirt's milliseconds; negative means a disabled timer.
 fn interval(milliseconds: i32) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
@@ -274,7 +274,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// What a callback sends, and that its data were released, by the end of the channel.
+    /// A callback that sends its arguments to a channel. The end of the channel shows that its data were released.
     fn channel_of<T>() -> (Sender<T>, Receiver<T>) {
         channel()
     }

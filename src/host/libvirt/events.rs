@@ -1,8 +1,8 @@
-//! Events of domains through libvirt.
+//! Domain events from libvirt.
 //!
-//! libvirt's event loop calls back in its thread; each watch has a channel. A connection subscribes once, with the first
-//! watch, which costs a call for each kind of event: libvirt takes a callback once for each connection and kind. It
-//! unsubscribes when it ends, since libvirt keeps a connection open for its subscriptions.
+//! libvirt's event loop calls back in its thread, and each watch has a channel. A connection subscribes with its first
+//! watch, one call for each kind of event, because libvirt accepts a callback only once for each connection and kind.
+//! It unsubscribes when it ends, because libvirt keeps a connection open while it has subscriptions.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +19,11 @@ use crate::{DomainChange, DomainEvent, DomainWatch, Events, Result};
 const KINDS: [DomainEventId; 3] =
     [DomainEventId::Lifecycle, DomainEventId::DeviceRemoved, DomainEventId::Agent];
 
-/// The subscriptions of a connection, from its first watch on.
+/// The subscriptions of a connection, created with its first watch.
 #[derive(Default)]
 pub(super) struct Subscriptions(Mutex<Option<Subscribed>>);
 
-/// They last until this is dropped.
+/// Ended when this is dropped.
 struct Subscribed {
     connection: Connect,
     numbers: Vec<i32>,
@@ -33,7 +33,7 @@ struct Subscribed {
 impl Drop for Subscribed {
     fn drop(&mut self) {
         for number in &self.numbers {
-            // On a connection that is lost, they are gone.
+            // On a lost connection, the subscriptions no longer exist, so a failure does not matter.
             let _ = sys::unsubscribe(&self.connection, *number);
         }
     }
@@ -86,7 +86,7 @@ impl DomainWatch for Watch {
     }
 }
 
-/// `None` for what a later libvirt reports and this table does not have.
+/// `None` for a number of a newer libvirt that this table does not have.
 fn change_of(event: &RawEvent) -> Option<DomainChange> {
     let detail = event.detail.cast_unsigned();
     Some(match event.id {

@@ -1,4 +1,5 @@
-//! What guests say of themselves: to libvirt, and by their agent (QEMU's page "QEMU Guest Agent Protocol Reference").
+//! Information from guests: through libvirt, and through their agent (QEMU's page "QEMU Guest Agent Protocol
+//! Reference").
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::domains::name_of;
 use super::{Libvirt, vm};
 use crate::{AddressSource, GuestAddress, Guests, Result};
 
-/// How long the agent may take to tell the guest's addresses; one that hangs must not hold up a listing.
+/// Timeout for the agent's answer, because a hung agent must not delay a listing.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
 
 impl Guests for Libvirt {
@@ -29,7 +30,7 @@ impl Guests for Libvirt {
         match self.call("virDomainInterfaceAddresses", &asked, || handle.interface_addresses(source, 0)) {
             Ok(interfaces) => Ok(interfaces.into_iter().flat_map(addresses_of).collect()),
             Err(lost) if lost.outcome_unknown() => Err(lost),
-            // No agent, no lease file, no such source in this driver: it knows nothing.
+            // Without an agent or a lease file, or if the driver lacks this source, no addresses are known.
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -56,8 +57,8 @@ fn addresses_of(interface: virt::domain::Interface) -> impl Iterator<Item = Gues
     })
 }
 
-/// The command for the addresses of a guest. libvirt's own call for it waits for ever on an agent that is
-/// connected and does not answer.
+/// The agent command for a guest's addresses. libvirt's own call for it waits forever for an agent that is connected
+/// and does not answer.
 const GET_INTERFACES: &str = r#"{"execute":"guest-network-get-interfaces"}"#;
 
 #[derive(Deserialize)]
@@ -82,7 +83,8 @@ struct Address {
     prefix: u8,
 }
 
-/// The addresses in an answer to [`GET_INTERFACES`]; none where it is something else. A guest may say anything.
+/// The addresses in an answer to [`GET_INTERFACES`]; none if it is anything else. The answer is not trusted, because
+/// the guest controls it.
 fn addresses_in(answer: &str) -> Vec<GuestAddress> {
     let Ok(Answer { interfaces }) = serde_json::from_str(answer) else { return Vec::new() };
     interfaces.iter().flat_map(addresses_of_link).collect()

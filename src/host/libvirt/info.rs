@@ -1,4 +1,4 @@
-//! The machine under libvirt: where it is, what it is like, what it can run.
+//! The host: its name, whether it is this machine, its capabilities.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,18 +11,18 @@ use crate::uri::{driver_of, is_local_uri};
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 
-/// What a connection was told of what the host can do.
+/// The host's capabilities, cached for one connection.
 #[derive(Default)]
 pub(super) struct CapabilityCache {
-    /// `<capabilities>`, and how long they took.
+    /// `<capabilities>`, and how long libvirt took to answer.
     capabilities: OnceLock<(String, Duration)>,
     hypervisor_version: OnceLock<u32>,
-    /// `<domainCapabilities>` by what was asked for.
+    /// `<domainCapabilities>`, by architecture, machine type and virtualization type.
     guests: Mutex<BTreeMap<[String; 3], GuestMachine>>,
 }
 
 impl Libvirt {
-    /// What another host calls itself, whatever address leads there; the address where it does not say.
+    /// The host's own name, which does not depend on the address used. If libvirt does not report it, the URI.
     fn host_name(&self) -> &str {
         self.name.get_or_init(|| {
             let asked = vm("ask for the host's name");
@@ -31,8 +31,8 @@ impl Libvirt {
         })
     }
 
-    /// Whether the daemon lives on this machine, among the files that foundry sees. Where the kernel does not say who
-    /// is at the other end, the URI is all that there is.
+    /// Whether the daemon runs on this machine and in its mount namespace. If the kernel does not identify the peer,
+    /// only the URI decides.
     fn leads_here(&self) -> bool {
         let asked = vm("ask for the host's name");
         let has_same_name = || {
@@ -43,7 +43,7 @@ impl Libvirt {
         peers.is_empty() || peers.into_iter().any(|peer| daemon::is_local_daemon(peer, has_same_name))
     }
 
-    /// `<capabilities>`, asked once.
+    /// `<capabilities>`, queried once for each connection.
     pub(super) fn capabilities_xml(&self) -> Result<&(String, Duration)> {
         if let Some(known) = self.told.capabilities.get() {
             return Ok(known);
@@ -75,7 +75,7 @@ impl HostInfo for Libvirt {
 
     fn lock(&self, thing: &str) -> std::result::Result<HostLock, LockError> {
         let driver = driver_of(&self.uri);
-        // This machine's libvirt has several addresses.
+        // Several URIs lead to this machine's libvirt, so the URI must not be part of the lock's name.
         let host = if self.is_local() { "this machine" } else { self.host_name() };
         let is_users = self.is_local() && driver == "/session";
         let places = if is_users { LockDirectories::of_user() } else { LockDirectories::of_all() };
@@ -99,7 +99,7 @@ impl HostInfo for Libvirt {
         let asked = vm("ask for what the host has");
         let hypervisor_version = self.hypervisor_version()?;
         let node = self.call("virNodeGetInfo", &asked, || self.connection.node_info())?;
-        // libvirt's test driver does not know it.
+        // libvirt's test driver does not support this call.
         let free = self.raw("virNodeGetFreeMemory", &asked, || self.connection.free_memory()).unwrap_or(0);
         let (_, iommu) = libvirt_xml::host_machine(&self.capabilities_xml()?.0)?;
         let memory = Bytes(node.memory.saturating_mul(1024));
@@ -108,7 +108,7 @@ impl HostInfo for Libvirt {
 
     fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
         let key = [arch, machine, virt_type].map(str::to_owned);
-        // No step in between leaves it half changed.
+        // Each change is one step, so a panic cannot leave the map half changed.
         let known = || self.told.guests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known().get(&key) {
             return Ok(known.clone());

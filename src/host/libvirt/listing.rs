@@ -1,4 +1,4 @@
-//! What a list of many domains is made of, in as few round trips as there can be.
+//! Reads the details of many domains in as few round trips as possible.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,18 @@ use uuid::Uuid;
 use super::{Asked, Libvirt, sys, vm};
 use crate::Result;
 
-/// How many threads fetch records when many domains are listed. A call waits for its answer most of its time; beyond four
-/// libvirt's client spends more on handing its one connection from thread to thread than is won (measured with 9.0).
+/// The number of threads that read records for a list of domains. A call mostly waits for its answer. With more than
+/// four threads, libvirt's client loses more time passing its one connection between them than it gains (measured with
+/// 9.0).
 const LIST_THREADS: usize = 4;
 
-/// CPUs, and memory in KiB.
+/// Number of CPUs, and memory in KiB.
 type Size = (u32, u64);
 /// A domain's record and size.
 pub(super) type Details = (Option<String>, Size);
 
 impl Libvirt {
-    /// CPUs and memory in KiB of the domains that are off. Not every driver has them among the bulk call's numbers.
+    /// CPUs and memory in KiB of the inactive domains. Not every driver reports them in the bulk call.
     pub(super) fn sizes_of_inactive(&self, asked: &Asked) -> Result<HashMap<Uuid, Size>> {
         let look = || sys::sizes_of_inactive(&self.connection);
         match self.call("virConnectGetAllDomainStats", asked, look) {
@@ -27,7 +28,7 @@ impl Libvirt {
         }
     }
 
-    /// What libvirt knows without asking QEMU.
+    /// The size that libvirt knows without a query to QEMU.
     fn size_of(&self, one: &sys::DomainStats, sizes: &HashMap<Uuid, Size>) -> Result<Size> {
         match sizes.get(&one.uuid) {
             Some((vcpus, memory_kib)) if *vcpus > 0 && *memory_kib > 0 => Ok((*vcpus, *memory_kib)),
@@ -39,7 +40,7 @@ impl Libvirt {
         }
     }
 
-    /// Record and size of each. libvirt has no bulk call for metadata, so the round trips are made side by side.
+    /// Reads record and size of each domain. libvirt has no bulk call for metadata, so the calls are made in parallel.
     pub(super) fn read_details(
         &self,
         domains: &[sys::DomainStats],

@@ -1,9 +1,9 @@
-//! A host behind libvirt: the only code that knows the bindings.
+//! A host reached through libvirt. Only this folder uses the bindings.
 //!
-//! Each libvirt call goes through [`Libvirt::call`], which times it for whoever watches, ends it when it has no answer,
-//! and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is fetched where it
-//! is used, so that what foundry acts on is what is there now. What the host can do is asked once for each connection:
-//! where libvirt looks at QEMU anew for each such answer, each takes seconds.
+//! Each libvirt call goes through [`Libvirt::call`], which measures its time, ends it after a timeout, and turns
+//! libvirt's error into one that names the operation. Lookups are not cached: a handle is looked up where it is used,
+//! so that foundry always acts on the current object. Capabilities are queried once for each connection, because
+//! libvirt may probe QEMU again for each such answer, which takes seconds.
 
 mod call_timeouts;
 mod calling;
@@ -44,13 +44,13 @@ use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::libvirt_xml;
 
-/// Receives each libvirt call.
+/// Is notified of each libvirt call.
 pub trait CallObserver: Send + Sync {
-    /// `function` is libvirt's name of the call, `operation` what foundry wants with it.
+    /// Called after each call. `function` is libvirt's name for it, `operation` is its purpose.
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>);
 }
 
-/// Watches nothing.
+/// Ignores all calls.
 impl CallObserver for () {
     fn called(&self, _: &str, _: &str, _: Duration, _: Option<&str>) {}
 }
@@ -61,31 +61,30 @@ pub struct Libvirt {
     uri: String,
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
-    /// What keeps the socket open when this process is killed in the middle of a transfer.
+    /// The program that keeps the socket open if this process is killed during a transfer.
     socket_keeper: Option<PathBuf>,
     sockets: Sockets,
     timeouts: CallTimeouts,
     watchdog: Watchdog,
-    /// The call that ended the connection by having no answer.
+    /// The call whose timeout ended the connection.
     unanswered: OnceLock<Unanswered>,
     told: CapabilityCache,
     subscriptions: Subscriptions,
-    /// Whether the host is this machine, once somebody asked.
+    /// Whether the host is this machine; computed on first use.
     is_here: OnceLock<bool>,
-    /// The host's name, once somebody asked.
+    /// The host's name; queried on first use.
     name: OnceLock<String>,
 }
 
 impl Libvirt {
-    /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file
-    /// is within reach.
+    /// Always uploads through libvirt's streams, as to another machine, even if the volume's file is accessible.
     #[must_use]
     pub fn through_streams_only(self) -> Self {
         Self { streams_only: true, ..self }
     }
 
-    /// Protects libvirtd while data flow through streams, by a process that runs `program` with
-    /// [`SOCKET_KEEPER`] as its first argument: there the program calls [`run_socket_keeper`] and nothing else.
+    /// Protects libvirtd during stream transfers with a process that runs `program` with [`SOCKET_KEEPER`] as its first
+    /// argument. In that process the program must call [`run_socket_keeper`] and nothing else.
     #[must_use]
     pub fn with_socket_keeper(self, program: impl Into<PathBuf>) -> Self {
         Self { socket_keeper: Some(program.into()), ..self }

@@ -17,7 +17,7 @@ impl Libvirt {
         self.call("virStoragePoolLookupByName", asked, || self.connection.lookup_storage_pool_by_name(name))
     }
 
-    /// Does one thing to a pool; `verb` reads before "pool 'foundry-vms'".
+    /// Calls one function on a pool. `verb` forms the message: "cannot `verb` pool 'foundry-vms'".
     fn on_pool<T>(
         &self,
         name: &str,
@@ -31,7 +31,8 @@ impl Libvirt {
     }
 
     fn describe_pool(&self, pool: &StoragePool, asked: &Asked) -> Result<Option<Pool>> {
-        // First: one that another starts in between would be active, and have no room as it had none before.
+        // This comes first: if another program started the pool between two queries, it would be active with the free
+        // space of an inactive one, which is none.
         let active = self.find("virStoragePoolIsActive", asked, || pool.is_active())?.unwrap_or(false);
         let Some(xml) = self.find("virStoragePoolGetXMLDesc", asked, || pool.xml_desc(0))? else {
             return Ok(None);
@@ -47,7 +48,7 @@ impl Pools for Libvirt {
         let pools =
             self.call("virConnectListAllStoragePools", &asked, || self.connection.list_all_storage_pools(0))?;
         let described = pools.iter().map(|p| self.describe_pool(p, &asked));
-        // One that vanished since is not there.
+        // Skip pools that were deleted since they were listed.
         described.filter_map(Result::transpose).collect()
     }
 

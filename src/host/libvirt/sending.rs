@@ -6,29 +6,29 @@ use super::Asked;
 use crate::{HostError, Result, Stopped, Zeros};
 use foundry_fetch::content::{Content, is_zero};
 
-/// Bytes that are taken at once, and the most of one message of a stream: the fastest size measured, far below the
-/// protocol's 32 MiB.
+/// Bytes of a chunk, and the maximum of one stream message. This size was the fastest one measured; the protocol allows
+/// 32 MiB.
 pub(super) const CHUNK: usize = 256 * 1024;
 /// Zeros of this length, a cluster of most qcow2 images, become a hole.
 const BLOCK: usize = 64 * 1024;
 
-/// Where an upload goes.
-pub(super) trait Target {
-    /// Takes the pieces of a chunk, which follow what came before. It may keep the chunk, and leaves one of [`CHUNK`]
-    /// bytes for what comes next.
+/// The destination of an upload: a stream or a file.
+pub(super) trait UploadTarget {
+    /// Writes the pieces of a chunk after the previous ones. It may keep the chunk, if it leaves another one of
+    /// [`CHUNK`] bytes.
     fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()>;
 }
 
-/// What a chunk is made of.
+/// A part of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// These of its bytes.
+    /// A range of its bytes.
     Data(Range<usize>),
-    /// So many zeros, which are left out.
+    /// This many zero bytes, which are not sent.
     Hole(u64),
 }
 
-/// An upload on its way.
+/// A running upload, with what is left of its limits.
 pub(super) struct Sending<'a> {
     content: &'a mut dyn Content,
     asked: &'a Asked,
@@ -39,10 +39,10 @@ pub(super) struct Sending<'a> {
     sparse: bool,
 }
 
-/// What the content had next.
+/// The next chunk of the content.
 struct Next {
     data: usize,
-    /// The zeros behind.
+    /// The number of zeros after the data.
     hole: u64,
 }
 
@@ -55,8 +55,8 @@ impl<'a> Sending<'a> {
         Self { content, asked, left: length, room, sparse }
     }
 
-    /// Sends all, never more than the length; returns how far it came.
-    pub(super) fn to(mut self, target: &mut dyn Target) -> Result<u64> {
+    /// Sends the content, at most the given length. Returns the number of bytes, holes included.
+    pub(super) fn to(mut self, target: &mut dyn UploadTarget) -> Result<u64> {
         let length = self.left;
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -71,7 +71,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Fills the buffer as far as the content goes, but not from a hole.
+    /// Fills the buffer from the content, up to the next hole.
     fn next(&mut self, buffer: &mut [u8]) -> std::io::Result<Next> {
         let mut data = 0;
         loop {
@@ -89,7 +89,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Blocks of zeros are holes, and those between them come in as few pieces as they can.
+    /// Splits data into holes (blocks of zeros) and as few pieces of data as possible.
     fn take_apart(&mut self, data: &[u8], hole: u64) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut at = 0;
@@ -112,7 +112,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Whether the first block is all zeros, and the length of the blocks at the beginning that are as it is.
+/// Returns whether the first block is all zeros, and the length of all leading blocks of the same kind.
 fn run(data: &[u8]) -> (bool, usize) {
     let mut blocks = data.chunks(BLOCK);
     let zero = blocks.next().is_some_and(is_zero);

@@ -1,19 +1,19 @@
-//! Keeps the connection's socket open for a moment when foundry is killed in the middle of a transfer.
+//! Keeps the connection's socket open for a moment if foundry is killed during a transfer.
 //!
-//! libvirtd stops answering everybody, for ever, when a client's socket closes while data that the client has
-//! sent to a stream still wait inside the daemon: `daemonStreamEvent` closes the client with the lock
-//! of its streams held, and closing takes that lock again (src/remote/remote_daemon_stream.c; seen with 11.3 after
-//! one killed upload in about twenty). A process that is killed closes its sockets at once. So while data
-//! flow, a small process, the keeper, has the socket too. When foundry is gone, the keeper waits until the daemon has
-//! taken in what was sent, and ends.
+//! libvirtd hangs for all clients, forever, if a client's socket closes while data that the client sent to a stream
+//! still waits inside the daemon: `daemonStreamEvent` closes the client while it holds the lock of its streams, and
+//! closing takes that lock again (src/remote/remote_daemon_stream.c; seen with 11.3 after one killed upload in about
+//! twenty). The kernel closes the sockets of a killed process at once. So during a transfer, a small process, the
+//! keeper, has the socket open, too. After foundry has ended, the keeper waits until the daemon has read what was sent,
+//! and exits.
 //!
-//! The same happens when foundry gives up a transfer without an answer: the daemon may only be waiting for its
-//! disk, and must not find the socket closed before that goes on. Then the keeper is left behind.
+//! The same happens if foundry gives up a transfer after a timeout: the daemon may only be waiting for its disk, and
+//! must not find the socket closed when it continues. Then the keeper stays after foundry has ended.
 //!
-//! The keeper is this program again, started with [`SOCKET_KEEPER`]. It has the socket as its standard output, and as
-//! its standard input a pipe that ends when foundry does. It starts while the first bytes flow, and costs a transfer
-//! the start of a process. A connection of its own for each transfer would do as well, but would ask people who log in
-//! to the host with a password or a second factor for it again.
+//! The keeper is this program, started with [`SOCKET_KEEPER`]. Its standard output is the socket, and its standard
+//! input is a pipe that closes when foundry ends. It starts while the first bytes are sent, so a transfer costs one
+//! more process. A separate connection for each transfer would also work, but users who log in to the host with a
+//! password or a second factor would be asked for it again.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -30,39 +30,39 @@ use rustix::io::Errno;
 use super::sockets::Sockets;
 use super::sys;
 
-/// The first argument of the keeper. The second one is for people who list processes: what is being transferred.
+/// The first argument of the keeper. The second one tells readers of a process list what is being transferred.
 pub const SOCKET_KEEPER: &str = "__keep-socket";
 
-/// How long the daemon has to work off what it has received, in seconds: a few MiB on their way to a disk.
+/// How long the daemon may take to process what it has received, in seconds: a few MiB to be written to a disk.
 const DIGEST_SECONDS: i64 = 2;
-/// When the keeper ends at the latest, after foundry's end. What is left of a download is read in it
-/// at 1 MB/s and more, and a daemon whose disk stands still has it.
+/// Maximum lifetime of the keeper after foundry's end. The rest of a download is read in that time at 1 MB/s or more,
+/// and a daemon with a stalled disk gets as long.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The keeper, for as long as data flow. Dropped, it ends.
+/// The keeper of one transfer. It ends when this is dropped.
 pub(super) struct SocketKeeper(Option<Child>);
 
 impl SocketKeeper {
-    /// Starts one for a connection. Without one a transfer is as it is with every other client of libvirt: nothing
-    /// that would be worth failing for.
+    /// Starts a keeper for a connection. A failure is ignored: without a keeper, the transfer is as safe as with any
+    /// other libvirt client.
     pub(super) fn start(program: &Path, sockets: &Sockets, operation: &str) -> Option<Self> {
-        // A connection has one socket.
+        // A connection has one socket, so the first is the only one.
         let socket = sys::duplicate(*sockets.still_open().first()?)?;
         let mut keeper = Command::new(program);
         keeper.arg0("foundry").arg(SOCKET_KEEPER).arg(OsStr::new(operation));
-        // Of its own group, so that a signal from the terminal, meant for foundry, does not end it.
+        // In its own process group, so that a signal from the terminal does not end it with foundry.
         keeper.stdin(Stdio::piped()).stdout(socket).stderr(Stdio::null()).process_group(0);
-        // It may stay for a while: the directory of the caller is not to be in use by it.
+        // It can outlive foundry, and must not keep the caller's directory busy.
         keeper.current_dir("/");
         keeper.spawn().ok().map(|child| Self(Some(child)))
     }
 
-    /// Leaves the keeper behind, as if foundry had been killed: for a connection that broke under the transfer, with
-    /// data that may still wait in the daemon.
+    /// Leaves the keeper running, as if foundry had been killed: for a connection that broke during the transfer and
+    /// whose data may still wait in the daemon.
     pub(super) fn leave_behind(mut self) {
         if let Some(mut child) = self.0.take() {
             drop(child.stdin.take());
-            // So that it is no dead process of a program that goes on for months.
+            // Reaps the keeper, which would otherwise be a zombie of a program that may run for months.
             let _ = thread::Builder::new().name("socket-keeper".into()).spawn(move || child.wait());
         }
     }
@@ -77,13 +77,13 @@ impl Drop for SocketKeeper {
     }
 }
 
-/// Runs this process as a keeper: waits until the process that started it is gone and libvirt's daemon has taken in
-/// what was sent. Returns the exit code. It closes whatever the process has open, so it comes first in a program.
+/// Runs this process as a keeper: waits until the process that started it has ended and libvirt's daemon has read what
+/// was sent. Returns the exit code. It closes all open descriptors of the process, so a program must call it first.
 pub fn run_socket_keeper() -> u8 {
     sys::close_inherited();
-    // A session of its own: the end of a terminal does not reach it.
+    // In its own session, the keeper gets no SIGHUP when a terminal closes.
     let _ = rustix::process::setsid();
-    // Nothing is ever written to it.
+    // Nothing is written to the pipe; the read returns when foundry has ended.
     let _ = std::io::stdin().read(&mut [0]);
     let socket = std::io::stdout();
     let deadline = Instant::now() + LONGEST;
@@ -100,13 +100,13 @@ pub fn run_socket_keeper() -> u8 {
     0
 }
 
-/// Waits until something arrives, or for as long as the daemon has for what it has received.
+/// Waits for input, at most [`DIGEST_SECONDS`].
 fn has_input(socket: &impl AsFd) -> bool {
     let time = Timespec { tv_sec: DIGEST_SECONDS, tv_nsec: 0 };
     poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
-/// Discards what the daemon still sends, since it would wait for a reader; returns false at the end.
+/// Discards what the daemon still sends, because it would wait for a reader. Returns false at the end.
 fn discard_input(socket: &impl AsFd) -> bool {
     match rustix::io::read(socket, &mut [0_u8; 1 << 16][..]) {
         Ok(read) => read > 0,
@@ -114,7 +114,8 @@ fn discard_input(socket: &impl AsFd) -> bool {
     }
 }
 
-/// Waits on a socket that has no input any more: foundry stopped listening to it, or the other end is closed.
+/// Waits until the daemon has read everything, on a socket without further input: foundry shut down its receiving side,
+/// or the other end is closed.
 fn wait_until_taken(socket: &impl AsRawFd, deadline: Instant) {
     while Instant::now() < deadline {
         let was_unread = sys::unread(socket);
@@ -146,7 +147,7 @@ mod tests {
         let (socket, mut other) = UnixStream::pair().unwrap();
         let sockets = Sockets::default();
         sockets.add(socket.as_raw_fd());
-        // Any program that waits for the end of its input.
+        // cat(1) stands for the keeper: any program works that waits for the end of its input.
         let keeper = SocketKeeper::start(Path::new("/bin/cat"), &sockets, "upload");
         drop(socket);
         other.set_nonblocking(true).unwrap();

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::sys;
 use crate::local::descriptor_metadata;
 
-/// The sockets of one connection, as the event loop learns of them while it is opened. A clone is the same list.
+/// The sockets of one connection, collected by the event loop while it is opened. A clone shares the list.
 #[derive(Clone, Default)]
 pub(super) struct Sockets(Arc<Mutex<Vec<Socket>>>);
 
-/// A socket by its descriptor and its inode: once it is closed, the descriptor may be another's.
+/// A socket, identified by descriptor and inode, because a closed descriptor's number is reused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Socket {
     fd: RawFd,
@@ -25,7 +25,7 @@ impl Sockets {
         sockets.extend(socket_at(fd));
     }
 
-    /// Those that are still the same sockets.
+    /// The descriptors that still refer to the same sockets.
     pub(super) fn still_open(&self) -> Vec<RawFd> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |socket: &&Socket| socket_at(socket.fd).as_ref() == Some(*socket);
@@ -37,7 +37,7 @@ impl Sockets {
         self.still_open().into_iter().filter_map(sys::peer).collect()
     }
 
-    /// Ends what comes over them: a thread that waits for it reads an end, as if the other side had closed.
+    /// Shuts down their receiving side: a thread that waits for data gets the end, as if the other side had closed.
     pub(super) fn cut(&self) {
         self.still_open().into_iter().for_each(sys::stop_receiving);
     }
@@ -64,7 +64,7 @@ mod tests {
             sockets.add(fd);
         }
         assert_eq!(sockets.still_open(), [kept.as_raw_fd(), closed.as_raw_fd()]);
-        // The next socket may get its number, and is not it.
+        // The next socket may get the same number, but is a different socket.
         drop(closed);
         let _other = UnixStream::pair().unwrap();
         assert_eq!(sockets.still_open(), [kept.as_raw_fd()]);

@@ -7,7 +7,7 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::sending::{CHUNK, Piece, Sending, Target, transfer_failed};
+use super::sending::{CHUNK, Piece, Sending, UploadTarget, transfer_failed};
 use super::socket_keeper::SocketKeeper;
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
@@ -15,12 +15,12 @@ use crate::{HostError, Result, Transfers, Zeros};
 use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
-/// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
-/// (see [`super::socket_keeper`]), so that the end is never far.
+/// Bytes of one download. A download that is not read to its end hangs libvirtd (see [`super::socket_keeper`]), so a
+/// download is split into pieces with a near end.
 const PIECE: u64 = 256 << 20;
 
-/// Up to so much is read from the volume's file where that is within reach. More comes through streams, since others may
-/// write to it meanwhile.
+/// Reads up to this many bytes go to the volume's file if it is accessible. Larger ones use streams, because others may
+/// write to the volume meanwhile.
 const READ_AT_ONCE: u64 = 1 << 20;
 
 /// A stream to a volume.
@@ -28,12 +28,12 @@ struct ToVolume<'a> {
     host: &'a Libvirt,
     stream: &'a Stream,
     asked: &'a Asked,
-    /// Zeros that were not told yet.
+    /// Zero bytes that were not sent as a hole yet.
     hole: u64,
 }
 
 impl Libvirt {
-    /// Sends to a stream, which is told that at most `span.1` bytes come, from `span.0` on.
+    /// Sends the content to a stream of at most `span.1` bytes, from position `span.0` on.
     fn stream_to(
         &self,
         volume: &StorageVol,
@@ -82,7 +82,7 @@ impl Libvirt {
         let ended = match outcome {
             Ok(bytes) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| bytes),
             Err(e) => {
-                // The first failure is what is told; an abort that fails too adds nothing to it.
+                // The first error is reported; an error of the abort adds nothing to it.
                 let _ = self.raw("virStreamAbort", asked, || stream.abort());
                 Err(e)
             }
@@ -93,9 +93,9 @@ impl Libvirt {
         ended
     }
 
-    /// What tells one content of a volume from another: when it was last written to, and when its file was made.
-    /// libvirtd finds the volume anew for each piece, by its name, whatever handle it is asked with; so the pieces
-    /// are of one file only if that stays. Its owner does not count, which libvirt changes when a VM starts.
+    /// Identifies the content of a volume: its capacity and the times of the last write and of its file's creation.
+    /// libvirtd looks the volume up by name for each piece, even with the same handle, so pieces belong to the same
+    /// file only if these stay equal. The owner is ignored, because libvirt changes it when a VM starts.
     fn version(&self, volume: &StorageVol, asked: &Asked) -> Result<[Option<String>; 3]> {
         let xml = self.call("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))?;
         let document = libvirt_xml::parse_xml(&xml, "volume", "a volume")?;
@@ -168,7 +168,7 @@ impl Transfers for Libvirt {
         match before {
             Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
                 operation: asked.operation,
-                cause: "somebody wrote to it or replaced it meanwhile".into(),
+                cause: "it was written to or replaced meanwhile".into(),
                 interrupted: false,
             }),
             _ => Ok(()),
@@ -176,7 +176,7 @@ impl Transfers for Libvirt {
     }
 }
 
-/// Reads from a file what a stream would give: less where it ends before.
+/// Reads from a file like a stream: fewer bytes if the file ends earlier.
 fn read_span(file: &File, into: &mut dyn Sink, (offset, length): (u64, u64)) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     let mut file = file;
@@ -197,14 +197,14 @@ impl ToVolume<'_> {
         self.tell_hole()?;
         while !data.is_empty() {
             let sent = self.host.piece(self.asked, || self.stream.send(data))?;
-            // A blocking stream takes all of it; a negative count means "would block" and cannot come.
+            // A blocking stream accepts everything; a negative count means "would block" and cannot occur.
             data = &data[usize::try_from(sent).unwrap_or(0)..];
         }
         Ok(())
     }
 }
 
-impl Target for ToVolume<'_> {
+impl UploadTarget for ToVolume<'_> {
     fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()> {
         for piece in pieces {
             match piece {

@@ -15,7 +15,7 @@ impl Libvirt {
         }
     }
 
-    /// `None` where the pool or the volume is absent, or the pool is not started.
+    /// `None` if the pool or the volume does not exist, or the pool is inactive.
     fn lookup_volume(&self, volume: &VolumeRef) -> Result<Option<StorageVol>> {
         let asked = storage(format!("look up {volume}"));
         let Some(handle) = self.pool_handle(&volume.pool)? else { return Ok(None) };
@@ -23,7 +23,7 @@ impl Libvirt {
             self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(&volume.name))
         };
         match look() {
-            // libvirt has no code of its own for "the pool is not started": look whether that is it, or was.
+            // libvirt has no separate code for "the pool is not started", so check whether that is, or was, the reason.
             Err(refusal) if !refusal.outcome_unknown() => {
                 let active = self.call("virStoragePoolIsActive", &asked, || handle.is_active())?;
                 if active { look() } else { Ok(None) }
@@ -60,10 +60,11 @@ impl Libvirt {
             Ok(None) => Err(HostError::Refused {
                 operation: asked.operation,
                 kind: asked.kind,
-                libvirt: "the volume vanished as soon as it was made".into(),
+                libvirt: "the volume disappeared right after its creation".into(),
             }),
             Err(e) => {
-                // "Refused" means that nothing was made. If this fails too, whoever asked looks and finds it.
+                // "Refused" means that nothing was created, so delete the volume. If this fails, too, a later lookup by
+                // the caller finds it.
                 let _ = self.raw("virStorageVolDelete", &asked, || volume.delete(0));
                 Err(e)
             }

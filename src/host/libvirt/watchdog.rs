@@ -1,11 +1,11 @@
 //! Ends calls that libvirt does not answer in time.
 //!
-//! libvirt's calls have no time limits, and one that waits cannot be told to stop. What can be done is to shut the
-//! connection's sockets down: then libvirt's client finds its connection at an end, and every call over it returns
-//! an error. What the call was about may have happened or not, as always when a connection breaks.
+//! libvirt's calls have no timeout, and a waiting call cannot be cancelled. But if the connection's sockets are shut
+//! down, libvirt's client sees the end of its connection, and every call over it returns an error. As after any broken
+//! connection, it is unknown whether the operation took place.
 //!
-//! One thread looks after all calls of a connection. It is woken only when a call begins that ends before its next
-//! look, which is about once in a time limit, so that a call costs it nothing.
+//! One thread watches all calls of a connection. A new call wakes it only if the call's deadline is before the thread's
+//! next check. That happens about once in each timeout, so it costs a call almost nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,38 +14,38 @@ use std::time::{Duration, Instant};
 
 use super::sockets::Sockets;
 
-/// While nothing is waited for.
+/// How long the thread sleeps if no call is running.
 const LONGEST_NAP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Looks after the calls of one connection. Dropped, its thread ends.
-pub(super) struct Watchdog(Arc<Shared>);
+/// Watches the calls of one connection. Its thread ends when this is dropped.
+pub(super) struct Watchdog(Arc<CallWatch>);
 
-struct Shared {
+struct CallWatch {
     sockets: Sockets,
-    state: Mutex<State>,
+    state: Mutex<PendingCalls>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// By a number of their own, when the calls that are waited for are late.
+struct PendingCalls {
+    /// The deadlines of the running calls, by an internal number.
     due: BTreeMap<u64, Instant>,
     next: u64,
-    /// When the thread looks again.
+    /// The time of the thread's next check.
     looks_at: Option<Instant>,
     ended: bool,
 }
 
 impl Watchdog {
     pub(super) fn over(sockets: Sockets) -> Self {
-        let shared = Arc::new(Shared { sockets, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(CallWatch { sockets, state: Mutex::default(), changed: Condvar::new() });
         let own = Arc::clone(&shared);
-        // Without a thread, calls have the time that they take, as with every other libvirt client.
+        // Without a thread, calls have no timeout, as with every other libvirt client.
         let _ = thread::Builder::new().name("libvirt-calls".into()).spawn(move || own.watch());
         Self(shared)
     }
 
-    /// Makes a call; the answer, and whether it was given up.
+    /// Makes a call. Returns its answer, and whether it was given up.
     pub(super) fn during<T>(&self, limit: Option<Duration>, call: impl FnOnce() -> T) -> (T, bool) {
         let Some(due) = limit.and_then(|limit| Instant::now().checked_add(limit)) else {
             return (call(), false);
@@ -69,9 +69,9 @@ impl Watchdog {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No step in between leaves it half changed.
+impl CallWatch {
+    fn state(&self) -> MutexGuard<'_, PendingCalls> {
+        // Each change is one step, so a panic cannot leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,7 +128,7 @@ mod tests {
         let (mut ours, _theirs, watchdog) = pair();
         let (long, short) = (Duration::from_secs(3600), Duration::from_millis(50));
         let (inner, outer) = watchdog.during(Some(long), || {
-            // The thread now sleeps for an hour, and has to be woken.
+            // The thread now sleeps for an hour, so the second call must wake it.
             watchdog.during(Some(short), || ours.read(&mut [0]))
         });
         assert!(inner.1, "this one is late");

@@ -17,7 +17,7 @@ pub(super) fn state_of(raw: u32) -> DomainState {
     }
 }
 
-/// The numbers of the reasons mean another thing in each state.
+/// The same reason number has a different meaning in each state.
 pub(super) fn why(state: u32, reason: u32) -> StateReason {
     match state_of(state) {
         DomainState::ShutOff => off(reason),

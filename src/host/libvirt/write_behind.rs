@@ -1,7 +1,7 @@
-//! Writing to a file on another thread, while the next bytes are read.
+//! Writes to a file in another thread, while the next bytes are read.
 //!
-//! A copy takes the time of its reads and of its writes, one after the other; on two processors it takes the longer of
-//! both. A few buffers go back and forth between the threads, so that the memory does not grow with what is written.
+//! Without it, a copy takes the sum of its read and write times; with two processors, it takes the longer of both. A
+//! fixed number of buffers passes between the threads, so memory use does not grow with the amount written.
 
 use std::fs::File;
 use std::io;
@@ -9,21 +9,21 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::sending::{CHUNK, Piece, Target};
+use super::sending::{CHUNK, Piece, UploadTarget};
 use crate::{HostError, Result};
 
-/// How many chunks there are: one that is filled, one that is written, one between. More of them leave the processor's
-/// cache before they are written.
+/// The number of chunks: one is filled, one is written, one waits. More of them would drop out of the processor's cache
+/// before they are written.
 const BUFFERS: usize = 3;
 
-/// A chunk, and where its pieces go.
+/// A chunk, and the position of its first piece.
 struct Write {
     chunk: Vec<u8>,
     pieces: Vec<Piece>,
     position: u64,
 }
 
-/// Writes the pieces of a chunk from `position` on; returns where the next ones go.
+/// Writes the pieces of a chunk from `position` on, and returns the next position.
 fn write_pieces(file: &File, mut position: u64, chunk: &[u8], pieces: &[Piece]) -> io::Result<u64> {
     for piece in pieces {
         if let Piece::Data(range) = piece {
@@ -41,14 +41,14 @@ fn length(piece: &Piece) -> u64 {
     }
 }
 
-/// Writes on the thread that reads.
+/// Writes in the thread that reads.
 pub(super) struct InPlace<'a> {
     pub(super) file: &'a File,
     pub(super) position: u64,
     pub(super) failed: &'a dyn Fn(&io::Error) -> HostError,
 }
 
-impl Target for InPlace<'_> {
+impl UploadTarget for InPlace<'_> {
     fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()> {
         self.position =
             write_pieces(self.file, self.position, chunk, &pieces).map_err(|e| (self.failed)(&e))?;
@@ -56,46 +56,46 @@ impl Target for InPlace<'_> {
     }
 }
 
-/// Hands over to a thread what is to be written.
+/// Passes chunks to a writer thread.
 pub(super) struct WriteBehind<'a> {
     filled: Sender<Write>,
     emptied: Receiver<Vec<u8>>,
-    /// Where the next piece goes.
+    /// The position of the next piece, in bytes.
     position: u64,
     failed: &'a dyn Fn(&io::Error) -> HostError,
 }
 
 impl<'a> WriteBehind<'a> {
-    /// Runs `send` with a target whose bytes go into the file from `position` on. They are all written when it returns,
-    /// whether well or not: nobody writes to the file any more.
+    /// Runs `send` with a target that writes into the file from `position` on. When it returns, with or without an
+    /// error, nothing is written to the file any more.
     pub(super) fn run(
         file: &File,
         position: u64,
         failed: &'a dyn Fn(&io::Error) -> HostError,
-        send: impl FnOnce(&mut dyn Target) -> Result<u64>,
+        send: impl FnOnce(&mut dyn UploadTarget) -> Result<u64>,
     ) -> Result<u64> {
         let (filled, to_write) = channel::<Write>();
         let (give_back, emptied) = channel();
         for _ in 1..BUFFERS {
-            // It has not been closed: the other end is in this function.
+            // Cannot fail: the receiver lives in this function.
             let _ = give_back.send(vec![0; CHUNK]);
         }
         thread::scope(|scope| {
             let writer = scope.spawn(move || -> io::Result<()> {
                 for write in to_write {
                     write_pieces(file, write.position, &write.chunk, &write.pieces)?;
-                    // The reader may be done.
+                    // The reader may have finished and dropped the channel.
                     let _ = give_back.send(write.chunk);
                 }
                 Ok(())
             });
             let mut target = Self { filled, emptied, position, failed };
             let sent = send(&mut target);
-            // The end of what is to be written.
+            // Closing the channel tells the writer that no more chunks come.
             drop(target);
             match (writer.join(), sent) {
                 (Err(panic), _) => std::panic::resume_unwind(panic),
-                // The user's wish comes first. A reader that finds no writer has nothing to say of why.
+                // An interruption has precedence. A reader that finds no writer does not know the reason.
                 (Ok(Err(_)), Err(stopped @ HostError::Transfer { interrupted: true, .. })) => Err(stopped),
                 (Ok(Err(e)), _) => Err(failed(&e)),
                 (Ok(Ok(())), sent) => sent,
@@ -104,14 +104,14 @@ impl<'a> WriteBehind<'a> {
     }
 }
 
-impl Target for WriteBehind<'_> {
+impl UploadTarget for WriteBehind<'_> {
     fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()> {
         let position = self.position;
         self.position += pieces.iter().map(length).sum::<u64>();
         if !pieces.iter().any(|piece| matches!(piece, Piece::Data(_))) {
             return Ok(());
         }
-        // A writer that failed is gone; why is known where it is joined.
+        // The writer failed and ended; its error is returned when it is joined.
         let gone = || (self.failed)(&io::ErrorKind::BrokenPipe.into());
         let next = self.emptied.recv().map_err(|_| gone())?;
         let chunk = std::mem::replace(chunk, next);
@@ -131,8 +131,8 @@ mod tests {
         HostError::Transfer { operation: "read".into(), cause: "stopped".into(), interrupted: true }
     }
 
-    /// Puts `count` chunks of ones, each with a hole of as many bytes behind it.
-    fn put_chunks(target: &mut dyn Target, count: usize) -> Result<u64> {
+    /// Puts `count` chunks of ones, each followed by a hole of the same length.
+    fn put_chunks(target: &mut dyn UploadTarget, count: usize) -> Result<u64> {
         let mut chunk = vec![0; CHUNK];
         for _ in 0..count {
             chunk.fill(1);
@@ -168,14 +168,14 @@ mod tests {
     #[test]
     fn a_reader_that_was_stopped_says_so_after_all_is_written() {
         let file = tempfile::tempfile().unwrap();
-        let stop = |target: &mut dyn Target| {
-            // Where the writer is gone, it fails.
+        let stop = |target: &mut dyn UploadTarget| {
+            // Fails if the writer has ended.
             let _ = put_chunks(target, 2);
             Err(stopped())
         };
         assert_eq!(WriteBehind::run(&file, 0, &failed, stop).unwrap_err(), stopped());
         assert_eq!(file.metadata().unwrap().len(), 3 * CHUNK as u64);
-        // Whatever the writer met.
+        // An interruption wins over the writer's error.
         let read_only = File::open("/dev/null").unwrap();
         assert_eq!(WriteBehind::run(&read_only, 0, &failed, stop).unwrap_err(), stopped());
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// The owner and the mode of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnixPermissions {
-    /// The owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// The group.
+    /// The id of the file's group.
     pub gid: u32,
     /// The mode with all bits of stat(2), those of the file's type too.
     pub mode: u32,

@@ -72,8 +72,8 @@ impl UserDirectories {
     }
 }
 
-/// The directory for images that are needed for a while: on a disk, like the directory for what outlives a restart, and
-/// not in memory, where the other one may be (file-hierarchy(7)).
+/// The directory for images that are needed for a while. It is on a disk, like the directory for files that outlive a
+/// restart. The other temporary directory may be in memory (file-hierarchy(7)).
 pub fn spool_directory() -> PathBuf {
     let lasting = || Some(PathBuf::from("/var/tmp")).filter(|path| path.is_dir());
     UserDirectories::from_environment().temporary.or_else(lasting).unwrap_or_else(std::env::temp_dir)
@@ -85,8 +85,8 @@ pub fn is_session(uri: &str) -> bool {
     driver_of(uri) == "/session" && !is_root()
 }
 
-/// A libvirt of this machine, which decides where files are (libvirt's page "Drivers", QEMU: location of configuration
-/// files). A directory is `None` if the variables do not say where it is.
+/// A libvirt of this machine, which determines its directories (libvirt's page "Drivers", QEMU: location of
+/// configuration files). A directory is `None` if the variables do not determine it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibvirtInstance(Option<UserDirectories>);
 
@@ -138,7 +138,7 @@ impl LibvirtInstance {
 /// Where a libvirt of this machine keeps the files of defined domains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainDirectories {
-    /// The EFI variables.
+    /// The directory of the EFI variable files.
     pub nvram: PathBuf,
     /// The XML of the persistent definitions.
     pub definitions: PathBuf,

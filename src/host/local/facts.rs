@@ -1,4 +1,4 @@
-//! What doctor asks about this machine: KVM, sockets, confinement, firmware, links, directories.
+//! The facts about this machine for doctor: KVM, sockets, confinement, firmware, links, directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -77,7 +77,7 @@ pub struct PoolDirectory {
     pub available: u64,
 }
 
-/// libvirtd's, and that of the modular daemon for QEMU (libvirt's page "Daemons").
+/// The sockets of libvirtd and of the modular daemon for QEMU (libvirt's page "Daemons").
 const SOCKETS: [&str; 2] = ["run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock"];
 
 impl LocalFacts {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{major, minor};
 
-/// proc_locks(5).
+/// The kernel's list of locks (proc_locks(5)).
 const LOCKS: &str = "/proc/locks";
 
 /// Why a file may be in use, by the locks on it: QEMU locks each image that it works on (its option `locking` of the

@@ -8,9 +8,10 @@ use std::path::Path;
 use super::log_position::LogPosition;
 use crate::diagnosis::Denial;
 
-/// Where auditd and rsyslog write the kernel's lines. The log of all programs is left out: anybody can write to it.
+/// The files of auditd and rsyslog with the kernel's messages. The log of all programs is left out, because anyone can
+/// write to it.
 const FILES: [&str; 2] = ["var/log/audit/audit.log", "var/log/kern.log"];
-/// At most so many bytes of a file are read, from its end.
+/// At most this many bytes are read from the end of a file.
 const FILE_BYTES: u64 = 256 << 10;
 /// The kernel's buffer holds some thousands of records.
 const MOST_RECORDS: usize = 10_000;

@@ -50,19 +50,19 @@ pub fn check_liveness(maker: &Maker) -> Liveness {
     }
 }
 
-/// Whether the lock of an operation is gone from its directory. Of a directory that this process does not reach, nothing
-/// is known.
+/// Whether the lock of an operation no longer exists in its directory. Unknown, and so false, if this process cannot
+/// reach the directory.
 fn is_given_up(operation: &Operation) -> bool {
     let place = LockDirectories::of_all().find(&operation.directory);
     place.is_some_and(|place| !HostLock::exists_in(&place, &lock_name(operation)))
 }
 
-/// Removes the lock file that a killed process left.
+/// Deletes the lock file that a killed process left.
 fn remove_leftover(operation: &Operation) {
     let Some(place) = LockDirectories::of_all().find(&operation.directory) else { return };
     let name = lock_name(operation);
     if HostLock::exists_in(&place, &name) {
-        // Whoever has it removes it.
+        // Dropping the lock deletes its file.
         drop(HostLock::take_in(&place, &name));
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         let maker = Maker { started: 1, ..lease.maker() };
         let operation = maker.operation.clone().unwrap();
         let place = LockDirectories::of_all().find(&operation.directory).unwrap();
-        // As a process leaves it that cannot clean up.
+        // Like a process that is killed and cannot clean up.
         let (_, lock) = lease.0.into_inner().unwrap().unwrap();
         lock.leave();
         assert!(HostLock::exists_in(&place, &lock_name(&operation)));

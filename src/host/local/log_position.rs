@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The end of a log at some moment.
 pub struct LogPosition {
     path: PathBuf,
-    /// Device, inode and length; `None` where there was no such file.
+    /// Device, inode and length; `None` if there was no such file.
     was: Option<(u64, u64, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! Finds the processes that have a file open.
+//! Lists the processes that have a file open.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,8 @@
 //! Texts that are made to exhaust their reader.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::support::cpu;
 use foundry::cloud_init::{check_network_config, check_raw_user_data, check_user_data};
 use foundry::yaml::node::{MAX_DEPTH, read_documents};
 use proptest::prelude::*;
@@ -35,12 +36,13 @@ fn bombs_are_refused_quickly() {
         ("a: &a [*a]\n".to_owned(), "an alias refers to a node that contains it at line 1 column 8"),
         ("? ".repeat(50_000), "line 1 column"),
     ] {
-        let begun = Instant::now();
-        let told = check_user_data(&text).expect_err("a bomb");
-        assert!(told.contains(message), "{told}");
-        assert!(check_raw_user_data(&format!("#cloud-config\n{text}")).is_err());
-        assert!(check_network_config(&text).is_err());
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?} for {message}", begun.elapsed());
+        let ((), took) = cpu::time(|| {
+            let told = check_user_data(&text).expect_err("a bomb");
+            assert!(told.contains(message), "{told}");
+            assert!(check_raw_user_data(&format!("#cloud-config\n{text}")).is_err());
+            assert!(check_network_config(&text).is_err());
+        });
+        assert!(took < Duration::from_secs(20), "{took:?} for {message}");
     }
 }
 

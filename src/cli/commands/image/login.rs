@@ -73,7 +73,7 @@ mod tests {
             set(mode);
             let error = from_file(&path).unwrap_err();
             assert_eq!(error.code(), Code::LoginUnfit);
-            assert!(error.message().contains("may be read by others"), "{error}");
+            assert!(error.message().contains("can be read by others"), "{error}");
         }
         for mode in [0o600, 0o400] {
             set(mode);

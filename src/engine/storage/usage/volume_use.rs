@@ -13,7 +13,7 @@ pub(crate) enum VolumeUse {
     Disk,
     /// A backing file, which nothing may write to.
     Below,
-    /// Neither.
+    /// No domain, record or overlay refers to it.
     Unused,
 }
 

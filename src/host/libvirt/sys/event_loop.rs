@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use virt::sys as c;
 
-/// What libvirt calls when something happens at a descriptor.
+/// The callback for events of a descriptor.
 pub(in crate::libvirt) type HandleFunction = unsafe extern "C" fn(c_int, c_int, c_int, *mut c_void);
-/// What libvirt calls when a timer is due.
+/// The callback for a timer that is due.
 pub(in crate::libvirt) type TimerFunction = unsafe extern "C" fn(c_int, *mut c_void);
 
-/// A function of libvirt's, and the data that it is called with. Dropped, libvirt releases the data.
+/// A libvirt callback with its data. When it is dropped, libvirt releases the data.
 pub(in crate::libvirt) struct Callback<F> {
     function: F,
     data: *mut c_void,
@@ -25,9 +25,9 @@ unsafe impl<F: Send> Send for Callback<F> {}
 unsafe impl<F: Sync> Sync for Callback<F> {}
 
 impl Callback<HandleFunction> {
-    /// `events` as libvirt numbers them.
+    /// Calls the function; `events` are libvirt's numbers.
     pub(in crate::libvirt) fn call(&self, watch: c_int, fd: RawFd, events: c_int) {
-        // SAFETY: libvirt gave function and data for one another; the data are released when `self` is dropped.
+        // SAFETY: libvirt registered function and data together; the data are released when `self` is dropped.
         unsafe { (self.function)(watch, fd, events, self.data) }
     }
 }
@@ -42,15 +42,15 @@ impl Callback<TimerFunction> {
 impl<F> Drop for Callback<F> {
     fn drop(&mut self) {
         if let Some(release) = self.release {
-            // SAFETY: libvirt gave it for these data, which nothing uses any more.
+            // SAFETY: libvirt registered this function for these data, which nothing uses any more.
             unsafe { release(self.data) }
         }
     }
 }
 
 /// An event loop for libvirt's client. `events` are those of poll(2); times are in milliseconds, negative for a
-/// timer that is switched off. A callback is dropped after its removal, in none of these functions: libvirt may hold
-/// a lock that its release needs.
+/// disabled timer. None of these functions may drop a removed callback itself: libvirt may hold a lock that the release
+/// needs.
 pub(in crate::libvirt) trait EventLoop: Sync {
     fn add_handle(&self, fd: RawFd, events: i16, callback: Callback<HandleFunction>) -> c_int;
     fn update_handle(&self, watch: c_int, events: i16);
@@ -62,7 +62,7 @@ pub(in crate::libvirt) trait EventLoop: Sync {
 
 static EVENT_LOOP: OnceLock<&dyn EventLoop> = OnceLock::new();
 
-/// libvirt's numbers of events, and poll(2)'s.
+/// libvirt's event numbers, and those of poll(2).
 const EVENTS: [(c_uint, i16); 4] = [
     (c::VIR_EVENT_HANDLE_READABLE, libc::POLLIN),
     (c::VIR_EVENT_HANDLE_WRITABLE, libc::POLLOUT),
@@ -75,15 +75,16 @@ fn events_of_poll(events: c_int) -> i16 {
     set.fold(0, |all, (_, polls)| all | polls)
 }
 
-/// libvirt's numbers of the events that poll(2) reported.
+/// Converts the events of poll(2) to libvirt's numbers.
 pub(in crate::libvirt) fn events_of_libvirt(events: i16) -> c_int {
-    // A descriptor that was closed is an error to libvirt.
+    // libvirt has no number for a closed descriptor; it counts as an error.
     let events = if events & libc::POLLNVAL == 0 { events } else { events | libc::POLLERR };
     let set = EVENTS.iter().filter(|(_, polls)| events & polls != 0);
     set.fold(0, |all, (libvirts, _)| all | libvirts.cast_signed())
 }
 
-/// Has libvirt use this event loop (`virEventRegisterImpl`). It keeps the first one that a process registers.
+/// Registers this event loop with libvirt (`virEventRegisterImpl`). libvirt keeps the first one that a process
+/// registers.
 pub(in crate::libvirt) fn register_event_loop(event_loop: &'static dyn EventLoop) {
     unsafe extern "C" fn add_handle(
         fd: c_int,
@@ -123,8 +124,8 @@ pub(in crate::libvirt) fn register_event_loop(event_loop: &'static dyn EventLoop
     if EVENT_LOOP.set(event_loop).is_err() {
         return;
     }
-    // SAFETY: the functions live as long as the process, and so does the loop that they lead to. libvirt may be
-    // initialized more than once; without it the registration would find no locks.
+    // SAFETY: the functions and the loop that they lead to live as long as the process. libvirt may be initialized more
+    // than once; without it, the locks that the registration needs would not exist.
     unsafe {
         c::virInitialize();
         c::virEventRegisterImpl(

@@ -10,22 +10,22 @@ use virt::connect::Connect;
 use virt::error::Error;
 use virt::sys as c;
 
-/// What libvirt reports of a domain: by the numbers of its events.
+/// A domain event, with libvirt's numbers.
 #[derive(Clone)]
 pub(in crate::libvirt) struct RawEvent {
-    /// `virDomainEventID`.
+    /// The kind of event, a `virDomainEventID`.
     pub(in crate::libvirt) id: c_uint,
-    /// The first number that comes with it, 0 where there is none.
+    /// The first number that comes with it, or 0.
     pub(in crate::libvirt) detail: c_int,
     pub(in crate::libvirt) domain: Uuid,
     pub(in crate::libvirt) name: String,
 }
 
-/// Sends the events of all domains with one of libvirt's ids (`virConnectDomainEventRegisterAny`); returns the number
-/// of the subscription. The id is one of those that bring no more than two numbers, or a string.
+/// Sends the events of one kind for all domains (`virConnectDomainEventRegisterAny`), and returns the id of the
+/// subscription. `id` must be a kind whose callback has at most two numbers, or a string.
 ///
 /// # Errors
-/// libvirt's; also that this host has no such events.
+/// libvirt's, also if the driver has no such events.
 pub(in crate::libvirt) fn subscribe(
     connection: &Connect,
     event: DomainEventId,
@@ -38,7 +38,7 @@ pub(in crate::libvirt) fn subscribe(
         _: c_int,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: libvirt calls with the data below, and with a domain that lives for the length of the call.
+        // SAFETY: libvirt calls with the data below, and with a domain that is alive during the call.
         unsafe { send_event(domain, c::VIR_DOMAIN_EVENT_ID_LIFECYCLE, event, data) };
         0
     }
@@ -62,13 +62,13 @@ pub(in crate::libvirt) fn subscribe(
         unsafe { send_event(domain, c::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, 0, data) };
     }
     unsafe extern "C" fn release(data: *mut c_void) {
-        // SAFETY: the count that was given up below; libvirt calls this once, after the last event.
+        // SAFETY: takes back the reference that was given up below; libvirt calls this once, after the last event.
         drop(unsafe { Arc::from_raw(data.cast::<Watchers>()) });
     }
     type Lifecycle =
         unsafe extern "C" fn(c::virConnectPtr, c::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
     type Agent = unsafe extern "C" fn(c::virConnectPtr, c::virDomainPtr, c_int, c_int, *mut c_void);
-    type Device = unsafe extern "C" fn(c::virConnectPtr, c::virDomainPtr, *const c_char, *mut c_void);
+    type DeviceCallback = unsafe extern "C" fn(c::virConnectPtr, c::virDomainPtr, *const c_char, *mut c_void);
     let data = Arc::into_raw(watchers);
     // SAFETY: libvirt takes each callback as a pointer of one type and calls it as the type of its event id, which is
     // the type that each has here (libvirt's page "libvirt-domain", VIR_DOMAIN_EVENT_CALLBACK).
@@ -84,7 +84,7 @@ pub(in crate::libvirt) fn subscribe(
             ),
             DomainEventId::DeviceRemoved => (
                 c::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                std::mem::transmute::<Device, GenericFunction>(on_device_removed),
+                std::mem::transmute::<DeviceCallback, GenericFunction>(on_device_removed),
             ),
         }
     };
@@ -136,7 +136,7 @@ unsafe fn send_event(domain: c::virDomainPtr, id: c_uint, detail: c_int, data: *
     watchers.tell(&RawEvent { id, detail, domain: Uuid::from_bytes(uuid), name });
 }
 
-/// Those who are told of events.
+/// The receivers of a subscription's events.
 #[derive(Default)]
 pub(in crate::libvirt) struct Watchers(Mutex<Vec<Sender<RawEvent>>>);
 
@@ -145,7 +145,7 @@ impl Watchers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
     }
 
-    /// One that does not receive any more is struck off.
+    /// A receiver that was dropped is removed.
     fn tell(&self, event: &RawEvent) {
         let mut watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|watcher| watcher.send(event.clone()).is_ok());
@@ -154,7 +154,7 @@ impl Watchers {
 
 /// Ends a subscription (`virConnectDomainEventDeregisterAny`).
 pub(in crate::libvirt) fn unsubscribe(connection: &Connect, number: c_int) -> Result<(), Error> {
-    // SAFETY: the connection is alive; a number that is none is an error and nothing else.
+    // SAFETY: the connection is alive; an unknown number only causes an error.
     let answer = unsafe { c::virConnectDomainEventDeregisterAny(connection.as_ptr(), number) };
     if answer < 0 { Err(Error::last_error()) } else { Ok(()) }
 }

@@ -24,7 +24,7 @@ pub(super) use self::event_loop::{
 };
 pub(super) use self::events::{DomainEventId, RawEvent, Watchers, subscribe, unsubscribe};
 
-/// What one bulk call tells of a domain.
+/// What one bulk call reports about a domain.
 pub(super) struct DomainStats {
     pub(super) handle: Domain,
     pub(super) uuid: Uuid,
@@ -35,7 +35,7 @@ pub(super) struct DomainStats {
     pub(super) memory_kib: u64,
 }
 
-/// `virDomainGetState` with the numbers as they are.
+/// `virDomainGetState`, with libvirt's numbers unchanged.
 pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     let (mut state, mut reason): (c_int, c_int) = (0, 0);
     // SAFETY: the handle is alive for the length of the call, both out pointers are to locals.
@@ -46,21 +46,21 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.cast_unsigned(), reason.cast_unsigned()))
 }
 
-/// The states of domains in one round trip. No QEMU is asked: one that hangs would hold up everybody.
+/// The states of domains in one round trip. libvirt does not query QEMU for them, so a hung QEMU delays nothing.
 pub(super) fn all_states(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
     let active = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
     all_domain_stats(connection, c::VIR_DOMAIN_STATS_STATE, active)
 }
 
-/// CPUs and memory of the domains that are off, in one round trip. Of those that run, libvirt would ask QEMU.
+/// CPUs and memory of the inactive domains, in one round trip. For running ones, libvirt would query QEMU.
 pub(super) fn sizes_of_inactive(connection: &Connect) -> Result<Vec<DomainStats>, Error> {
     let wanted = c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
-    // NOWAIT: another program may work on one of them.
+    // NOWAIT: do not wait for a domain on which another program works.
     let which = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE | c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
     all_domain_stats(connection, wanted, which)
 }
 
-/// `virConnectGetAllDomainStats`.
+/// Calls `virConnectGetAllDomainStats` and copies what the records contain.
 fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec<DomainStats>, Error> {
     let mut records: *mut c::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive, `records` is an out pointer to a local.
@@ -92,7 +92,8 @@ unsafe fn read_record(record: c::virDomainStatsRecordPtr) -> Result<DomainStats,
             return Err(Error::last_error());
         }
         let count = usize::try_from(record.nparams).unwrap_or(0);
-        // A slice may be empty, and not at NULL, where libvirt leaves the parameters of a record without any.
+        // libvirt leaves a NULL pointer if there are no parameters, and a slice must not start at NULL even if it is
+        // empty.
         let params: &[c::virTypedParameter] = if count == 0 || record.params.is_null() {
             &[]
         } else {
@@ -131,7 +132,7 @@ fn param_value(param: &c::virTypedParameter) -> Option<u64> {
     }
 }
 
-/// Whether a block job works on a disk (`virDomainGetBlockJobInfo`): 1 where one does, 0 where none does.
+/// Whether a block job runs on a disk (`virDomainGetBlockJobInfo`): libvirt returns 1 if one does, else 0.
 pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error> {
     let target = CString::new(target)?;
     // SAFETY: the struct is plain numbers, for which zeros are a value.
@@ -141,21 +142,21 @@ pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error
     if answer < 0 { Err(Error::last_error()) } else { Ok(answer == 1) }
 }
 
-/// The description in a domain's saved memory (`virDomainManagedSaveGetXMLDesc`).
+/// The domain XML in a domain's saved memory (`virDomainManagedSaveGetXMLDesc`).
 pub(super) fn saved_xml(domain: &Domain) -> Result<String, Error> {
     // SAFETY: the handle is alive for the length of the call; without a flag no secrets are asked for.
     let text = unsafe { c::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) };
     if text.is_null() {
         return Err(Error::last_error());
     }
-    // SAFETY: libvirt answers with a NUL-terminated string.
+    // SAFETY: libvirt returns a NUL-terminated string.
     let xml = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
-    // SAFETY: libvirt allocated it with malloc for its caller, who frees it once, after its last use.
+    // SAFETY: libvirt allocated it with malloc for its caller; it is freed once, after its last use.
     unsafe { libc::free(text.cast()) };
     Ok(xml)
 }
 
-/// Tells the other end of a sparse stream of `length` zero bytes (`virStreamSendHole`).
+/// Sends a hole of `length` zero bytes to a sparse stream (`virStreamSendHole`).
 pub(super) fn send_hole(stream: &Stream, length: u64) -> Result<(), Error> {
     let length = i64::try_from(length).map_err(|_| Error::last_error())?;
     // SAFETY: the stream is alive for the length of the call; flags must be 0.
@@ -163,17 +164,17 @@ pub(super) fn send_hole(stream: &Stream, length: u64) -> Result<(), Error> {
     if answer < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// What a sparse stream had next.
+/// The next part of a sparse stream.
 pub(super) enum Received {
-    /// So many bytes; none at the end.
+    /// This many bytes of data; 0 at the end.
     Data(usize),
-    /// So many zeros.
+    /// This many zero bytes.
     Hole(u64),
 }
 
-/// Reads on in a sparse stream (`virStreamRecvFlags`, `virStreamRecvHole`).
+/// Reads the next part of a sparse stream (`virStreamRecvFlags`, `virStreamRecvHole`).
 pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Error> {
-    // The answer of `virStreamRecvFlags` that says that a hole comes next.
+    // `virStreamRecvFlags` returns this if a hole comes next.
     const HOLE: c_int = -3;
     let flags = c::VIR_STREAM_RECV_STOP_AT_HOLE as c_uint;
     // SAFETY: the stream is alive for the length of the call, the buffer is writable for its length.

@@ -1,4 +1,4 @@
-//! Where the lock files are: a directory that only those may open who may use that libvirt.
+//! The directory of the lock files. Only users who may use the same libvirt can open it.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -14,12 +14,12 @@ use crate::local::accounts::Accounts;
 use crate::local::directories::UserDirectories;
 use foundry_fetch::ownership::Trusted;
 
-/// Of all that may use the system's libvirt. It is gone with the boot.
+/// The directory shared by all users of the system's libvirt. It is deleted at each boot.
 const SYSTEM: &str = "/run/foundry";
-/// Who may use the system's libvirt, in the distributions' packages.
+/// The group of the system libvirt's users, in the distributions' packages.
 const GROUP: &str = "libvirt";
 
-/// The directories that lock files may be in, the first that this user may use.
+/// The possible directories for lock files; the first one that this user may use is taken.
 #[derive(Debug, Clone)]
 pub(crate) struct LockDirectories {
     shared: Option<PathBuf>,
@@ -27,43 +27,43 @@ pub(crate) struct LockDirectories {
     is_root: bool,
 }
 
-/// A directory for lock files, open.
+/// An open directory for lock files.
 pub(in crate::local) struct LockDirectory {
     pub(super) directory: OwnedFd,
     path: PathBuf,
-    /// The group that its files are for, too.
+    /// The group that may use its files, too.
     group: Option<Gid>,
 }
 
 impl LockDirectories {
-    /// For what all of this machine's foundries act on that may use the system's libvirt, or another host's.
+    /// For resources of the system's libvirt, or of another host, which all foundries on this machine share.
     pub(crate) fn of_all() -> Self {
         Self { shared: Some(SYSTEM.into()), own: own(), is_root: rustix::process::geteuid().is_root() }
     }
 
-    /// For what only this user's foundries act on. Root's have one place for everything.
+    /// For resources of this user's own libvirt. Root has one directory for everything.
     pub(crate) fn of_user() -> Self {
         let all = Self::of_all();
         Self { shared: all.shared.filter(|_| all.is_root), ..all }
     }
 
-    /// One directory of a user's own.
+    /// A single private directory.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn only(own: &Path) -> Self {
         Self { shared: None, own: Some(own.to_owned()), is_root: false }
     }
 
-    /// The directory of that identity, if it is one of these.
+    /// The directory with this identity, if it is one of these.
     pub(in crate::local) fn find(&self, identity: &str) -> Option<LockDirectory> {
         let paths = [&self.shared, &self.own].into_iter().flatten();
         let mut open = paths.filter_map(|path| LockDirectory::open(path).ok().flatten());
         open.find(|place| place.identity() == identity)
     }
 
-    /// Opens the first one that this user may use. `None` where there is none at all.
+    /// Opens the first directory that this user may use. `None` if there is none at all.
     ///
     /// # Errors
-    /// Where one is there, and others than those who may use it could have a hand in it.
+    /// If a directory exists, but users without access to that libvirt could tamper with it.
     pub(in crate::local) fn open(&self) -> Result<Option<LockDirectory>, LockError> {
         if let Some(path) = &self.shared {
             if self.is_root {
@@ -74,14 +74,14 @@ impl LockDirectories {
             }
         }
         let Some(path) = &self.own else { return Ok(None) };
-        // That it is there already is what mostly comes of it; all else shows when it is opened.
+        // Usually it already exists; any other problem shows when it is opened.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(path);
         LockDirectory::open(path)
     }
 }
 
 impl LockDirectory {
-    /// `None` where it is not there, or this user may not make files in it.
+    /// `None` if it does not exist, or this user may not create files in it.
     fn open(path: &Path) -> Result<Option<Self>, LockError> {
         let shown = format!("{:?}", path.display().to_string());
         let unusable = |why: &str| Err(LockError::Unusable(format!("directory {shown} {why}")));
@@ -118,18 +118,19 @@ impl LockDirectory {
         Ok(Some(Self { directory, path: path.to_owned(), group }))
     }
 
-    /// Its device and inode: while it is there, no other has these.
+    /// Its device and inode, which identify it as long as it exists.
     pub(in crate::local) fn identity(&self) -> String {
         let found = rustix::fs::fstat(&self.directory);
         found.map(|found| format!("{}:{}", found.st_dev, found.st_ino)).unwrap_or_default()
     }
 
-    /// A file in it, for messages.
+    /// The path of a file in it, for messages.
     pub(super) fn shown(&self, name: &str) -> String {
         format!("{:?}", self.path.join(name).display().to_string())
     }
 
-    /// Gives a new file to the group of the directory. That this is refused keeps out who may not lock it, and they wait.
+    /// Gives a new file to the group of the directory. If that is refused, users who may not lock the file have to
+    /// wait.
     pub(super) fn share(&self, file: &OwnedFd) {
         if let Some(group) = self.group {
             let _ = rustix::fs::fchown(file, None, Some(group));
@@ -138,12 +139,12 @@ impl LockDirectory {
     }
 }
 
-/// Makes the directory of all, as the packages have systemd-tmpfiles make it at a boot: for root and the group libvirt,
-/// where there is one. It comes into place with its rights; one that is there stays as it is.
+/// Creates the shared directory as the packages' systemd-tmpfiles configuration does at boot: for root and, if it
+/// exists, the group libvirt. It appears at its path with its final permissions; an existing one is unchanged.
 fn make_shared(path: &Path) {
     let missing = matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
     if missing {
-        // Where /run cannot be written to, root has a directory of its own.
+        // If /run is not writable, root uses a directory of its own.
         let _ = put_shared(path, Accounts::load(Path::new("/")).group_id(GROUP));
     }
 }
@@ -155,17 +156,17 @@ fn put_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
     let mode = if group.is_some() { 0o770 } else { 0o700 };
     fs::set_permissions(made.path(), Permissions::from_mode(mode))?;
     rustix::fs::renameat_with(CWD, made.path(), CWD, path, RenameFlags::NOREPLACE)?;
-    // It has another name now.
+    // It was renamed, so there is nothing to clean up.
     let _ = made.keep();
     Ok(())
 }
 
-/// The user's own: below the directory that is gone when the user has logged out (XDG Base Directory Specification), or,
-/// for what runs without a login, below the cache.
+/// The user's own directory: below the runtime directory, which is deleted at logout (XDG Base Directory
+/// Specification), or, for processes without a login, below the cache.
 fn own() -> Option<PathBuf> {
     let directories = UserDirectories::from_environment().absolute();
     let user = rustix::process::geteuid().as_raw();
-    // After su(1) it may be another's.
+    // After su(1), the variable may name another user's directory.
     let is_own = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.uid() == user);
     let runtime = directories.runtime().filter(is_own);
     let runtime = runtime.or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))).filter(is_own));
@@ -179,7 +180,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A shared directory as root makes it, of a group.
+    /// A shared directory as root creates it for a group.
     pub(in crate::local) fn shared(path: &Path, group: Option<u32>) -> LockDirectories {
         put_shared(path, group).unwrap();
         LockDirectories { shared: Some(path.to_owned()), own: None, is_root: false }

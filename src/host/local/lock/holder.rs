@@ -2,13 +2,13 @@
 
 use rustix::fs::{Stat, major, minor};
 
-/// The process that has the lock of a file; `None` where it is not shown, as that of another PID namespace.
+/// The process that holds the lock of a file; `None` if it is not visible, for example in another PID namespace.
 pub(super) fn of(file: &Stat) -> Option<u32> {
     in_locks(&std::fs::read_to_string("/proc/locks").ok()?, file.st_dev, file.st_ino)
 }
 
-/// By proc_locks(5): `2: FLOCK  ADVISORY  WRITE 42 00:1f:55 0 EOF`, the device in hexadecimal. Who only waits for a lock
-/// has an arrow in front.
+/// Parses proc_locks(5): `2: FLOCK  ADVISORY  WRITE 42 00:1f:55 0 EOF`, with the device in hexadecimal. A waiting
+/// process has an arrow in front.
 fn in_locks(locks: &str, device: u64, inode: u64) -> Option<u32> {
     let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     locks.lines().find_map(|line| {

@@ -1,4 +1,4 @@
-//! Locks on a resource, among the foundry processes of one machine.
+//! Locks on resources, among the foundry processes of one machine.
 
 mod directory;
 mod holder;
@@ -12,18 +12,18 @@ pub(crate) use self::directory::LockDirectories;
 pub(super) use self::directory::LockDirectory;
 use foundry_core::record::digest_of;
 
-/// How often a file is opened anew that is another one by the time that it is locked. Each time another foundry came
-/// and went.
+/// How often a file is reopened because it was replaced before it was locked. Each time another foundry acquired and
+/// released the lock.
 const TRIES: usize = 32;
 
-/// The right to act on a thing until it is dropped, or its process ends however it does.
+/// The exclusive right to change a resource, until this is dropped or the process ends for any reason.
 ///
-/// It is the lock of a file (flock(2)), which the kernel takes back from a process that ends. The file lies in a directory
-/// that only those may open who may use that libvirt anyway (place.rs): nobody else can keep a foundry from its work.
-/// Foundries on two machines that change the same host know nothing of each other's.
+/// It is a file lock (flock(2)), which the kernel releases when the process ends. The file is in a directory that only
+/// users of the same libvirt can open (directory.rs), so nobody else can block foundry. Foundry processes on two
+/// machines that change the same host do not see each other's locks.
 ///
-/// Whoever has the lock removes the file, and whoever gets one looks whether it still is the file of that name: so none
-/// lies around but those of processes that were killed, which the next one takes and removes.
+/// The holder deletes the file on release, and a process that locks a file checks that the file still has its name. So
+/// only killed processes leave files, which the next holder takes over and deletes.
 #[derive(Debug)]
 #[must_use]
 pub struct HostLock {
@@ -33,19 +33,20 @@ pub struct HostLock {
 /// Why a lock was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockError {
-    /// Another has it: the process, as the kernel says, where it does.
+    /// Another process holds it: its id, if the kernel shows it.
     Taken(Option<u32>),
-    /// The directory of the lock files, or what lies there, can be somebody else's, or does not work: a sentence.
+    /// The directory of the lock files, or a file in it, may belong to someone else or does not work; this is a
+    /// sentence.
     Unusable(String),
 }
 
 impl HostLock {
-    /// The lock of one that need not wait for anybody.
+    /// A lock that locks nothing, for a caller that does not have to wait.
     pub fn free() -> Self {
         Self { _held: None }
     }
 
-    /// Takes the lock of a thing of that name. If there is no directory for files, or no flock(2), nobody waits.
+    /// Takes the lock of a resource. If there is no directory for lock files, or no flock(2), nothing is locked.
     pub(crate) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
         match places.open()? {
             Some(place) => Self::take_in(&place, thing),
@@ -53,7 +54,7 @@ impl HostLock {
         }
     }
 
-    /// Takes the lock of a thing of that name in that directory.
+    /// Takes the lock of a resource in the given directory.
     pub(super) fn take_in(place: &LockDirectory, thing: &str) -> Result<Self, LockError> {
         let name = file_name(thing);
         for _ in 0..TRIES {
@@ -66,13 +67,13 @@ impl HostLock {
         Err(LockError::Taken(None))
     }
 
-    /// Whether there is a lock file of a thing of that name: a process has the lock, or was killed while it had it.
+    /// Whether the resource has a lock file: a process holds the lock, or was killed while it held it.
     pub(super) fn exists_in(place: &LockDirectory, thing: &str) -> bool {
         let found = rustix::fs::statat(&place.directory, file_name(thing), AtFlags::SYMLINK_NOFOLLOW);
         found.is_ok()
     }
 
-    /// Leaves the file behind, as a process does that is killed.
+    /// Releases the lock and leaves the file, like a killed process.
     #[cfg(test)]
     pub(super) fn leave(self) {
         if let Some(held) = &self._held {
@@ -96,9 +97,9 @@ struct Held {
 
 enum Locked {
     Ours(Held),
-    /// The file was removed by who had it before.
+    /// The previous holder deleted the file.
     Stale,
-    /// This file system has no locks.
+    /// The file system does not support locks.
     Impossible,
 }
 
@@ -107,14 +108,14 @@ impl Held {
         let unusable = |why: &str| LockError::Unusable(format!("{} {why}", place.shown(name)));
         let file = match open(place, name) {
             Ok(file) => file,
-            // Being made by another, or the directory was just removed.
+            // Another process is creating it, or the directory was just deleted.
             Err(Errno::ACCESS | Errno::NOENT) => return Err(LockError::Taken(None)),
             Err(Errno::LOOP) => return Err(unusable("is a link")),
             Err(e) => return Err(unusable(&format!("cannot be opened: {e}"))),
         };
         let found = rustix::fs::fstat(&file).map_err(|e| unusable(&e.to_string()))?;
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Err(unusable("is no regular file"));
+            return Err(unusable("is not a regular file"));
         }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -127,7 +128,7 @@ impl Held {
         Ok(if held.has_its_name() { Locked::Ours(held) } else { Locked::Stale })
     }
 
-    /// Whether the file is still the one of its name, which the next one opens.
+    /// Whether the name still refers to this file, so that the next process opens the same one.
     fn has_its_name(&self) -> bool {
         let there = rustix::fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
         let same = |a: &Stat, b: &Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
@@ -136,19 +137,19 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// Only the file that is locked goes: another one of the name, where somebody removed this one, is another's.
+    /// Deletes only the locked file. If someone deleted it, a new file of its name belongs to another process.
     fn drop(&mut self) {
         if self.has_its_name() {
             let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
-        // To close the file is not enough: a program that another thread is about to start has it open until its exec,
-        // and the lock with it (flock(2)).
+        // Closing the file is not enough: a child process that another thread is starting has it open until its exec,
+        // and keeps the lock (flock(2)).
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// Opens a lock file, and makes it where there is none. What lies there may be a link or a FIFO: neither is followed nor
-/// waited for. Only a file that was made here is given rights.
+/// Opens a lock file, or creates it. An existing file may be a link or a FIFO, so links are not followed and a FIFO
+/// does not block. Only a file that was created here gets its permissions set.
 fn open(place: &LockDirectory, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let made = flags | OFlags::CREATE | OFlags::EXCL;

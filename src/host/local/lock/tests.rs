@@ -21,7 +21,7 @@ fn refusal(places: &LockDirectories) -> String {
     }
 }
 
-/// Another program that takes the lock of a file and keeps it.
+/// Starts another program that locks the file and keeps the lock.
 fn rival(file: &Path) -> Child {
     let mut child = Command::new("flock")
         .arg("--no-fork")
@@ -50,7 +50,7 @@ fn one_has_it_until_it_is_dropped() {
     assert_eq!(fs::metadata(dir.path().join("turns")).unwrap().mode() & 0o7777, 0o700);
 }
 
-/// What is written in a file is nobody's word: the kernel knows who has it.
+/// The content of a lock file is ignored: the kernel knows the holder.
 #[test]
 fn the_holder_is_named_and_its_death_frees_the_lock() {
     let dir = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ fn the_holder_is_named_and_its_death_frees_the_lock() {
     assert!(!file.exists(), "goes with the next one that has it");
 }
 
-/// A file that was removed is no other one's lock, and the one that is there by then stays.
+/// A removed file is not a valid lock, and a new file of the same name is kept.
 #[test]
 fn only_the_file_of_the_name_counts() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ fn only_the_file_of_the_name_counts() {
     assert!(matches!(HostLock::take(&places, "a"), Err(LockError::Taken(Some(_)))));
     drop(second);
 
-    // Opened before, locked after the other had removed it.
+    // The file was opened before, and locked after, the other process removed it.
     let place = places.open().unwrap().unwrap();
     let first = HostLock::take(&places, "a").unwrap();
     let opened = open(&place, &file_of("a")).unwrap();
@@ -116,7 +116,7 @@ fn what_was_planted_is_refused_with_words() {
     assert!(refusal(&LockDirectories::only(&at("real"))).contains("is a link"));
     fs::remove_file(&lock).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &lock, FileType::Fifo, 0o600.into(), 0).unwrap();
-    assert!(refusal(&LockDirectories::only(&at("real"))).contains("is no regular file"));
+    assert!(refusal(&LockDirectories::only(&at("real"))).contains("is not a regular file"));
     fs::remove_file(&lock).unwrap();
     set(dir.path(), 0o777);
     assert!(refusal(&LockDirectories::only(&at("real"))).contains("is not safe: directory"));
@@ -131,7 +131,7 @@ fn what_was_planted_is_refused_with_words() {
     }
 }
 
-/// Whoever may not open the directory has no way to the lock, not even of a file whose name is known.
+/// A user who may not open the directory cannot lock a file in it, even if its name is known.
 #[test]
 fn another_user_cannot_take_a_lock() {
     if !rustix::process::geteuid().is_root() {
@@ -140,7 +140,7 @@ fn another_user_cannot_take_a_lock() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("foundry");
-    // A group with no other members here.
+    // A group without other members on this machine.
     let places = directory::tests::shared(&path, Some(12345));
     let held = HostLock::take(&places, "a").unwrap();
     let file = path.join(file_of("a"));
