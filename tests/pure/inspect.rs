@@ -297,7 +297,7 @@ fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
                 .upload_all(&VolumeRef::new("foundry-vms", "web_cloudinit"), &mut junk, 40_000)
                 .unwrap();
         }),
-        ("more than a foundry seed can have", |bench| {
+        ("more than a seed can have", |bench| {
             bench
                 .host
                 .resize_volume(

@@ -45,7 +45,9 @@ impl<'a> Ownership<'a> {
     /// Returns why the volume found for a recorded one may not belong to the VM, if there is a reason.
     pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
         let Some(of) = VolumeNameParts::parse(&found.name) else {
-            return Some("its name does not look like a foundry disk, though the record lists it".into());
+            return Some(
+                "its name is not one that foundry gives to disks, though the record lists it".into(),
+            );
         };
         if VolumeRole::of_volume(&found.name) != Some(recorded.role) || recorded.name != found.name {
             return Some("the record gives it another role than its name".into());

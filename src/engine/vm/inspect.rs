@@ -367,7 +367,7 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
     let is_device = volume.path.starts_with("/dev/");
     let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
     if size > LARGEST_SEED {
-        return Err(failed(format!("it has {size}, more than a foundry seed can have")));
+        return Err(failed(format!("it has {size}, more than a seed can have")));
     }
     let mut bytes = Vec::new();
     context.host.download(&seed.reference(), &mut bytes, size.0)?;

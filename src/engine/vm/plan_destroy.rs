@@ -172,8 +172,10 @@ fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> 
             let role = VolumeRole::of_volume(&volume.name);
             plan.add_volume(volume_to_delete(volume, role));
         } else {
-            plan.kept_back
-                .push((volume.reference().to_string(), "its name does not look like a foundry disk".into()));
+            plan.kept_back.push((
+                volume.reference().to_string(),
+                "its name is not one that foundry gives to disks".into(),
+            ));
         }
     }
     plan.finish_plan(context)
