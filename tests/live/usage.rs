@@ -140,9 +140,9 @@ fn a_killed_import_leaves_no_image() {
     assert!(list.contains("\"incomplete\": true"), "{list}");
     let manifest = bed.manifest("web", 82).boot_disk("{sizeGB: 1, image: tiny.raw}");
     bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(
-        "cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete tiny.raw",
+        "cannot be used: its import was interrupted or is still running\n    foundry image delete tiny.raw",
     );
-    bed.foundry(&["image", "delete", "tiny.raw"]).run().exits(5).prints("").mentions("or still goes on");
+    bed.foundry(&["image", "delete", "tiny.raw"]).run().exits(5).prints("").mentions("or is still running");
     bed.foundry(&["image", "delete", "tiny.raw", "--force"]).run().exits(0);
     let mut content = vec![1; 3 << 20];
     content[510..512].copy_from_slice(&[0x55, 0xaa]);

@@ -91,7 +91,7 @@ fn an_image_that_cannot_be_read_is_neither_whole_nor_dispensable() {
     assert!(!names(&all).contains(&"x.raw"), "{all:?}");
     let before = bench.host.fingerprint();
     let error = image::delete_image(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap_err();
-    assert_eq!(error.message(), "image 'x.raw' may not be whole");
+    assert_eq!(error.message(), "image 'x.raw' may be incomplete");
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
     image::delete_image_in_use(&bench.context(), &VolumeRef::new(POOL, "x.raw")).unwrap();
 }
@@ -179,7 +179,7 @@ fn an_image_is_exported_as_it_lies_there() {
     bench.host.create_volume(POOL, "<volume><name>x-torso.raw</name><capacity>65536</capacity><target><format type='raw'/></target></volume>").unwrap();
     let error = image::export_image(&bench.context(), &VolumeRef::new(POOL, "x-torso.raw"), &mut Vec::new())
         .unwrap_err();
-    assert!(error.message().contains("is not whole"), "{error}");
+    assert!(error.message().contains("is incomplete"), "{error}");
 }
 
 fn leave_room(bench: &Bench, bytes: u64) {

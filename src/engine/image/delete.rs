@@ -102,9 +102,9 @@ fn refuse_unfinished(context: &Context, image: &VolumeRef) -> Result<(), Error> 
     let Some(volume) = context.host.volume(image)? else { return Ok(()) };
     let (state, why) = match image_state(context, &volume)? {
         ImageState::Complete => return Ok(()),
-        ImageState::Incomplete => ("is not whole", "its import was interrupted, or still goes on"),
+        ImageState::Incomplete => ("is incomplete", "its import was interrupted or is still running"),
         ImageState::Unknown => {
-            ("may not be whole", "its beginning cannot be read, and an import of it may still go on")
+            ("may be incomplete", "its header cannot be read, and an import of it may still be running")
         }
     };
     Err(Error::new(Code::ImageIncomplete, format!("image '{}' {state}", image.name))

@@ -19,8 +19,8 @@ pub fn export_image(context: &Context, image: &VolumeRef, into: &mut dyn Sink) -
         return Err(no_image(context, image)?);
     };
     if is_unfinished(context, &volume)? {
-        return Err(Error::new(Code::ImageIncomplete, format!("image '{}' is not whole", image.name))
-            .because("an import of it was interrupted, or still goes on"));
+        return Err(Error::new(Code::ImageIncomplete, format!("image '{}' is incomplete", image.name))
+            .because("its import was interrupted or is still running"));
     }
     let mut counted = ExportSink { into, done: 0, context };
     context.host.download(image, &mut counted, u64::MAX)?;

@@ -49,12 +49,14 @@ pub fn import_image(
     source: &mut dyn ImageSource,
 ) -> Result<Volume, Error> {
     context.report_begun(Task::ImportImage(name.to_string()));
+    // Everything that the header decides is checked before the pool is changed.
     let head = read_head(source)?;
     let image = detect_usable_format(source.source_name(), &head)?;
     let name = complete_name(name, source.source_name(), &image)?;
     let pool = writable_pool(context, pool)?;
     let image_ref = VolumeRef::new(&pool, name.as_str());
     refuse_taken(context, &image_ref)?;
+    // A note that cannot be written would fail the import only after the whole transfer.
     if source.is_noted() {
         notes::check_place(context, &image_ref)?;
     }
@@ -71,6 +73,7 @@ pub fn import_image(
         available,
     };
     let volume = format!("may be left behind: {image_ref}");
+    // If a second signal ends the process during a call, it still reports the volume that may exist.
     let _leaves = context.cancel.announce_leftovers([volume.into(), import.removal_advice().into()]);
     import.make_volume()?;
     let mut begun = false;
@@ -160,6 +163,7 @@ impl ImportJob<'_> {
             notes::write_note(self.context, &self.image, &origin, head)?;
         }
         self.context.cancel.check()?;
+        // From here on, the header overwrites the marker, so a rollback can no longer check it.
         *begun = true;
         let host = &self.context.host;
         host.upload_all(&self.image, &mut &*head, head.len() as u64)?;

@@ -133,7 +133,7 @@ fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> 
     };
     if is_unfinished(context, image)? {
         let message = format!(
-            "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
+            "image '{name}' in pool '{}' is incomplete: its import was interrupted or is still running",
             image.pool
         );
         return Err(refused(Code::ImageIncomplete, message).hint(delete(true)));

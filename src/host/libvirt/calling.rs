@@ -64,7 +64,7 @@ impl Libvirt {
     }
 
     fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {
-        let (answer, given_up) = self.watchdog.during(limit, call);
+        let (answer, given_up) = self.watchdog.run_call(limit, call);
         if let Some(within) = limit.filter(|_| given_up) {
             // Only the first call reached its timeout; ending the connection made the others fail.
             let _ = self.unanswered.set(Unanswered { operation: asked.operation.clone(), within });

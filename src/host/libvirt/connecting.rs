@@ -77,7 +77,7 @@ impl Libvirt {
         observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let (connection, sockets) = opened.map_err(failed)?;
         keepalive::keep_alive(&connection, timeouts);
-        let watchdog = Watchdog::over(sockets.clone());
+        let watchdog = Watchdog::start(sockets.clone());
         let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
         Ok(Self {
             connection,
@@ -89,7 +89,7 @@ impl Libvirt {
             timeouts,
             watchdog,
             unanswered,
-            told: CapabilityCache::default(),
+            capability_cache: CapabilityCache::default(),
             subscriptions: Subscriptions::default(),
             is_here: OnceLock::new(),
             name: OnceLock::new(),

@@ -61,10 +61,11 @@ impl Libvirt {
             Err(Refused::Replaced(why)) => return Err(replaced(why)),
             Err(Refused::OutOfReach) => return Ok(None),
         };
-        if !described.is(&found) {
+        // Another file than libvirtd's, for example in another mount namespace: the stream writes to the right one.
+        if !described.matches(&found) {
             return Ok(None);
         }
-        match self.stranger(path, &found) {
+        match self.describe_foreign_file(path, &found) {
             Some(why) => Err(replaced(why)),
             None => Ok(Some(VolumeFile { file, offset, asked })),
         }
@@ -75,21 +76,22 @@ impl Libvirt {
     pub(super) fn file_to_read(&self, volume: &StorageVol, asked: &Asked) -> Option<File> {
         let described = self.described_file(volume, asked)?;
         let (file, found) = open(Path::new(&described.path), OpenOptions::new().read(true)).ok()?;
-        described.is(&found).then_some(file)
+        described.matches(&found).then_some(file)
     }
 
     /// What libvirt reports about a volume's file, if it may be on this machine.
-    fn described_file(&self, volume: &StorageVol, asked: &Asked) -> Option<Described> {
+    fn described_file(&self, volume: &StorageVol, asked: &Asked) -> Option<DescribedFile> {
         if self.streams_only || !self.is_local() {
             return None;
         }
         let xml = self.raw("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0)).ok()?;
-        Described::read(&xml)
+        DescribedFile::read(&xml)
     }
 
     /// Describes a file that libvirt did not create: its owner is none of the users for whom libvirt creates files, or
     /// it has other hard links.
-    fn stranger(&self, path: &Path, found: &Metadata) -> Option<String> {
+    fn describe_foreign_file(&self, path: &Path, found: &Metadata) -> Option<String> {
+        // A second name means that someone linked an existing file into the volume's place.
         if found.nlink() > 1 {
             return Some(format!("has {} names", found.nlink()));
         }
@@ -105,31 +107,31 @@ impl Libvirt {
 }
 
 /// libvirt's current description of a volume's file.
-struct Described {
+struct DescribedFile {
     path: String,
     /// Time of its last change of data or metadata (ctime), in seconds and nanoseconds.
     changed: (i64, i64),
 }
 
-impl Described {
+impl DescribedFile {
     /// `None` if it is not a file, or if libvirt's description is incomplete.
     fn read(xml: &str) -> Option<Self> {
         let document = libvirt_xml::parse_xml(xml, "volume", "a volume").ok()?;
         let root = document.root_element();
         let target = root.children().find(|node| node.has_tag_name("target"))?;
         let text = |name: &str| target.descendants().find(|node| node.has_tag_name(name))?.text();
-        let described = Self { path: text("path")?.to_owned(), changed: text("ctime").and_then(moment)? };
+        let described = Self { path: text("path")?.to_owned(), changed: text("ctime").and_then(parse_time)? };
         (root.attribute("type") == Some("file")).then_some(described)
     }
 
     /// Whether an opened file is the described one.
-    fn is(&self, found: &Metadata) -> bool {
+    fn matches(&self, found: &Metadata) -> bool {
         self.changed == (found.ctime(), found.ctime_nsec())
     }
 }
 
 /// Parses `SECONDS.NANOSECONDS`; libvirt omits the nanoseconds if they are 0.
-fn moment(text: &str) -> Option<(i64, i64)> {
+fn parse_time(text: &str) -> Option<(i64, i64)> {
     let (seconds, nanoseconds) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
     Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
 }
@@ -144,20 +146,21 @@ enum Refused {
 
 /// Opens a regular file. Links and devices are refused, because libvirt creates files.
 fn open(path: &Path, options: &mut OpenOptions) -> std::result::Result<(File, Metadata), Refused> {
+    // NONBLOCK: opening a FIFO must not wait for its other end.
     let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let looked = opened.and_then(|file| file.metadata().map(|found| (file, found)));
     match looked {
         Ok((file, found)) if found.is_file() => Ok((file, found)),
-        Ok((_, found)) => Err(Refused::Replaced(is(&found))),
+        Ok((_, found)) => Err(Refused::Replaced(describe_kind(&found))),
         // This also detects a link that the caller may not open.
         Err(_) => match std::fs::symlink_metadata(path) {
-            Ok(found) if !found.is_file() => Err(Refused::Replaced(is(&found))),
+            Ok(found) if !found.is_file() => Err(Refused::Replaced(describe_kind(&found))),
             _ => Err(Refused::OutOfReach),
         },
     }
 }
 
-fn is(found: &Metadata) -> String {
+fn describe_kind(found: &Metadata) -> String {
     format!("is {}", ownership::non_file_kind(found).unwrap_or("another file"))
 }
 
@@ -167,9 +170,9 @@ impl VolumeFile<'_> {
         let failed = |e: &std::io::Error| transfer_failed(self.asked, e);
         // For a single chunk, starting a thread does not pay.
         let sent = if length <= CHUNK as u64 {
-            sending.to(&mut InPlace { file: &self.file, position: self.offset, failed: &failed })?
+            sending.send_to(&mut InPlace { file: &self.file, position: self.offset, failed: &failed })?
         } else {
-            WriteBehind::run(&self.file, self.offset, &failed, |target| sending.to(target))?
+            WriteBehind::run(&self.file, self.offset, &failed, |target| sending.send_to(target))?
         };
         self.set_length(self.offset + sent).map_err(|e| failed(&e))?;
         Ok(sent)

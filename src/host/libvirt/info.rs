@@ -45,22 +45,22 @@ impl Libvirt {
 
     /// `<capabilities>`, queried once for each connection.
     pub(super) fn capabilities_xml(&self) -> Result<&(String, Duration)> {
-        if let Some(known) = self.told.capabilities.get() {
+        if let Some(known) = self.capability_cache.capabilities.get() {
             return Ok(known);
         }
         let begun = Instant::now();
         let asked = vm("ask for the host's capabilities");
         let xml = self.call("virConnectGetCapabilities", &asked, || self.connection.capabilities())?;
-        Ok(self.told.capabilities.get_or_init(|| (xml, begun.elapsed())))
+        Ok(self.capability_cache.capabilities.get_or_init(|| (xml, begun.elapsed())))
     }
 
     fn hypervisor_version(&self) -> Result<u32> {
-        if let Some(known) = self.told.hypervisor_version.get() {
+        if let Some(known) = self.capability_cache.hypervisor_version.get() {
             return Ok(*known);
         }
         let asked = vm("ask for the hypervisor's version");
         let version = self.call("virConnectGetVersion", &asked, || self.connection.hyp_version())?;
-        Ok(*self.told.hypervisor_version.get_or_init(|| version))
+        Ok(*self.capability_cache.hypervisor_version.get_or_init(|| version))
     }
 }
 
@@ -109,7 +109,7 @@ impl HostInfo for Libvirt {
     fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
         let key = [arch, machine, virt_type].map(str::to_owned);
         // Each change is one step, so a panic cannot leave the map half changed.
-        let known = || self.told.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.capability_cache.guests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known().get(&key) {
             return Ok(known.clone());
         }

@@ -68,7 +68,7 @@ pub struct Libvirt {
     watchdog: Watchdog,
     /// The call whose timeout ended the connection.
     unanswered: OnceLock<Unanswered>,
-    told: CapabilityCache,
+    capability_cache: CapabilityCache,
     subscriptions: Subscriptions,
     /// Whether the host is this machine; computed on first use.
     is_here: OnceLock<bool>,

@@ -56,7 +56,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends the content, at most the given length. Returns the number of bytes, holes included.
-    pub(super) fn to(mut self, target: &mut dyn UploadTarget) -> Result<u64> {
+    pub(super) fn send_to(mut self, target: &mut dyn UploadTarget) -> Result<u64> {
         let length = self.left;
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -66,7 +66,7 @@ impl<'a> Sending<'a> {
             if next.data == 0 && next.hole == 0 {
                 return Ok(length - self.left);
             }
-            let pieces = self.take_apart(&chunk[..next.data], next.hole);
+            let pieces = self.split_pieces(&chunk[..next.data], next.hole);
             target.put(&mut chunk, pieces)?;
         }
     }
@@ -90,12 +90,12 @@ impl<'a> Sending<'a> {
     }
 
     /// Splits data into holes (blocks of zeros) and as few pieces of data as possible.
-    fn take_apart(&mut self, data: &[u8], hole: u64) -> Vec<Piece> {
+    fn split_pieces(&mut self, data: &[u8], hole: u64) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < data.len() {
             let rest = &data[at..];
-            let (zero, length) = if self.sparse { run(rest) } else { (false, rest.len()) };
+            let (zero, length) = if self.sparse { leading_blocks(rest) } else { (false, rest.len()) };
             if zero {
                 pieces.push(Piece::Hole(length as u64));
             } else {
@@ -113,7 +113,7 @@ impl<'a> Sending<'a> {
 }
 
 /// Returns whether the first block is all zeros, and the length of all leading blocks of the same kind.
-fn run(data: &[u8]) -> (bool, usize) {
+fn leading_blocks(data: &[u8]) -> (bool, usize) {
     let mut blocks = data.chunks(BLOCK);
     let zero = blocks.next().is_some_and(is_zero);
     let alike = 1 + blocks.take_while(|block| is_zero(block) == zero).count();

@@ -80,6 +80,7 @@ impl Drop for SocketKeeper {
 /// Runs this process as a keeper: waits until the process that started it has ended and libvirt's daemon has read what
 /// was sent. Returns the exit code. It closes all open descriptors of the process, so a program must call it first.
 pub fn run_socket_keeper() -> u8 {
+    // An inherited pipe or lock must not stay open as long as the keeper lives.
     sys::close_inherited();
     // In its own session, the keeper gets no SIGHUP when a terminal closes.
     let _ = rustix::process::setsid();
@@ -93,6 +94,7 @@ pub fn run_socket_keeper() -> u8 {
                 break;
             }
         } else if !discard_input(&socket) {
+            // The input has ended; now only what the daemon has not read yet matters.
             wait_until_taken(&socket, deadline);
             break;
         }

@@ -48,7 +48,7 @@ impl Libvirt {
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
         let mut target = ToVolume { host: self, stream: &stream, asked, hole: 0 };
-        let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
+        let sent = Sending::new(content, asked, span.1, zeros).send_to(&mut target);
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
         self.end(stream, sent, asked, keeper)
     }

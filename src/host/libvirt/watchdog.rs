@@ -37,7 +37,7 @@ struct PendingCalls {
 }
 
 impl Watchdog {
-    pub(super) fn over(sockets: Sockets) -> Self {
+    pub(super) fn start(sockets: Sockets) -> Self {
         let shared = Arc::new(CallWatch { sockets, state: Mutex::default(), changed: Condvar::new() });
         let own = Arc::clone(&shared);
         // Without a thread, calls have no timeout, as with every other libvirt client.
@@ -46,17 +46,18 @@ impl Watchdog {
     }
 
     /// Makes a call. Returns its answer, and whether it was given up.
-    pub(super) fn during<T>(&self, limit: Option<Duration>, call: impl FnOnce() -> T) -> (T, bool) {
+    pub(super) fn run_call<T>(&self, limit: Option<Duration>, call: impl FnOnce() -> T) -> (T, bool) {
         let Some(due) = limit.and_then(|limit| Instant::now().checked_add(limit)) else {
             return (call(), false);
         };
-        let number = self.begins(due);
+        let number = self.add_deadline(due);
+        // The watching thread removes an expired deadline, so a deadline that is still there was met.
         let answer = call();
         let in_time = self.0.state().due.remove(&number).is_some();
         (answer, !in_time)
     }
 
-    fn begins(&self, due: Instant) -> u64 {
+    fn add_deadline(&self, due: Instant) -> u64 {
         let mut state = self.0.state();
         state.next += 1;
         let number = state.next;
@@ -82,6 +83,7 @@ impl CallWatch {
             let all = state.due.len();
             state.due.retain(|_, due| *due > now);
             if state.due.len() < all {
+                // This ends every call over the connection, because libvirt cannot end a single one.
                 self.sockets.cut();
             }
             state.looks_at = state.due.values().min().copied();
@@ -111,14 +113,14 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let sockets = Sockets::default();
         sockets.add(ours.as_raw_fd());
-        (ours, theirs, Watchdog::over(sockets))
+        (ours, theirs, Watchdog::start(sockets))
     }
 
     #[test]
     fn a_call_without_an_answer_is_given_up() {
         let (mut ours, _theirs, watchdog) = pair();
         let limit = Duration::from_millis(50);
-        let (read, given_up) = watchdog.during(Some(limit), || ours.read(&mut [0]));
+        let (read, given_up) = watchdog.run_call(Some(limit), || ours.read(&mut [0]));
         assert!(given_up);
         assert_eq!(read.unwrap(), 0, "the socket was shut down");
     }
@@ -127,9 +129,9 @@ mod tests {
     fn a_call_behind_a_longer_one_has_its_own_time() {
         let (mut ours, _theirs, watchdog) = pair();
         let (long, short) = (Duration::from_secs(3600), Duration::from_millis(50));
-        let (inner, outer) = watchdog.during(Some(long), || {
+        let (inner, outer) = watchdog.run_call(Some(long), || {
             // The thread now sleeps for an hour, so the second call must wake it.
-            watchdog.during(Some(short), || ours.read(&mut [0]))
+            watchdog.run_call(Some(short), || ours.read(&mut [0]))
         });
         assert!(inner.1, "this one is late");
         assert!(!outer, "that one is not");
@@ -138,8 +140,8 @@ mod tests {
     #[test]
     fn calls_in_time_and_without_a_limit_are_left_alone() {
         let (ours, theirs, watchdog) = pair();
-        assert_eq!(watchdog.during(Some(Duration::from_secs(3600)), || 1), (1, false));
-        assert_eq!(watchdog.during(None, || 2), (2, false));
+        assert_eq!(watchdog.run_call(Some(Duration::from_secs(3600)), || 1), (1, false));
+        assert_eq!(watchdog.run_call(None, || 2), (2, false));
         std::io::Write::write_all(&mut &ours, b"x").unwrap();
         (&theirs).read_exact(&mut [0]).unwrap();
     }

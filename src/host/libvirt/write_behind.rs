@@ -108,6 +108,7 @@ impl UploadTarget for WriteBehind<'_> {
     fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()> {
         let position = self.position;
         self.position += pieces.iter().map(length).sum::<u64>();
+        // A chunk of zeros only moves the position; the file has a hole there.
         if !pieces.iter().any(|piece| matches!(piece, Piece::Data(_))) {
             return Ok(());
         }
