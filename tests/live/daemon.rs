@@ -175,7 +175,7 @@ fn a_restart_while_a_guest_is_waited_for_leaves_the_vm() {
         assert!(create.until(|line| line.contains("virDomainQemuAgentCommand")));
         host.restart(signal);
         let ran = create.end().exits(3).mentions("error: lost the connection to ");
-        let ran = ran.mentions("VM 'web' stays as it is; foundry destroy web removes it");
+        let ran = ran.mentions("VM 'web' is kept as it is; foundry destroy web removes it");
         assert!(!ran.stderr.contains("removed again"), "{ran:#?}");
         let list = host.foundry(&["list"]).run().exits(0).stdout;
         assert!(list.contains("web") && list.contains("running"), "{list}");

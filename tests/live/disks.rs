@@ -114,7 +114,7 @@ fn a_guest_that_does_not_execute_is_told_of_what_it_cannot_do() {
     let vm = &manifest.name;
     let guest = bed.boots(&manifest);
     bed.virsh().does(&["suspend", vm]);
-    disk(&bed, &["detach", vm, "vdb"]).exits(4).mentions("cannot let go of a disk");
+    disk(&bed, &["detach", vm, "vdb"]).exits(4).mentions("cannot release a disk");
     disk(&bed, &["resize", vm, "vdb", "2"]).exits(0);
     disk(&bed, &["attach", vm, "1"]).exits(0);
     bed.virsh().does(&["resume", vm]);
@@ -135,7 +135,7 @@ fn a_guest_that_does_not_let_go_keeps_its_disk() {
     for (set, flag) in [("1s", &[][..]), ("2h", &["--timeout", "1s"])] {
         let detach = [&["disk", "detach", vm, "vdb"], flag].concat();
         let kept = bed.foundry(&detach).env("FOUNDRY_DETACH_TIMEOUT", set).run().exits(6);
-        kept.mentions("did not let go of disk 'vdb'").mentions("nothing was deleted");
+        kept.mentions("did not release disk 'vdb'").mentions("nothing was deleted");
     }
     assert!(bed.disk(&format!("{vm}_data-vdb")).exists());
     assert_eq!(listed(&bed, vm, "vdb").unwrap()["presence"], "attached");

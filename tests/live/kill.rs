@@ -186,7 +186,7 @@ fn an_interrupted_wait_leaves_the_vm() {
     assert!(started.until(|line| line == "✓ VM started\n"));
     started.signal("INT");
     let ran = started.end().exits(130).prints(&format!("Successfully created VM '{vm}'\n"));
-    let stays = format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n");
+    let stays = format!("\n  VM '{vm}' is kept as it is; foundry destroy {vm} removes it\n");
     assert!(ran.stderr.ends_with(&stays), "{ran:#?}");
     ran.mentions(&format!("error: VM '{vm}': interrupted while waiting for the guest agent: "));
     assert_eq!(bed.get(vm)["status"]["phase"], "Running");
@@ -219,7 +219,7 @@ fn a_wait_ends_when_the_guest_stops() {
         stop();
         let ran = started.end().exits(4).prints(&format!("Successfully created VM '{vm}'\n"));
         let ran = ran.mentions(&format!("error: VM '{vm}' stopped before it was ready: {why}\n"));
-        ran.mentions(&format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n"));
+        ran.mentions(&format!("\n  VM '{vm}' is kept as it is; foundry destroy {vm} removes it\n"));
         assert_eq!(bed.get(vm)["status"]["phase"], phase);
         bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
     }

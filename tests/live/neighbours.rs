@@ -78,7 +78,7 @@ fn a_foreign_domain_is_refused_and_force_takes_only_what_is_its_and_named_so() {
     let before = (contents(&files), bed.virsh().definition(&name));
     let refused = bed.foundry(&["destroy", &name]).run().exits(4).prints("");
     refused.has_code("FND-4003").tells(&format!(
-        "error: domain '{name}' was not made by foundry\n  hint: foundry destroy {name} --force deletes it and those of its disks that are named as foundry names them\n  nothing was changed\n"
+        "error: domain '{name}' was not made by foundry\n  hint: foundry destroy {name} --force deletes it and those of its disks that have foundry's names\n  nothing was changed\n"
     ));
     assert_eq!((contents(&files), bed.virsh().definition(&name)), before);
     let row = bed.foundry(&["list", "--all", "--no-headers"]).run().exits(0).stdout;
@@ -248,7 +248,7 @@ fn a_volume_that_is_not_as_it_was_planned_stays() {
     assert!(data.exists());
     let ran = bed.foundry(&["destroy", vm]).run().exits(0);
     ran.mentions(&format!(
-        "warning: left: volume '{vm}_data-vdb' in pool '{}': it may be another's",
+        "warning: left: volume '{vm}_data-vdb' in pool '{}': it may belong to another process",
         bed.vm_pool()
     ));
     assert_eq!(bed.traces(), [Trace::Disk(format!("{vm}_data-vdb"))]);

@@ -294,8 +294,7 @@ fn the_snapshots_of_a_running_vm_are_taken_back_as_advised() {
     bed.foundry(&["image", "delete", "tiny.qcow2"]).run().exits(5).mentions(&format!("in use by VM '{vm}'"));
 
     // The files of the snapshots lie on the disk still, and nobody uses them. Copied off its image, it needs that no longer.
-    let refused =
-        bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(4).mentions("is not its own alone");
+    let refused = bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(4).mentions("is shared");
     refused.mentions("foundry gc POOL/VOLUME");
     for file in ["boot.two", "boot.one", "data-vdb.two", "data-vdb.one"] {
         bed.foundry(&["gc", &format!("{pool}/{vm}_{file}"), "--yes"]).run().exits(0);

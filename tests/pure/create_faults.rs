@@ -209,9 +209,9 @@ fn what_is_somebody_elses_by_now_is_neither_removed_nor_advised_away() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     let told = whole(&error);
     assert!(!told.contains("foundry destroy"), "{told}");
-    assert!(told.contains("VM 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(told.contains("VM 'web' was deleted by another process meanwhile"), "{told}");
     assert!(
-        told.contains("volume 'web_boot' in pool 'foundry-vms' (it may be somebody else's by now)"),
+        told.contains("volume 'web_boot' in pool 'foundry-vms' (it may belong to another VM by now)"),
         "{told}"
     );
     assert!(bench.host.uuid_of("web").is_some());
@@ -235,7 +235,7 @@ fn what_a_rival_destroyed_is_not_told_of_as_left() {
         host.undefine(host.uuid_of("web").unwrap()).unwrap();
     });
     let told = whole(&bench.create(&plan(WEB)).unwrap_err());
-    assert!(told.contains("VM 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(told.contains("VM 'web' was deleted by another process meanwhile"), "{told}");
     assert!(!told.contains("volume '") && !told.contains("foundry destroy"), "{told}");
 }
 
@@ -425,7 +425,8 @@ fn an_image_that_is_deleted_while_a_vm_is_made_from_it_ends_the_creation() {
             "call {n}: {changes:?}"
         );
         if n > at("create_volume foundry-vms/web_boot") {
-            let told = "image 'foundry-images:debian-12' was deleted while VM 'web' was made from it";
+            let told =
+                "image 'foundry-images:debian-12' was deleted while VM 'web' was being created from it";
             assert_eq!(error.message(), told, "call {n}");
         }
     }

@@ -197,7 +197,7 @@ fn the_disks_of_a_vm_that_took_the_place_stay() {
     let before = bench.host.fingerprint();
     let error = foundry::operations::vm::destroy::execute_destroy(&bench.context(), &demolition).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
-    assert!(whole(&error).contains("taken away by somebody else"), "{}", whole(&error));
+    assert!(whole(&error).contains("deleted by another process"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 

@@ -325,8 +325,7 @@ fn volumes_of_a_pool_that_is_not_there_are_not_forgotten() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.undefine_pool("foundry-vms").unwrap();
     bench.destroy("web", GENTLE).unwrap();
-    let named =
-        |w: &String| w == "left: volume 'web_boot' in pool 'foundry-vms': there is no such pool any more";
+    let named = |w: &String| w == "left: volume 'web_boot' in pool 'foundry-vms': the pool no longer exists";
     assert!(bench.told.warnings().iter().any(named), "{:?}", bench.told.warnings());
 }
 

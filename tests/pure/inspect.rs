@@ -124,7 +124,7 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
 /// After a kill of QEMU, a save, a refused start libvirt knows why a VM is off, and so does who looks.
 #[test]
 fn why_a_vm_is_not_up_is_told() {
-    let resume = "virsh resume web lets it go on";
+    let resume = "virsh resume web continues it";
     for (state, why, phase, message) in [
         (DomainState::ShutOff, StateReason::NotSaid, Phase::Stopped, "VM is off; virsh start web starts it"),
         (
@@ -297,7 +297,7 @@ fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
                 .upload_all(&VolumeRef::new("foundry-vms", "web_cloudinit"), &mut junk, 40_000)
                 .unwrap();
         }),
-        ("more than a seed of foundry's can have", |bench| {
+        ("more than a seed can have", |bench| {
             bench
                 .host
                 .resize_volume(

@@ -246,7 +246,7 @@ fn a_name_that_becomes_free_is_had_whole_or_not_at_all() {
                         "VM 'web' exists",
                         "is half destroyed",
                         "exists in pool",
-                        "taken away by somebody else",
+                        "deleted by another process",
                     ];
                     assert!(is_why.iter().any(|why| told.contains(why)), "{label}: {told}");
                 }

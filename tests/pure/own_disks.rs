@@ -58,7 +58,7 @@ fn warnings(bench: &Bench) -> Vec<String> {
 
 /// Without those of the volumes that this bench has lying about under names as the VM gives them.
 fn warnings_of_disks(bench: &Bench) -> Vec<String> {
-    warnings(bench).into_iter().filter(|w| !w.contains("no domain has it")).collect()
+    warnings(bench).into_iter().filter(|w| !w.contains("no domain uses it")).collect()
 }
 
 fn recorded(bench: &Bench) -> Vec<String> {
@@ -198,13 +198,15 @@ fn a_volume_that_is_not_there_is_told_of() {
     bench.destroy("web", GENTLE).unwrap();
     let warnings = warnings_of_disks(&bench);
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
-    assert!(warning.starts_with("volume 'web_data-vdb' in pool 'foundry-vms' was not there"), "{warning}");
+    assert!(warning.starts_with("volume 'web_data-vdb' in pool 'foundry-vms' was missing"), "{warning}");
 }
 
 /// `virsh domrename` leaves the console's log where it is.
 #[test]
 fn the_log_of_a_vm_that_was_renamed_is_its_own() {
-    for (taken, told) in [(false, "old-console.log on the host"), (true, "foundry logs elsewhere here")] {
+    for (taken, told) in
+        [(false, "old-console.log on the host"), (true, "foundry writes its logs elsewhere on this host")]
+    {
         let bench = off();
         bench.edit_record("web", |record| {
             record["manifest"]["metadata"]["name"] = "old".into();

@@ -315,7 +315,7 @@ fn a_disk_that_an_older_record_forgets_is_named() {
     bench.destroy("web", GENTLE).unwrap();
     let told = bench.told.warnings().join("\n");
     assert!(
-        told.contains("left: volume 'web_data-vdd' in pool 'foundry-vms': no domain has it; foundry gc foundry-vms/web_data-vdd removes it"),
+        told.contains("left: volume 'web_data-vdd' in pool 'foundry-vms': no domain uses it; foundry gc foundry-vms/web_data-vdd removes it"),
         "{told}"
     );
 }

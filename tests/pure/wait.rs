@@ -16,7 +16,7 @@ use foundry::operations::vm::wait::{Goal, wait_for_vm};
 use foundry::{Error, Kind};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const STAYS: &str = "VM 'small' stays as it is; foundry destroy small removes it";
+const STAYS: &str = "VM 'small' is kept as it is; foundry destroy small removes it";
 
 fn small(guest: Guest) -> (Bench, CreatedVm) {
     let bench = Bench::new();
@@ -160,7 +160,7 @@ fn a_guest_that_went_is_not_waited_for() {
             DomainState::ShutOff,
             StateReason::Saved,
             "its memory was saved",
-            Some("virsh start small goes on from there"),
+            Some("virsh start small resumes it"),
         ),
         (DomainState::Crashed, StateReason::Crashed, "it crashed", None),
         (
@@ -188,7 +188,7 @@ fn a_vm_that_was_taken_away_does_not_stay() {
     let (bench, vm) = small(Guest::new());
     bench.destroy("small", FORCE).unwrap();
     let error = wait_for_vm(&bench.context(), &vm, Goal::Ip, MINUTE).unwrap_err();
-    assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone: somebody else took it away")));
+    assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("another process deleted it")));
     assert_eq!(error.hint_text().as_deref(), None);
     assert_eq!(error.outcome_texts(), ["foundry gc lists unused volumes"]);
 }
@@ -197,7 +197,7 @@ fn a_vm_that_was_taken_away_does_not_stay() {
 #[test]
 fn a_guest_that_is_paused_is_told_of() {
     for (why, cause, hint) in [
-        (StateReason::ByUser, "it is paused", Some("virsh resume small lets it go on")),
+        (StateReason::ByUser, "it is paused", Some("virsh resume small continues it")),
         (StateReason::Saving, "it is paused while its memory is saved", None),
         (StateReason::Migrating, "it is paused while it moves to another host", None),
     ] {

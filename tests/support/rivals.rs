@@ -91,7 +91,7 @@ pub(crate) fn create_and_destroy(arena: &Arena) {
         "' is taken",
         "is half destroyed",
         "is being destroyed",
-        "was taken away by somebody else",
+        "was deleted by another process",
         "there is no VM",
     ];
     lost_by(&lost, 4, &reasons);

@@ -24,21 +24,21 @@ use foundry_host::{HostError, View};
 /// A disk that was attached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attached {
-    /// The VM.
+    /// The name of the VM that has the disk.
     pub vm: String,
-    /// The disk.
+    /// The disk, as the manifest describes it.
     pub disk: DataDiskPlan,
-    /// Its volume.
+    /// The volume that holds it.
     pub volume: RecordedVolume,
     /// Whether a running guest has it already.
     pub live: bool,
 }
 
-/// Makes a volume and attaches it to a foundry VM.
+/// Creates a volume and attaches it to a foundry VM.
 ///
 /// # Errors
-/// What stands in the way, before anything is made; else what failed, after everything that was made is
-/// removed again, and what is left where that failed too.
+/// A problem that the checks found, before any change; or the failure of a step, after a rollback. If the rollback
+/// failed too, the error lists what is left behind.
 pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached, Error> {
     let plan = reserve_target(context, request)?;
     let volume = plan.volume.reference().to_string();
@@ -55,8 +55,8 @@ pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached
     })
 }
 
-/// Decides what is to be made and writes that down. Where another process took the same target at the same
-/// moment, the next one is taken, unless the user named it.
+/// Plans the attach and notes it in the record. If another process takes the same target at the same time, the next
+/// free one is used, unless the user named the target.
 fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
     let mut plan = plan_attach(context, request)?;
     warn_of_snapshots(context, &plan)?;
@@ -71,14 +71,14 @@ fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<Atta
     Ok(plan)
 }
 
-/// A snapshot brings back the VM without the disk, whose volume then is nobody's.
+/// Warns if the VM has snapshots: reverting to one removes the disk, and then nothing uses its volume.
 fn warn_of_snapshots(context: &Context, plan: &AttachPlan) -> Result<(), Error> {
     let domain = &plan.handle.domain;
     let listed = context.host.snapshots(domain.uuid);
     let snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
     if !snapshots.is_empty() {
         context.warn(format!(
-            "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",
+            "VM '{}' has snapshots: {}; reverting to one removes the disk and leaves its volume '{}'",
             plan.handle.name(),
             snapshots.join(", "),
             plan.volume.name
@@ -87,8 +87,8 @@ fn warn_of_snapshots(context: &Context, plan: &AttachPlan) -> Result<(), Error> 
     Ok(())
 }
 
-/// Writes down what is about to be made. Of several processes that want the same target one stands there in
-/// the end; whether it is this one.
+/// Notes in the record what is about to be created. If several processes want the same target, one note remains;
+/// returns whether it is this process's.
 fn record_attempt(context: &Context, plan: &AttachPlan) -> Result<bool, Error> {
     context.cancel.check_unchanged()?;
     if plan.pool.need != PoolNeed::Nothing {
@@ -99,7 +99,7 @@ fn record_attempt(context: &Context, plan: &AttachPlan) -> Result<bool, Error> {
     Ok(noted.volumes.contains(&plan.volume))
 }
 
-/// The steps that change the host, in their order.
+/// Executes the steps that change the host, and notes each in `made` for the rollback.
 fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> Result<(), Error> {
     context.cancel.check()?;
     if !plan.volume_is_there {
@@ -109,6 +109,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
     context.cancel.check()?;
     if let Some(reach) = plan.affect {
         let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
+        // Before the call: it may fail after it attached the disk.
         made.plugged = true;
         let domain = &plan.handle.domain;
         let asked =
@@ -122,7 +123,7 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
     update_record(context, &plan.handle.domain, |record| record_attached(record, plan)).map(drop)
 }
 
-/// A volume that is somebody else's is not one of ours, whoever is faster.
+/// Creates the volume. If another process created it first, it is not noted as ours, so a rollback does not delete it.
 fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> Result<(), Error> {
     let RecordedVolume { pool, name, .. } = &plan.volume;
     context.report_started(Step::CreateVolume(plan.volume.reference()));
@@ -132,7 +133,7 @@ fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> 
             check_path(&plan.volume, &volume)
         }
         Err(failed) => {
-            // It may have been made anyway, or be another's that was made since the look.
+            // The call may have created it anyway, or another process created it since the plan.
             let there = context.host.volume(&VolumeRef::new(pool, name));
             made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
             Err(failed.into())
@@ -140,13 +141,15 @@ fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> 
     }
 }
 
-/// As the running guest's description says: libvirtd's words may be of any language.
+/// Returns whether the running guest has no free PCI port. It reads the domain's XML, because libvirtd's messages may
+/// be in any language.
 fn has_no_port(context: &Context, plan: &AttachPlan) -> bool {
     let xml = context.host.domain_xml(plan.handle.domain.uuid, View::Current).ok().flatten();
     xml.is_some_and(|xml| has_free_port(&xml) == Some(false))
 }
 
-/// libvirt cannot add a slot to a running guest.
+/// Explains a refused attach. If no PCI slot is free, it advises attaching at the next start, because libvirt cannot
+/// add a slot to a running guest.
 fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan, error: HostError) -> Error {
     let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"))
         || (matches!(&error, HostError::Refused { .. }) && has_no_port(context, plan));
@@ -169,7 +172,7 @@ fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan,
     )
 }
 
-/// Puts the volume into the record, in place of an attempt whose process ended.
+/// Adds the volume to the record; it replaces the note of an attempt whose process ended.
 fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
@@ -181,7 +184,7 @@ fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     }
 }
 
-/// From here on it is a disk of the VM's like any other.
+/// Completes the note: from here on, it is an ordinary disk of the VM.
 fn record_attached(record: &mut Record, plan: &AttachPlan) {
     remove_volume(record, &plan.volume.pool, &plan.volume.name);
     insert_volume(record, RecordedVolume { attaching: None, ..plan.volume.clone() });

@@ -1,14 +1,14 @@
-//! Plans an attach: which disk, and whether it is possible; changes nothing.
+//! Plans an attach: chooses the target and checks that the disk can be attached; changes nothing.
 
 use super::handle::{VmHandle, refused_unchanged};
 use super::resize::disk_half_there;
 use crate::Context;
+use crate::disk::ownership::differs_from_plan;
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::room::EMPTY_QCOW2;
 use crate::preflight::storage::{self, ReadyPool};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
-use crate::vm::plan_destroy::differs_from_plan;
 use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
@@ -20,20 +20,20 @@ use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::local::check_liveness;
 use foundry_host::{Affect, Pool, Volume};
 
-/// What is wanted.
+/// The disk that the user wants to attach.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttachRequest<'a> {
-    /// The VM.
+    /// The name of the VM that gets the disk.
     pub vm: &'a str,
-    /// What the guest is to see.
+    /// The size that the guest sees.
     pub size: Bytes,
-    /// The guest's name of it; `None` takes the next free one.
+    /// The target device; `None` for the next free one.
     pub device: Option<DiskTarget>,
-    /// Its format.
+    /// The format of the new volume.
     pub format: DiskFormat,
-    /// What the guest calls it, where that is not its target.
+    /// The serial number that the guest sees, if it is not the target.
     pub serial: Option<DiskSerial>,
-    /// A running guest gets it at its next start and not now.
+    /// Whether a running guest gets the disk at its next start instead of now.
     pub at_next_start: bool,
 }
 
@@ -45,17 +45,17 @@ pub(super) struct AttachPlan {
     pub(super) pool: ReadyPool,
     /// How the domain's XML refers to the volume.
     pub(super) source: DiskLocation,
-    /// What the volume takes at once.
+    /// Bytes that the volume takes at once.
     pub(super) allocation: Bytes,
-    /// Whether an earlier run, which was broken off, made the volume.
+    /// Whether an earlier run that was interrupted created the volume.
     pub(super) volume_is_there: bool,
-    /// Where it is still to be plugged in.
+    /// The definitions that do not have the disk yet.
     pub(super) affect: Option<Affect>,
     pub(super) live: bool,
 }
 
 impl AttachPlan {
-    /// The disk, as the volume that is there says.
+    /// The disk with size and format of the existing volume.
     pub(super) fn disk_as(&self, volume: &Volume) -> DataDiskPlan {
         let known = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format);
         let format = known.unwrap_or(self.disk.format);
@@ -63,7 +63,7 @@ impl AttachPlan {
     }
 }
 
-/// Decides; changes nothing.
+/// Chooses the target and checks pool, names and space; changes nothing.
 pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
     let handle = VmHandle::find(context, request.vm)?;
     let (pool, backend, found) = ready_pool(context, &handle)?;
@@ -99,7 +99,7 @@ pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Res
     Ok(AttachPlan { disk, volume, pool, source, allocation, volume_is_there, affect: reach, live, handle })
 }
 
-/// Whether a running guest has it afterwards, and where it is still to be plugged in.
+/// Returns whether a running guest has the disk afterwards, and which definitions do not have it yet.
 fn definitions_to_change(handle: &VmHandle, target: &str, at_next_start: bool) -> (bool, Option<Affect>) {
     let has = |described: &DomainDescription| described.disk(target).is_some();
     let has_live = handle.live.as_ref().is_some_and(has);
@@ -107,7 +107,7 @@ fn definitions_to_change(handle: &VmHandle, target: &str, at_next_start: bool) -
     (has_live || needs_live, Affect::of(needs_live, !has(&handle.next)))
 }
 
-/// The pool of the VM's other disks.
+/// Checks the pool of the VM's other disks.
 fn ready_pool(context: &Context, handle: &VmHandle) -> Result<(ReadyPool, PoolBackend, Option<Pool>), Error> {
     let volumes = &handle.record.volumes;
     let boot = volumes.iter().find(|v| v.role == VolumeRole::Boot).or(volumes.first());
@@ -126,8 +126,8 @@ fn ready_pool(context: &Context, handle: &VmHandle) -> Result<(ReadyPool, PoolBa
     }
 }
 
-/// An attach of the same disk that was broken off, which this one finishes: its target, its volume, and whether
-/// that was made already.
+/// Finds an interrupted attach of the same disk, which this run finishes. Returns its target, its volume, and whether
+/// the volume exists already.
 fn earlier_attempt(
     context: &Context,
     handle: &VmHandle,
@@ -137,6 +137,7 @@ fn earlier_attempt(
     for volume in &handle.record.volumes {
         let Some(maker) = &volume.attaching else { continue };
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
+        // Without a named target, any interrupted attach with the same size and format is finished.
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
         if is_meant && is_same && check_liveness(maker) == Liveness::Dead {
@@ -161,7 +162,7 @@ fn earlier_attempt(
     Ok(None)
 }
 
-/// A target that the user named.
+/// Checks that the target that the user named is free.
 fn free_target(
     context: &Context,
     handle: &VmHandle,
@@ -181,13 +182,13 @@ fn free_target(
     if context.host.volume(&VolumeRef::new(&pool.name, &volume))?.is_none() {
         return Ok(device.clone());
     }
-    // It is another process's, if that has written it down since.
+    // If the record names it by now, another process is attaching it.
     let now = VmHandle::find(context, vm)?;
     let is_taken = now.taken_targets().iter().any(|taken| taken == device.as_str());
     Err(if is_taken { target_taken_meanwhile(vm, device) } else { volume_exists(&pool.name, &volume) })
 }
 
-/// Another process was faster.
+/// The error if another process took the target first.
 pub(super) fn target_taken_meanwhile(vm: &str, target: &DiskTarget) -> Error {
     refused_unchanged(Code::DiskBusy, format!("another process is attaching a disk '{target}' to VM '{vm}'"))
 }
@@ -198,8 +199,8 @@ fn volume_exists(pool: &str, volume: &str) -> Error {
         .unchanged()
 }
 
-/// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
-/// were kept keep their names.
+/// Finds the first target that neither the domain nor the record has, and whose volume name is free: the volumes of
+/// detached disks that the user kept still have their names.
 fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = handle.taken_targets();
     for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
@@ -216,7 +217,7 @@ fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result
     ))
 }
 
-/// As a creation would name it.
+/// The name that a creation of the VM would give the volume.
 fn volume_name(handle: &VmHandle, target: &DiskTarget) -> Result<String, Error> {
     let vm: VmName = handle.name().parse().map_err(|e| {
         refused_unchanged(
@@ -248,7 +249,8 @@ fn planned_volume(
     })
 }
 
-/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+/// Checks the pool's free space. Disks are thin, so little is needed now, and a warning is enough if the pool cannot
+/// hold the full size. LVM volumes need their full size at once.
 fn check_room(context: &Context, pool: &Pool, backend: PoolBackend, size: Bytes) -> Result<(), Error> {
     let needed = backend.allocation(size).max(EMPTY_QCOW2);
     if pool.available < needed {

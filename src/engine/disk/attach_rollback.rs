@@ -14,22 +14,22 @@ use foundry_core::record::{Record, RecordedVolume, VolumeRef};
 use foundry_core::units::GIB;
 use foundry_host::{Affect, HostError, View};
 
-/// How long a guest may take to let go of a disk that it was just given.
+/// How long a guest may take to release a disk that was just attached.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What this run made.
+/// The steps that this run has done.
 #[derive(Debug, Default)]
 pub(super) struct AttachSteps {
-    /// The volume.
+    /// It created the volume.
     pub(super) volume: bool,
-    /// Nobody knows whether it was this run that made the volume that is there.
+    /// It is unknown whether this run or another process created the existing volume.
     pub(super) doubtful: bool,
     /// The disk may be plugged in.
     pub(super) plugged: bool,
 }
 
-/// Takes everything away again, newest first. The note stays as long as anything else does: it is what
-/// `detach` and `destroy` find it by.
+/// Undoes all steps, newest first. The note in the record is kept as long as anything else is left: `detach` and
+/// `destroy` find it by that note.
 pub(super) fn roll_back(context: &Context, plan: &AttachPlan, made: &AttachSteps, error: Error) -> Error {
     let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
     let taken_back = undo_steps(context, plan, made);
@@ -44,7 +44,7 @@ pub(super) fn roll_back(context: &Context, plan: &AttachPlan, made: &AttachSteps
     }
 }
 
-/// As [`roll_back`], where not even the note is known to be there: who could not write it has nothing to strike out.
+/// As [`roll_back`], if writing the note failed. If the record does not have the note, nothing was changed.
 pub(super) fn roll_back_unrecorded(context: &Context, plan: &AttachPlan, error: Error) -> Error {
     if !matches!(is_noted_by_us(context, plan), Ok(false)) {
         return roll_back(context, plan, &AttachSteps::default(), error);
@@ -53,7 +53,7 @@ pub(super) fn roll_back_unrecorded(context: &Context, plan: &AttachPlan, error: 
     or_removed_meanwhile(context, &plan.handle.domain, error).unchanged()
 }
 
-/// What to do about what is left.
+/// The commands that finish or remove an attach that could not be rolled back.
 pub(super) fn removal_advice(plan: &AttachPlan) -> Advice {
     let (vm, target) = (plan.handle.domain.command_name(), plan.disk.target.to_string());
     Advice::from(retry_command(plan))
@@ -62,8 +62,8 @@ pub(super) fn removal_advice(plan: &AttachPlan) -> Advice {
         .text(" removes it")
 }
 
-/// The command that goes on with this very disk: without its device it would attach a second one where this one turns
-/// out to be whole.
+/// The command that continues with this disk. It names the device: without it, the command would attach a second disk
+/// if this one turns out to be complete.
 fn retry_command(plan: &AttachPlan) -> Verb {
     let disk = &plan.disk;
     Verb::DiskAttach {
@@ -76,7 +76,7 @@ fn retry_command(plan: &AttachPlan) -> Verb {
     }
 }
 
-/// What is left and why, where not all can be taken back.
+/// Undoes the steps. The error says what is left and why.
 fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), Remainder> {
     let volume = plan.volume.reference().to_string();
     check_insisted(context, &volume)?;
@@ -102,15 +102,15 @@ fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Resul
     change_record(context, plan, |record| {
         record.volumes.retain(|v| *v != plan.volume);
         if made.volume {
-            // It may have been a disk of the VM's for a moment.
+            // The record may already have been updated to list it as an ordinary disk.
             remove_volume(record, &plan.volume.pool, &plan.volume.name);
             remove_disk(&mut record.manifest.spec, plan.disk.target.as_str());
         }
     })
 }
 
-/// The VM was destroyed meanwhile, and its record is gone. As long as no other VM has its name, nobody else can
-/// have made a volume of this name.
+/// Deletes the volume after the VM was destroyed meanwhile and its record is gone. As long as no other VM has its
+/// name, no other process can have created a volume with this name.
 fn clear_after_destroy(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     let RecordedVolume { pool, name, .. } = &plan.volume;
@@ -119,13 +119,15 @@ fn clear_after_destroy(context: &Context, plan: &AttachPlan, made: &AttachSteps)
     }
     match context.host.volume(&VolumeRef::new(pool, name)).map_err(told)? {
         None => Ok(()),
-        Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
+        Some(_) => {
+            Err("the VM was deleted by another process meanwhile; it may belong to another VM now".into())
+        }
     }
 }
 
 fn check_insisted(context: &Context, volume: &str) -> Result<(), Remainder> {
     if context.cancel.is_insisted() {
-        return Err(Remainder::new(volume, "the undoing was interrupted"));
+        return Err(Remainder::new(volume, "the rollback was interrupted"));
     }
     Ok(())
 }
@@ -139,14 +141,15 @@ fn change_record(context: &Context, plan: &AttachPlan, act: impl Fn(&mut Record)
     })
 }
 
-/// Another process may have had the same idea in the same moment and written its own note over this one's.
+/// Returns whether the record has this run's note. Another process may have attached a disk at the same time and
+/// overwritten it with its own.
 fn is_noted_by_us(context: &Context, plan: &AttachPlan) -> Result<bool, String> {
     let record = read_record(context, &plan.handle.domain).map_err(|e| e.to_string())?;
     Ok(record.volumes.contains(&plan.volume))
 }
 
-/// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
-/// process has finished, and this one's note may be what stands over its: then that is put right.
+/// Leaves a volume that may belong to another process. If the domain already has it as a disk, that process has
+/// finished, and this run's note may have overwritten its entry; then the entry is restored.
 fn leave_to_its_maker(context: &Context, plan: &AttachPlan) -> Result<(), Remainder> {
     let RecordedVolume { pool, name, .. } = &plan.volume;
     let left = |why: String| Remainder::new(VolumeRef::new(pool, name).to_string(), why);
@@ -171,7 +174,7 @@ fn leave_to_its_maker(context: &Context, plan: &AttachPlan) -> Result<(), Remain
     })
 }
 
-/// Whether the domain has this very disk.
+/// Returns whether the domain has the disk on this volume.
 fn is_plugged(context: &Context, plan: &AttachPlan, view: View) -> Result<bool, String> {
     let described = context.host.describe(plan.handle.domain.uuid, view);
     let described = described.map_err(|e| Error::from(e).to_string())?;
@@ -179,7 +182,7 @@ fn is_plugged(context: &Context, plan: &AttachPlan, view: View) -> Result<bool, 
     Ok(disk.and_then(|d| d.source.path()) == Some(&plan.volume.path))
 }
 
-/// Unplugs the disk wherever it is, and returns when it is nowhere.
+/// Unplugs the disk from the running and the persistent definition, and returns when neither has it.
 fn detach_again(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), String> {
     if !made.volume && !is_noted_by_us(context, plan)? {
         return Ok(());
@@ -191,7 +194,7 @@ fn detach_again(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Res
         context.host.detach_disk(uuid, target, Affect::Live).map_err(told)?;
         let give_up = || context.cancel.is_insisted();
         if !wait_until_detached(context, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
-            return Err("the guest does not let go of it".into());
+            return Err("the guest does not release it".into());
         }
     }
     if is_plugged(context, plan, View::Config)? {

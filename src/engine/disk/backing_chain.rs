@@ -1,4 +1,4 @@
-//! Finds the files of a domain beyond the ones that its record names.
+//! Finds the overlays that snapshots put on a domain's volumes.
 
 use crate::Context;
 use crate::storage::usage;
@@ -10,8 +10,8 @@ use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 /// The longest chain of overlays that is followed; QEMU's own limit is 200.
 const LONGEST_CHAIN: usize = 200;
 
-/// Finds the overlays that external snapshots put on a domain's own volumes: disks that the record does
-/// not name and whose chain of backing files ends in a volume that it names. Newest first.
+/// Finds the overlays that external snapshots put on a domain's own volumes, newest first: disks that the record does
+/// not name and whose backing chain reaches a volume that it names.
 pub(crate) fn snapshot_overlays(
     context: &Context,
     domain: &DomainDescription,
@@ -28,17 +28,17 @@ pub(crate) fn snapshot_overlays(
     Ok(found)
 }
 
-/// Whether a file surely lies on that volume, however many others are between.
+/// Returns whether a file's backing chain certainly contains the volume, however many files are between them.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub(crate) fn lies_on(context: &Context, path: &str, volume: &RecordedVolume) -> Result<bool, Error> {
-    // libvirt does not know the files that snapshots made until it looks again.
+    // Until a rescan, libvirt does not list files that snapshots created.
     usage::refresh_pool(context, &volume.pool)?;
     Ok(!chain_to(context, path, std::slice::from_ref(&volume.path))?.is_empty())
 }
 
-/// The volumes from `path` down to the first recorded one; empty where the chain ends elsewhere.
+/// The volumes from `path` down to the first recorded one; empty if the chain does not reach one.
 fn chain_to(context: &Context, path: &str, recorded: &[String]) -> Result<Vec<Volume>, Error> {
     let mut chain = Vec::new();
     let mut next = path.to_owned();

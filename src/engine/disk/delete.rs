@@ -1,4 +1,4 @@
-//! Deletes a volume of a VM.
+//! Deletes the volume of a disk that was unplugged.
 
 use super::record_update::read_record;
 use crate::Step;
@@ -9,14 +9,16 @@ use foundry_core::error::{Code, Error};
 use foundry_core::record::RecordedVolume;
 use foundry_host::Domain;
 
-/// Deletes a volume that the VM's record still names (`is_same`) and that no disk is on any more, neither of this VM
-/// nor of another: else it stays, and that is told.
+/// Deletes a volume if the VM's record still names it (`is_same`) and no disk of this or another VM is on it. If one
+/// is, the volume is kept with a warning.
 ///
-/// While the guest was waited for, somebody else may have finished this work and given the name to a new disk, or
-/// destroyed the VM and made it anew, with volumes of the same names. Both have to wait for the turn that this takes.
+/// While this process waited for the guest, another one may have finished this work and given the name to a new disk,
+/// or destroyed and recreated the VM with volumes of the same names. The VM's lock, which this takes, excludes both
+/// from here on.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where somebody else was faster, of which `what` says what that did; else the host's.
+/// [`foundry_core::error::Kind::Vm`] if another process was faster; `what` describes what it did. Otherwise a failed
+/// call to the host.
 pub(crate) fn delete_unplugged(
     context: &Context,
     domain: &Domain,
@@ -27,7 +29,7 @@ pub(crate) fn delete_unplugged(
     context.cancel.check()?;
     let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
     if !read_record(context, domain)?.volumes.iter().any(is_same) {
-        return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
+        return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by another process")));
     }
     let users = Usage::collect(context, None)?.users_of(&volume.reference(), &volume.path);
     if let Some(reason) = users.reason_to_keep() {

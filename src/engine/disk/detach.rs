@@ -1,8 +1,8 @@
 //! Detaches a disk and deletes its volume: [`plan_detach`] decides what would be deleted, [`detach`] does it.
 //!
-//! The record names the volume until it is deleted, so that a command that was killed on the way is finished
-//! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
-//! that happens from then on may delete it.
+//! The record names the volume until it is deleted. So if the command is killed, the same command or `destroy`
+//! finishes the work. A volume that is to be kept is removed from the record first: nothing that happens afterwards
+//! may delete it.
 
 use std::time::Duration;
 
@@ -10,53 +10,50 @@ use uuid::Uuid;
 
 use super::delete::delete_unplugged;
 use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::mounts::check_mounted;
 use super::record_update::{remove_disk, remove_volume, update_record};
 use super::resize::{check_block_job, check_snapshots};
 use crate::disk::own_disk::is_same_file;
+use crate::disk::ownership::differs_from_plan;
 use crate::poll::{Poll, Waited};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::VolumeToDelete;
 use crate::vm::lookup::or_removed_meanwhile;
-use crate::vm::plan_destroy::differs_from_plan;
 use crate::{Context, Step, Task};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRef, VolumeRole};
-use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::local::check_liveness;
 use foundry_host::{Affect, View, Volume};
 
-/// Time between two looks at a guest that releases a disk.
+/// Time between two checks of a guest that releases a disk.
 const POLL_EVERY: Duration = Duration::from_millis(200);
-
-/// How long the guest's agent may take to tell what is mounted.
-const AGENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// What would be detached, and what would become of its volume.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetachPlan {
-    /// The VM.
+    /// The name of the VM that has the disk.
     pub vm: String,
-    /// The guest's name of the disk.
+    /// The disk's target device, such as `vdb`.
     pub target: String,
     /// Whether a running guest has it.
     pub live: bool,
-    /// The volume that goes.
+    /// The volume to delete.
     pub volume: Option<VolumeToDelete>,
-    /// What stays, and why.
+    /// What is kept, and why.
     pub kept: Option<(String, String)>,
     handle: VmHandle,
     found: DiskHandle,
     keep: bool,
-    /// Whether the volume is not there any more.
+    /// Whether the volume no longer exists.
     gone: bool,
 }
 
-/// Looks at a disk and decides what would go with it; changes nothing.
+/// Decides what a detach of a disk would delete and keep; changes nothing.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where there is no such disk or it cannot be detached.
+/// [`foundry_core::error::Kind::Vm`] if there is no such disk or it cannot be detached.
 pub fn plan_detach(context: &Context, vm: &str, disk: &str, keep: bool) -> Result<DetachPlan, Error> {
     let handle = VmHandle::find(context, vm)?;
     let found = handle.find_disk(disk)?;
@@ -81,7 +78,8 @@ pub fn plan_detach(context: &Context, vm: &str, disk: &str, keep: bool) -> Resul
     Ok(plan)
 }
 
-/// What stands in the way.
+/// Fails if the disk cannot be detached: it is the boot disk or no hard disk, it is in use, or the guest does not
+/// execute.
 fn check_detachable(
     context: &Context,
     handle: &VmHandle,
@@ -92,26 +90,27 @@ fn check_detachable(
     let what = match found.recorded.as_ref().map(|r| r.role) {
         Some(VolumeRole::Boot) => Some("its boot disk"),
         Some(VolumeRole::Seed) => Some("its cloud-init seed"),
-        _ if found.description().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
+        _ if found.description().is_some_and(|d| d.device != DiskDevice::Disk) => Some("not a hard disk"),
         _ => None,
     };
     if let Some(what) = what {
         return Err(refused_unchanged(
             Code::DiskNotOwn,
-            format!("disk '{target}' of VM '{vm}' is {what} and is not detached"),
+            format!("disk '{target}' of VM '{vm}' is {what} and cannot be detached"),
         ));
     }
     refuse_if_attaching(handle, found, keep)?;
     if found.live.is_some() && !handle.is_executing() {
         return Err(refused_unchanged(Code::GuestPaused, format!("VM '{vm}' is {}", handle.domain.state))
-            .because("a guest that does not execute cannot let go of a disk")
+            .because("a guest that does not execute cannot release a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", handle.domain.shell_name())));
     }
     check_block_job(context, handle, found)?;
     check_mounted(context, handle, found)
 }
 
-/// Who attaches it from another machine may be at it, and nobody here can say: to keep the volume does no harm then.
+/// Refuses if a process is attaching the disk. The liveness of a process on another machine cannot be checked; then
+/// only a detach that keeps the volume is permitted, because it does no harm.
 fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
     let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref()) else { return Ok(()) };
@@ -139,41 +138,9 @@ fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Res
     }
 }
 
-/// Linux lets go of a disk that is mounted, and what was not written yet is lost. Where an agent answers, it
-/// is asked; one that does not know the question is no reason to refuse.
-fn check_mounted(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
-    if found.live.is_none() {
-        return Ok(());
-    }
-    let question = r#"{"execute":"guest-get-fsinfo"}"#;
-    let answer = context.host.agent(handle.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
-    let serial = found.live.as_ref().and_then(|d| d.serial.as_deref());
-    let mounts = mounts_on(&answer, serial.unwrap_or(&found.target));
-    let Some(first) = mounts.first() else { return Ok(()) };
-    let (vm, target) = (handle.name(), &found.target);
-    Err(refused_unchanged(
-        Code::DiskBusy,
-        format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
-    )
-    .hint(format!("in the guest: umount {}", quote_for_shell(first))))
-}
-
-/// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
-/// Reference). The disk is known by its serial: its name is the guest's own choice, in the order in which it
-/// finds them. A guest may say anything.
-fn mounts_on(answer: &str, serial: &str) -> Vec<String> {
-    let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
-    let systems = answer["return"].as_array().into_iter().flatten();
-    let is_on = |system: &&serde_json::Value| {
-        let mut disks = system["disk"].as_array().into_iter().flatten();
-        disks.any(|d| d["serial"].as_str() == Some(serial))
-    };
-    systems.filter(is_on).filter_map(|s| s["mountpoint"].as_str().map(str::to_owned)).collect()
-}
-
 impl DetachPlan {
-    /// What becomes of the volume: it goes only if the record names it, the disk is on it, and nobody else
-    /// uses it.
+    /// Decides what becomes of the volume. It is deleted only if the record names it, the disk is on it, and nothing
+    /// else uses it.
     fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let Some(recorded) = self.found.recorded.clone() else {
             self.kept = self.describe_source().map(|path| (path, "foundry did not make it".into()));
@@ -185,7 +152,7 @@ impl DetachPlan {
         };
         let described = volume.reference().to_string();
         if self.keep {
-            self.kept = Some((described, "as wanted".into()));
+            self.kept = Some((described, "as requested".into()));
             return Ok(());
         }
         let why = "they may need the disk; --keep detaches it and keeps its volume";
@@ -198,7 +165,7 @@ impl DetachPlan {
         Ok(())
     }
 
-    /// Pool and name of the volume that was to be kept and is not there any more.
+    /// Pool and name of the volume that was to be kept but no longer exists.
     pub fn missing_volume(&self) -> Option<(&str, &str)> {
         let recorded = self.found.recorded.as_ref().filter(|_| self.keep && self.gone);
         recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
@@ -217,7 +184,8 @@ impl DetachPlan {
         }
     }
 
-    /// A volume that libvirt does not show is gone, unless its pool is stopped.
+    /// Handles a volume that libvirt does not list. It is gone, unless its pool is stopped; then this fails if the
+    /// volume is to be deleted.
     fn check_missing_volume(&mut self, context: &Context, recorded: &RecordedVolume) -> Result<(), Error> {
         let pool = context.host.pool(&recorded.pool)?;
         self.gone = pool.as_ref().is_none_or(|pool| pool.active);
@@ -264,11 +232,11 @@ fn volume_to_delete(volume: Volume) -> VolumeToDelete {
     }
 }
 
-/// Does what a survey said. `patience` is how long the guest may take to let go of the disk.
+/// Executes a plan. `patience` is how long the guest may take to release the disk.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
-/// command again finishes.
+/// [`foundry_core::error::Kind::Timeout`] if the guest does not release the disk; then nothing is deleted. Otherwise
+/// the failure of a step; the same command again finishes the work.
 pub fn detach(context: &Context, plan: &DetachPlan, patience: Duration) -> Result<(), Error> {
     let DetachPlan { vm, target, handle, found, .. } = plan;
     context.report_begun(Task::DetachDisk { vm: vm.to_string(), target: target.to_string() });
@@ -302,13 +270,13 @@ fn finish_advice(plan: &DetachPlan) -> Advice {
     Advice::from(Verb::DiskDetach { vm, target, keep: plan.keep }).text(" finishes it")
 }
 
-/// From here on nothing deletes the volume.
+/// Removes the volume from the record. From here on, no command deletes it.
 fn release_volume(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
     let Some(RecordedVolume { pool, name, .. }) = &plan.found.recorded else { return Ok(()) };
     update_record(context, &plan.handle.domain, |record| remove_volume(record, pool, name)).map(drop)
 }
 
-/// The disk stays, and so it is the VM's again.
+/// Puts the volume back into the record after a failed detach: the VM still has the disk.
 fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
     let Some(recorded) = plan.found.recorded.clone().filter(|_| plan.keep) else { return error };
     let put_back = |record: &mut Record| {
@@ -320,13 +288,14 @@ fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
     match update_record(context, &plan.handle.domain, put_back) {
         Ok(_) => error,
         Err(_) => error.outcome(format!(
-            "foundry does not count {} as the VM's any more: destroy keeps it",
+            "foundry no longer counts {} as the VM's: destroy keeps it",
             recorded.reference()
         )),
     }
 }
 
-/// libvirt only passes the wish on: the guest lets go of a disk, or it does not.
+/// Detaches the disk from the running guest. libvirt only passes the request on; the guest decides whether to release
+/// the disk.
 fn detach_live(context: &Context, plan: &DetachPlan, target: &str, patience: Duration) -> Result<(), Error> {
     let DetachPlan { vm, handle, .. } = plan;
     let uuid = handle.domain.uuid;
@@ -335,16 +304,20 @@ fn detach_live(context: &Context, plan: &DetachPlan, target: &str, patience: Dur
     if wait_until_detached(context, uuid, target, patience, || context.cancel.is_requested())? {
         return Ok(());
     }
-    context.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
+    context
+        .cancel
+        .check()
+        .map_err(|e| e.outcome("the guest was asked to release the disk and may still do so"))?;
     Err(Error::new(
         Code::DiskHeld,
-        format!("the guest of VM '{vm}' did not let go of disk '{target}' in {} s", patience.as_secs()),
+        format!("the guest of VM '{vm}' did not release disk '{target}' in {} s", patience.as_secs()),
     )
     .hint("is it still booting, or is its kernel without PCI hotplug? A VM that is off needs no guest")
-    .outcome("nothing was deleted; it may still let go, and has the disk again at its next start"))
+    .outcome("nothing was deleted; it may still release the disk, and gets it back at its next start"))
 }
 
-/// Waits until a running domain has no such disk any more, and returns whether that happened. A domain that is off has none.
+/// Waits until a running domain no longer has the disk, and returns whether that happened. A domain that is off
+/// counts as detached.
 pub(crate) fn wait_until_detached(
     context: &Context,
     uuid: Uuid,
@@ -373,7 +346,7 @@ fn delete_volume(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
     delete_unplugged(context, &plan.handle.domain, volume, is_same, &what)
 }
 
-/// The VM is now one without that disk.
+/// Removes the disk from record and manifest.
 fn forget_disk(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
     let DetachPlan { target, handle, found, .. } = plan;
     update_record(context, &handle.domain, |record| {
@@ -384,23 +357,4 @@ fn forget_disk(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
         remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
     })
     .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agent_tells_where_a_disk_is_mounted() {
-        let answer = r#"{"return": [
-            {"name": "vda1", "mountpoint": "/", "type": "ext4", "disk": [{"serial": "vda", "dev": "/dev/vda1"}]},
-            {"name": "vdc", "mountpoint": "/data", "type": "xfs", "disk": [{"serial": "vdb", "dev": "/dev/vdc"}]},
-            {"name": "vdc2", "mountpoint": "/more", "type": "xfs", "disk": [{"serial": "vdb"}, {"serial": "x"}]},
-            {"name": "tmpfs", "mountpoint": "/tmp", "disk": []}, {"name": "odd"}]}"#;
-        assert_eq!(mounts_on(answer, "vdb"), ["/data", "/more"]);
-        assert_eq!(mounts_on(answer, "vdc"), [] as [String; 0]);
-        for nothing in ["", "{", "[]", r#"{"return": {}}"#, r#"{"error": {"class": "CommandNotFound"}}"#] {
-            assert_eq!(mounts_on(nothing, "vdb"), [] as [String; 0], "{nothing}");
-        }
-    }
 }

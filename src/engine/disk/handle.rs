@@ -1,4 +1,4 @@
-//! Finds the VM whose disks are to change, and the disk.
+//! Finds the VM whose disks are to be changed, and the disk.
 
 use crate::Context;
 use crate::advice::{destroy_command, interrupted_creation};
@@ -16,18 +16,18 @@ use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 use foundry_host::local::check_liveness;
 use foundry_host::{Domain, DomainState, View};
 
-/// A whole VM of foundry's, as it is now.
+/// A complete foundry VM, as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VmHandle {
     pub(crate) domain: Domain,
     pub(crate) record: Record,
-    /// As it runs; `None` while it is off.
+    /// The running definition; `None` if the VM is off.
     pub(crate) live: Option<DomainDescription>,
-    /// As it starts next.
+    /// The persistent definition, used at the next start.
     pub(crate) next: DomainDescription,
 }
 
-/// One disk of a VM: in the domain, in the record, or in both.
+/// One disk of a VM, from the domain, the record, or both.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct DiskHandle {
     pub(super) target: String,
@@ -37,10 +37,10 @@ pub(super) struct DiskHandle {
 }
 
 impl VmHandle {
-    /// Looks at a VM whose disks are to be changed.
+    /// Finds a VM whose disks are to be changed.
     ///
     /// # Errors
-    /// [`foundry_core::error::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
+    /// [`foundry_core::error::Kind::Vm`] if there is none, foundry did not create it, or it is incomplete.
     pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Error> {
         let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
         let record = whole_record(&domain)?;
@@ -63,20 +63,21 @@ impl VmHandle {
         Ok(Self { domain, record, live, next })
     }
 
-    /// The domain's name.
+    /// The domain's name, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.domain.name
     }
 
-    /// The guest executes, and so can answer to what is done to its disks.
+    /// Returns whether the guest executes, and so can react to changes of its disks.
     pub(super) fn is_executing(&self) -> bool {
         matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
     }
 
-    /// A disk of a VM that is off here may be one that runs elsewhere: its QEMU holds a lock on it.
+    /// Checks that no program holds a lock on a disk of a VM that is off here. The VM may run on another host; its
+    /// QEMU then holds the lock.
     ///
     /// # Errors
-    /// [`foundry_core::error::Kind::Storage`] where a program has it open and locked.
+    /// [`foundry_core::error::Kind::Storage`] if a program has it open and locked.
     pub(crate) fn check_not_locked(&self, context: &Context, volume: &RecordedVolume) -> Result<(), Error> {
         if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
             return Ok(());
@@ -84,21 +85,21 @@ impl VmHandle {
         Err(file_locks::open_elsewhere(self.name(), &volume.pool, &volume.name).unchanged())
     }
 
-    /// What tells its own volumes from others'.
+    /// The names and paths that distinguish its own volumes from others.
     pub(crate) fn ownership(&self) -> Ownership<'_> {
         Ownership::of(&self.domain, self.live.iter().chain([&self.next]), &[])
     }
 
-    /// The disk that a word means: a target, `boot`, or the name of a volume.
+    /// Finds a disk by its target, by `boot`, or by the name of its volume.
     ///
     /// # Errors
-    /// [`foundry_core::error::Kind::Vm`] where there is none.
+    /// [`foundry_core::error::Kind::Vm`] if there is none.
     pub(super) fn find_disk(&self, word: &str) -> Result<DiskHandle, Error> {
         let named = if word == "boot" { "vda" } else { word };
         if let Some(described) = self.described_disks().find(|d| d.target == named) {
             return Ok(self.disk_handle(described.target.clone(), self.recorded_of(described)));
         }
-        // The name of a volume; or the target that a disk was made for, and that it need not have any more.
+        // The name of a volume; or the target that a disk was created with, which may have changed since.
         let is_meant = |v: &&RecordedVolume| v.name == word || v.disk_target().as_deref() == Some(named);
         if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
             let on_it = self.described_disks().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
@@ -118,7 +119,7 @@ impl VmHandle {
         Err(error.hint(hint))
     }
 
-    /// The disks as they are now and as they are at the next start.
+    /// The disks of the running and of the persistent definition.
     fn described_disks(&self) -> impl Iterator<Item = &DiskDescription> {
         self.live.iter().chain([&self.next]).flat_map(|d| &d.disks)
     }
@@ -128,7 +129,8 @@ impl VmHandle {
         recorded_of(&self.record.volumes, &views, disk)
     }
 
-    /// Live and at the next start a disk may have two targets: it is on one volume.
+    /// Collects what both definitions say about a disk. They may have different targets for it, but it is on one
+    /// volume.
     fn disk_handle(&self, target: String, recorded: Option<&RecordedVolume>) -> DiskHandle {
         let of = |described: &DomainDescription| {
             let on_it = recorded.and_then(|recorded| disk_on(described, recorded));
@@ -157,16 +159,16 @@ impl VmHandle {
 }
 
 impl DiskHandle {
-    /// How the domain describes it: as it runs, else as it starts next.
+    /// Its description in the running definition, else in the persistent one.
     pub(super) fn description(&self) -> Option<&DiskDescription> {
         self.live.as_ref().or(self.next.as_ref())
     }
 
-    /// The volume, where the disk is the very one that foundry made, and not what a snapshot or somebody
-    /// put in its place.
+    /// The disk's volume, if the disk is the one that foundry created and was not replaced by a snapshot or by the
+    /// user.
     ///
     /// # Errors
-    /// Why it is not.
+    /// The reason why it is not.
     pub(super) fn own_volume(&self, context: &Context, of: &VmHandle) -> Result<&RecordedVolume, Error> {
         let (vm, target) = (of.name(), &self.target);
         let Some(recorded) = &self.recorded else {
@@ -181,7 +183,8 @@ impl DiskHandle {
         }
     }
 
-    /// What took the volume's place is a snapshot's where the volume lies below it, and then it can be taken back.
+    /// Explains what replaced the volume. If the volume is in the backing chain of the replacement, an external
+    /// snapshot made it, and the hint says how to merge it back.
     fn not_on_its_own(
         &self,
         context: &Context,
@@ -199,7 +202,7 @@ impl DiskHandle {
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || backing_chain::lies_on(context, place, recorded)?;
         Ok(match is_snapshot {
-            // Without --base, libvirt commits the whole chain, down into the image that other VMs lie on.
+            // Without --base, libvirt commits the whole chain, down into the image that other VMs use as backing file.
             true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
                 "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
                  without --base it would go into the image below",
@@ -212,18 +215,18 @@ impl DiskHandle {
     }
 }
 
-/// The error for a VM that goes on from its saved memory: that knows its disks as they were.
+/// The error for a VM with saved memory: when it resumes, it expects the disks that it had.
 fn saved_memory_error(domain: &Domain) -> Error {
     let (vm, word) = (&domain.name, domain.shell_name());
     refused_unchanged(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
-        .because("its guest goes on where it stopped, with the disks that it had then")
+        .because("its guest continues where it stopped, with the disks that it had then")
         .hint(format!(
-            "virsh start {word} lets it go on, and then its disks can change; \
-             virsh managedsave-remove {word} throws its memory away, as if its plug had been pulled"
+            "virsh start {word} resumes it, and then its disks can change; \
+             virsh managedsave-remove {word} discards its memory, as a power failure would"
         ))
 }
 
-/// The record of a VM that is nobody's work in progress.
+/// The record of a complete VM; fails if the VM is being created or destroyed.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     match domain.owner() {
@@ -264,7 +267,7 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     }
 }
 
-/// An error before anything was done.
+/// An error before any change.
 pub(crate) fn refused_unchanged(code: Code, message: impl Into<String>) -> Error {
     Error::new(code, message).unchanged()
 }

@@ -28,13 +28,13 @@ pub(crate) struct InterruptedAttach {
 
 #[derive(Debug)]
 enum AttachFound {
-    /// The VM has the disk.
+    /// The VM has the disk; only the record must be updated.
     Plugged(Box<PluggedDisk>),
-    /// It does not.
+    /// The VM does not have it; the volume is to be deleted.
     Apart(Box<DetachPlan>),
 }
 
-/// A disk that only has to be written down.
+/// A disk that only has to be recorded.
 #[derive(Debug)]
 struct PluggedDisk {
     domain: Domain,
@@ -43,12 +43,12 @@ struct PluggedDisk {
 }
 
 impl InterruptedAttach {
-    /// Whether the VM has the disk.
+    /// Returns whether the VM has the disk.
     pub(crate) fn is_plugged(&self) -> bool {
         matches!(self.outcome, AttachFound::Plugged(_))
     }
 
-    /// The volume that goes.
+    /// The volume to delete, if any.
     pub(crate) fn volume_to_delete(&self) -> Option<&VolumeToDelete> {
         match &self.outcome {
             AttachFound::Plugged(_) => None,
@@ -57,10 +57,10 @@ impl InterruptedAttach {
     }
 }
 
-/// Looks how far an attach came; changes nothing.
+/// Finds out how far an attach got; changes nothing.
 ///
 /// # Errors
-/// Where it cannot be finished without its user, and the host's.
+/// If the user has to decide how to finish it, or a call to the host failed.
 pub(crate) fn find_interrupted_attach(
     context: &Context,
     domain: &Domain,
@@ -75,11 +75,11 @@ pub(crate) fn find_interrupted_attach(
     if handle.domain.uuid != domain.uuid || !handle.record.volumes.iter().any(is_dead) {
         return Err(refused_unchanged(
             Code::ChangedMeanwhile,
-            format!("VM '{vm}' has changed since it was looked at"),
+            format!("VM '{vm}' has changed since it was checked"),
         ));
     }
     let target = noted.disk_target().ok_or_else(|| {
-        refused_unchanged(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name))
+        refused_unchanged(Code::DiskNotOwn, format!("volume '{}' does not belong to a disk", noted.name))
     })?;
     let found = handle.find_disk(&target)?;
     let outcome = match found.description() {
@@ -103,7 +103,7 @@ fn plan_recording(
         refused_unchanged(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}"))
             .hint(Advice::from(detach).text(" removes it"))
     };
-    let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
+    let Some(next) = &found.next else { return Err(by_hand("is attached only until the VM stops")) };
     let Some(volume) = context.host.volume(&noted.reference())? else {
         return Err(by_hand("is on a volume that cannot be seen"));
     };
@@ -117,7 +117,7 @@ fn plan_recording(
     Ok(AttachFound::Plugged(Box::new(PluggedDisk { domain: handle.domain.clone(), disk, volume: settled })))
 }
 
-/// The disk as its user would have written it.
+/// The disk as it would be in a manifest.
 fn data_disk_of(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDiskPlan, String> {
     let unfit = |e: foundry_core::names::NameError| format!("has a name that foundry would not give: it {e}");
     let target: DiskTarget = target.parse().map_err(unfit)?;
@@ -131,15 +131,15 @@ fn data_disk_of(target: &str, volume: &Volume, serial: Option<&str>) -> Result<D
     })
 }
 
-/// Whether that is the same attempt; its path is another one where the pool was moved.
+/// Returns whether two notes are of the same attempt. The paths are not compared: they differ if the pool was moved.
 fn is_same_attempt(one: &RecordedVolume, other: &RecordedVolume) -> bool {
     (&one.pool, &one.name, &one.attaching) == (&other.pool, &other.name, &other.attaching)
 }
 
-/// Finishes it, after another look; what is to be told of it.
+/// Checks again and finishes an attach. Returns a message to report, if any.
 ///
 /// # Errors
-/// What failed; another run finishes it.
+/// The failure of a step. Another run finishes the work.
 pub(crate) fn finish_attach(
     context: &Context,
     attempt: &InterruptedAttach,
@@ -149,11 +149,11 @@ pub(crate) fn finish_attach(
     if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same_attempt(v, noted)) {
         return Err(refused_unchanged(
             Code::ChangedMeanwhile,
-            format!("VM '{vm}' has changed since it was looked at"),
+            format!("VM '{vm}' has changed since it was checked"),
         ));
     }
     let PluggedDisk { domain, disk, volume } = match outcome {
-        // The guest does not have it, so that there is nothing to wait for.
+        // The guest does not have it, so there is nothing to wait for.
         AttachFound::Apart(plan) => {
             return detach::detach(context, plan, Duration::ZERO).map(|()| None);
         }

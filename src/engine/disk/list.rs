@@ -1,4 +1,4 @@
-//! Lists disks.
+//! Lists the disks of VMs, with what libvirt and the record know about each.
 
 use foundry_core::record::VolumeRef;
 use schemars::JsonSchema;
@@ -14,23 +14,23 @@ use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
 
-/// One disk of a VM's.
+/// One disk of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiskView {
-    /// The domain.
+    /// The name of the domain that has the disk.
     pub vm: String,
-    /// The guest's name of it.
+    /// The target device, such as `vdb`.
     pub device: String,
-    /// What it is for, as foundry's record has it.
+    /// Its role in foundry's record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<VolumeRole>,
     /// When the guest has it.
     pub presence: Presence,
-    /// The pool of its volume, where it is in one that is started.
+    /// The pool of its volume, if that is in a started pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// Its volume.
+    /// The volume's name in its pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     /// Its file or device on the host.
@@ -45,7 +45,7 @@ pub struct DiskView {
     /// Bytes that it takes on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated: Option<Bytes>,
-    /// The file that it lies on.
+    /// The path of its backing file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
     /// Whether the guest may only read it.
@@ -60,14 +60,14 @@ pub enum Presence {
     Attached,
     /// From its next start on.
     NextStart,
-    /// Until it stops.
+    /// Until the running guest stops.
     UntilStop,
-    /// Not at all: an attach or a detach was broken off.
+    /// Not at all: an attach or a detach was interrupted.
     Unfinished,
 }
 
 impl Presence {
-    /// The words of the table.
+    /// The words in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attached => "attached",
@@ -78,10 +78,10 @@ impl Presence {
     }
 }
 
-/// The disks of one VM, or of all, by VM. Changes nothing.
+/// Lists the disks of one VM or of all, sorted by VM. Changes nothing.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where there is no such VM; the host's.
+/// [`foundry_core::error::Kind::Vm`] if there is no such VM; or a failed call to the host.
 pub fn list_disks(context: &Context, vm: Option<&str>) -> Result<Vec<DiskView>, Error> {
     let domains = match vm {
         None => context.host.domains(false)?,
@@ -126,7 +126,7 @@ fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<DiskView>, Error> 
     Ok(disks)
 }
 
-/// As it runs and as it starts next; `None` where it vanished since it was listed.
+/// The running and the persistent definition, as far as the domain has them.
 type LiveAndConfig = (Option<DomainDescription>, Option<DomainDescription>);
 
 fn describe_both(context: &Context, domain: &Domain) -> Result<Option<LiveAndConfig>, Error> {
@@ -153,7 +153,7 @@ fn view_disk(
         (None, DiskSource::Volume { pool, volume }) => context.host.volume(&VolumeRef::new(pool, volume))?,
         (None, _) => None,
     };
-    // What a snapshot put in its place is another file, of which the record says nothing, nor libvirt until it looks anew.
+    // A snapshot's overlay is another file: the record does not name it, and libvirt lists it only after a rescan.
     let same = recorded.filter(|r| is_on(disk, r));
     let volume = match (volume, &named, recorded) {
         (None, Some(path), Some(recorded)) if same.is_none() => {
@@ -180,7 +180,7 @@ fn view_unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume
 }
 
 impl DiskView {
-    /// What the volume says, and where libvirt does not show it, what the record says.
+    /// Fills in the fields from the volume, or from the record if libvirt does not list the volume.
     fn of(
         domain: &Domain,
         target: &str,

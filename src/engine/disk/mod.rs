@@ -1,13 +1,13 @@
 //! The disks of VMs: list, grow, attach, detach.
 //!
-//! What is there is looked at anew in each run and compared with the record, so that a command that was
-//! killed is finished by the same command again. What cannot be undone goes as late as it can, and what
-//! tells another run of a thing comes before the thing:
+//! Each run reads the current state from the host and compares it with the record. So if a command is killed, the
+//! same command again finishes the work. A step that cannot be undone comes as late as possible, and the record names
+//! a volume before the volume exists, so that another run can find it:
 //!
 //! ```text
-//!   attach   note the volume ▸ make it ▸ plug it in ▸ into the manifest
-//!   detach   (--keep: strike the volume out) ▸ unplug ▸ delete the volume ▸ out of record and manifest
-//!   resize   grow ▸ into record and manifest
+//!   attach   note the volume ▸ create it ▸ plug it in ▸ add it to the manifest
+//!   detach   (--keep: drop the volume from the record) ▸ unplug ▸ delete the volume ▸ update record and manifest
+//!   resize   grow ▸ update record and manifest
 //! ```
 
 mod attach;
@@ -19,6 +19,7 @@ mod detach;
 mod handle;
 mod interrupted_attach;
 mod list;
+mod mounts;
 pub(crate) mod own_disk;
 pub(crate) mod ownership;
 mod record_update;

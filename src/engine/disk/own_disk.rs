@@ -1,8 +1,8 @@
 //! Decides which disk of a domain is on which volume of its record.
 //!
-//! It is the volume that counts, not the guest's name of the disk: virt-manager gives a disk on another bus another
-//! target, and `virsh edit` swaps two. Nor is it the path in the record: whoever moves a pool gives its volumes, and the
-//! domain, other paths, and pool and name stay.
+//! Disks are matched by volume, not by target: virt-manager changes the target when it changes the bus, and with
+//! `virsh edit` two disks can be swapped. Nor are they matched by the recorded path alone: if a pool is moved, its
+//! volumes get other paths, in the domain, too, but keep pool and name.
 
 use crate::Context;
 use crate::storage::usage::file_identity;
@@ -10,7 +10,7 @@ use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
 
-/// Whether a disk is on that very volume, with nothing in between.
+/// Returns whether a disk is directly on the volume, without an overlay in between.
 pub(crate) fn is_on(disk: &DiskDescription, volume: &RecordedVolume) -> bool {
     match &disk.source {
         DiskSource::Volume { pool, volume: name } => *pool == volume.pool && *name == volume.name,
@@ -18,7 +18,7 @@ pub(crate) fn is_on(disk: &DiskDescription, volume: &RecordedVolume) -> bool {
     }
 }
 
-/// The disk of a description that is on that very volume.
+/// Finds the disk of a description that is directly on the volume.
 pub(crate) fn disk_on<'d>(
     described: &'d DomainDescription,
     volume: &RecordedVolume,
@@ -26,8 +26,9 @@ pub(crate) fn disk_on<'d>(
     described.disks.iter().find(|disk| is_on(disk, volume))
 }
 
-/// The volume of the record that a disk is on, or that lies below it. Else, the one that was made for its target, if no
-/// disk of these descriptions is on that: something took its place.
+/// Finds the recorded volume that a disk is on, directly or through its backing chain. If there is none, returns the
+/// volume that was created for the disk's target, provided that no disk of these descriptions is on it: then the disk
+/// was replaced.
 pub(crate) fn recorded_of<'r>(
     volumes: &'r [RecordedVolume],
     views: &[&DomainDescription],
@@ -43,11 +44,12 @@ pub(crate) fn recorded_of<'r>(
     found.or_else(|| of.clone().find(is_replaced))
 }
 
-/// Takes the paths of volumes that were moved with their pool: where a disk of the domain is on what that pool has by
-/// that name now, that is where the volume is. Asks only where there are disks that the record does not name.
+/// Updates the paths of volumes that were moved with their pool: if a disk of the domain is on the file that the pool
+/// now has by the volume's name, that is the volume's new path. It queries the host only if the domain has disks that
+/// the record does not name.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub(crate) fn follow_moves(
     context: &Context,
     record: &mut Record,
@@ -69,7 +71,7 @@ pub(crate) fn follow_moves(
         let has_it = |disk: &&&DiskDescription| {
             disk.source.path().is_some_and(|path| is_same_file(context, path, &found.path))
         };
-        // The domain's own word for the path is the one that its disks are compared by.
+        // The path is taken as the domain writes it, because disks are compared by that.
         if let Some(path) = unknown.iter().find(has_it).and_then(|disk| disk.source.path()) {
             path.clone_into(&mut volume.path);
         }
@@ -77,7 +79,7 @@ pub(crate) fn follow_moves(
     Ok(())
 }
 
-/// Whether two paths lead to one file. Where the kernel can be asked, it says.
+/// Returns whether two paths lead to the same file. On this machine, device and inode are compared, too.
 pub(crate) fn is_same_file(context: &Context, one: &str, other: &str) -> bool {
     let same = || file_identity(one).zip(file_identity(other)).is_some_and(|(one, other)| one == other);
     one == other || (context.host.is_local() && same())

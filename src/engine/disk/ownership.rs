@@ -1,8 +1,8 @@
 //! Decides which volumes in a record certainly belong to that VM.
 //!
-//! A record is data: whoever may define a domain can write into it what he likes, and a VM's name changes. So a record
-//! alone gives no right to delete. A volume is the VM's where foundry would have given it that name for a VM of this
-//! name; or, of one that was renamed, where it has a name that foundry gives, and is a disk of the domain's.
+//! A record alone gives no right to delete: every user who may define a domain can write anything into it, and a VM
+//! can be renamed. A volume belongs to the VM if foundry would have given it that name for a VM of this name. If the
+//! VM was renamed, a volume belongs to it if its name has foundry's form and it is a disk of the domain.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +11,18 @@ use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, Volume};
 
-/// What tells a VM's own volumes from others'.
+/// The names and paths that distinguish a VM's own volumes from others.
 #[derive(Debug)]
 pub(crate) struct Ownership<'a> {
     vm: &'a str,
-    /// Paths of its disks, and of what overlays of snapshots lie on.
+    /// Paths of its disks, and of the backing files of snapshot overlays.
     paths: BTreeSet<&'a str>,
-    /// Pool and name of its disks that are named so.
+    /// Pool and name of the disks that its XML references by volume.
     volumes: BTreeSet<(&'a str, &'a str)>,
 }
 
 impl<'a> Ownership<'a> {
-    /// By the domain's name and its XML, in one view or several.
+    /// Collects them from the domain's name and from one or more views of its XML.
     pub(crate) fn of(
         domain: &'a Domain,
         described: impl IntoIterator<Item = &'a DomainDescription>,
@@ -42,13 +42,15 @@ impl<'a> Ownership<'a> {
         }
     }
 
-    /// Why a volume that was found for what the record names is not surely the VM's.
+    /// Returns why the volume found for a recorded one may not belong to the VM, if there is a reason.
     pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
         let Some(of) = VolumeNameParts::parse(&found.name) else {
-            return Some("it is not named as foundry names a VM's disks, though the record names it".into());
+            return Some(
+                "its name is not one that foundry gives to disks, though the record lists it".into(),
+            );
         };
         if VolumeRole::of_volume(&found.name) != Some(recorded.role) || recorded.name != found.name {
-            return Some("the record says that it is something else than its name does".into());
+            return Some("the record gives it another role than its name".into());
         }
         let is_shown = || {
             self.paths.contains(found.path.as_str())
@@ -56,11 +58,32 @@ impl<'a> Ownership<'a> {
         };
         (of.vm != self.vm && !is_shown()).then(|| {
             format!(
-                "it is named as a disk of VM '{}' and is no disk of this one, though its record names it",
+                "it has the name of a disk of VM '{}' and is not a disk of this one, though its record lists it",
                 of.vm
             )
         })
     }
+}
+
+/// How much LVM or ZFS add at most when they round a size up: the largest extent size in common use.
+const ROUNDING: u64 = 64 << 20;
+
+/// Returns why a volume may not be the one that an interrupted creation planned, if it differs.
+pub(crate) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
+    // libvirt probes raw volumes and reports the format of one with a seed in it as `iso`.
+    let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
+    let (is_block, is_at_ceph) = (planned.path.starts_with("/dev/"), !planned.path.starts_with('/'));
+    let rounded = found.capacity.0.checked_sub(planned.capacity.0).is_some_and(|more| more < ROUNDING);
+    // A Ceph clone has its image's size until it is grown, and libvirt does not report its parent.
+    let not_grown = planned.backing.is_some() && found.capacity < planned.capacity;
+    let same_size = found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
+    let same_backing = found.backing == planned.backing || is_at_ceph;
+    (!(same_format && same_size && same_backing)).then(|| {
+        format!(
+            "it may belong to another process: {} of {} was planned, it is {} of {}",
+            planned.format, planned.capacity, found.format, found.capacity
+        )
+    })
 }
 
 #[cfg(test)]

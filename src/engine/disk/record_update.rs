@@ -10,18 +10,18 @@ use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, VolumeRol
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{Domain, HostError};
 
-/// How often a record that others write at the same time is written again.
+/// How often to write a record that other processes overwrite at the same time.
 const TRIES: usize = 8;
 
-/// Changes the record of a VM until it says so. `change` is applied to what stands there at that moment, and
-/// changes nothing where that is as wanted already.
+/// Changes the record of a VM, and repeats that until the change is in it. `change` is applied to the current record;
+/// it must change nothing if the record is already as wanted.
 ///
-/// libvirt has no "write if it is still the same". Foundries of one machine do this in turn. For those of another
-/// the record is read right before it is written and again
-/// after it, and written anew where another process put what it had read before over it.
+/// libvirt has no compare-and-swap for metadata. Foundry processes of one machine use a lock. Those of another
+/// machine cannot share it, so the record is read right before and again after the write, and written again if
+/// another process has overwritten it with an older copy.
 ///
 /// # Errors
-/// Where the VM is gone or no longer whole, or the host refuses.
+/// If the VM is gone or no longer complete, or the host refuses.
 pub(super) fn update_record(
     context: &Context,
     domain: &Domain,
@@ -30,7 +30,7 @@ pub(super) fn update_record(
     let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
     for attempt in 0..TRIES {
-        // What is written goes into both records, so that they are one from then on.
+        // A write goes to both definitions, so they have the same record afterwards.
         let (before, is_one) =
             if attempt == 0 { read_both(context, domain)? } else { (read_record(context, domain)?, true) };
         let mut after = before.clone();
@@ -38,7 +38,7 @@ pub(super) fn update_record(
         if after == before && is_one {
             return Ok(before);
         }
-        // A refusal may have come after the effect, which the look has answered.
+        // The call may have failed after its effect; the record that was just read shows that it had none.
         if let Some(refused) = failed.take() {
             return Err(refused.into());
         }
@@ -50,23 +50,23 @@ pub(super) fn update_record(
         || {
             Error::new(
                 Code::ChangedMeanwhile,
-                format!("the record of VM '{}' does not stay as it is written", domain.name),
+                format!("another program keeps changing the record of VM '{}'", domain.name),
             )
         },
         Error::from,
     ))
 }
 
-/// The record of the same domain, as it stands now.
+/// Reads the current record of the same domain.
 ///
 /// # Errors
-/// Where the VM is gone or no longer whole.
+/// If the VM is gone or no longer complete.
 pub(super) fn read_record(context: &Context, domain: &Domain) -> Result<Record, Error> {
     find_current(context, domain).map(|(_, record)| record)
 }
 
-/// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
-/// same.
+/// Reads the record of the same domain, with the volumes from both its running and its persistent definition. Also
+/// returns whether both definitions have the same record.
 fn read_both(context: &Context, domain: &Domain) -> Result<(Record, bool), Error> {
     let (now, record) = find_current(context, domain)?;
     let next = record_pair::next_definition(context, &now)?;
@@ -87,15 +87,15 @@ fn find_current(context: &Context, domain: &Domain) -> Result<(Domain, Record), 
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(
             Code::ChangedMeanwhile,
-            format!("the record of VM '{name}' was changed by somebody else"),
+            format!("the record of VM '{name}' was changed by another program"),
         )),
     }
 }
 
-/// Strikes a volume out of the record of a VM.
+/// Removes a volume from the record of a VM.
 ///
 /// # Errors
-/// As [`update_record`].
+/// The same as for [`update_record`].
 pub(crate) fn remove_from_record(
     context: &Context,
     domain: &Domain,
@@ -105,17 +105,17 @@ pub(crate) fn remove_from_record(
     update_record(context, domain, |record| remove_volume(record, pool, name)).map(drop)
 }
 
-/// Strikes a volume out: from here on nothing deletes it.
+/// Removes a volume from a record. From here on, no command deletes it.
 pub(super) fn remove_volume(record: &mut Record, pool: &str, name: &str) {
     record.volumes.retain(|v| v.pool != pool || v.name != name);
 }
 
-/// Takes a data disk out of the manifest.
+/// Removes a data disk from the manifest.
 pub(super) fn remove_disk(spec: &mut Spec, target: &str) {
     spec.data_disks.retain(|d| d.device.as_deref() != Some(target));
 }
 
-/// Puts a data disk into the manifest, in the order of the devices.
+/// Adds a data disk to the manifest, in the order of the devices.
 pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
     if spec.data_disks.iter().any(|d| d.device.as_deref() == Some(disk.target.as_str())) {
         return;
@@ -132,8 +132,8 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
     spec.data_disks.insert(at, entry);
 }
 
-/// Sets the size of a disk in record and manifest, under the names that the manifest gives it. That calls it as the
-/// volume was made for, whatever the guest calls it by now.
+/// Sets the size of a disk in record and manifest, in the field that the manifest uses (`sizeGB` or `sizeGiB`). The
+/// manifest has the target that the volume was created for, even if the disk has another one by now.
 pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
     let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
     volume.into_iter().for_each(|v| v.capacity = size);
@@ -162,7 +162,7 @@ fn gib_number(size: Bytes) -> Number {
     Number::Whole(i64::try_from(size.0 / GIB).unwrap_or(i64::MAX))
 }
 
-/// Puts a volume before the seed, as a creation has it.
+/// Inserts a volume before the seed, in the order of a creation.
 pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
     let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed).unwrap_or(record.volumes.len());
     record.volumes.insert(at, volume);

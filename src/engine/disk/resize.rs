@@ -1,8 +1,8 @@
 //! Grows a disk of a running VM, or its volume while the VM is off.
 //!
-//! The disk grows first and is written down after. Growing is the one step that nothing can take back (what
-//! is behind a smaller end is lost), and a record that still says the old size does no harm: it describes,
-//! and the same command again finds the disk as large as wanted and writes it down.
+//! The disk is grown first and recorded afterwards. Growing cannot be undone, because shrinking loses the data beyond
+//! the new end. A record with the old size does no harm: it only describes the disk, and the same command again finds
+//! the disk as large as requested and records that.
 
 use std::time::Duration;
 
@@ -20,38 +20,40 @@ use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
 use foundry_host::{Domain, Pool, View, Volume};
 
-/// A qcow2 image writes its new tables at once; this is more than they take.
+/// The free space that growing a qcow2 image needs at least. It writes its new tables at once; they take less than
+/// this.
 const ROOM_FOR_TABLES: Bytes = Bytes(1 << 20);
 
-/// How long a guest agent may take to answer that it is there.
+/// How long the guest agent may take to answer a ping.
 const AGENT_WITHIN: Duration = Duration::from_secs(2);
 
-/// A disk that is as large as it was to be.
+/// A disk that has the requested size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resized {
-    /// The VM.
+    /// The name of the VM that has the disk.
     pub vm: String,
-    /// The guest's name of the disk.
+    /// The disk's target device, such as `vdb`.
     pub target: String,
     /// The serial number that the guest reads.
     pub serial: Option<String>,
-    /// What it is for.
+    /// Whether it is the boot disk or a data disk.
     pub role: VolumeRole,
-    /// What it had; the same as `to` where there was nothing to do.
+    /// The size before; the same as `to` if there was nothing to do.
     pub from: Bytes,
-    /// What it has.
+    /// The size that the guest sees from now on.
     pub to: Bytes,
     /// Whether the running guest sees the new size.
     pub live: bool,
-    /// Whether the guest's agent answers; `None` where it was not asked.
+    /// Whether the guest agent answers; `None` if it was not asked.
     pub agent: Option<bool>,
 }
 
 /// Grows a disk of a foundry VM.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
-/// in the way, before anything is changed; else the host's, with what became of the disk.
+/// [`foundry_core::error::Kind::Validation`] if the size is smaller than the current one;
+/// [`foundry_core::error::Kind::Vm`] or [`foundry_core::error::Kind::Storage`] for another obstacle, before any
+/// change. Otherwise a failed call to the host, with what became of the disk.
 pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeRequest) -> Result<Resized, Error> {
     let handle = VmHandle::find(context, vm)?;
     let found = handle.find_disk(disk)?;
@@ -99,15 +101,15 @@ fn resize_found(
     })
 }
 
-/// What to do about a growth that the record may not say.
+/// How to record a growth that the record may not show yet.
 fn retry_advice(handle: &VmHandle, target: &str, size: Bytes) -> Advice {
     let (vm, target) = (handle.domain.command_name(), target.to_owned());
-    Advice::from("its record does not say so: ")
+    Advice::from("its record may not show it: ")
         .run(Verb::DiskResize { vm, target, size_gib: size.0 / GIB })
         .text(" writes it")
 }
 
-/// The volume of a disk that may grow.
+/// Checks that the disk may be grown, and returns its volume.
 fn growable_volume(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<Volume, Error> {
     let vm = handle.name();
     let target = &found.target;
@@ -129,9 +131,9 @@ fn growable_volume(context: &Context, handle: &VmHandle, found: &DiskHandle) -> 
     existing_volume(context, recorded)
 }
 
-/// An attach or a detach that was broken off.
+/// The error for a disk whose attach or detach was interrupted.
 pub(super) fn disk_half_there(handle: &VmHandle, target: &str) -> Error {
-    let message = format!("disk '{target}' of VM '{}' is only half there", handle.name());
+    let message = format!("disk '{target}' of VM '{}' is incomplete", handle.name());
     refused_unchanged(Code::DiskHalfThere, message).hint(
         Advice::from(Verb::DiskDetach {
             vm: handle.domain.command_name(),
@@ -142,7 +144,7 @@ pub(super) fn disk_half_there(handle: &VmHandle, target: &str) -> Error {
     )
 }
 
-/// The volume as libvirt sees it.
+/// Finds a recorded volume; if it is missing, the error says whether the pool is stopped or gone.
 pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> Result<Volume, Error> {
     let RecordedVolume { pool, name, .. } = recorded;
     if let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? {
@@ -156,14 +158,11 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
         }
         Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
             .hint(Verb::PoolStart { pool: pool.clone() }),
-        None => told(
-            Code::PoolMissing,
-            format!("there is no pool '{pool}' any more, which volume '{name}' was in"),
-        ),
+        None => told(Code::PoolMissing, format!("pool '{pool}' with volume '{name}' no longer exists")),
     })
 }
 
-/// The size that it is to have; at least the one that it has.
+/// The requested size; refused if it is smaller than the current one.
 fn size_to_reach(
     handle: &VmHandle,
     found: &DiskHandle,
@@ -180,22 +179,22 @@ fn size_to_reach(
                 Code::NumberUnfit,
                 format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
             )
-            .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
+            .hint(format!("give the new size: {}GiB", has.saturating_add(more).0 / GIB)));
         }
         SizeRequest::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
             .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
     };
     if size < has {
         return Err(wrong(Code::DiskWouldShrink, format!("{name} has {has} and does not shrink to {size}"))
-            .because("what is stored behind the new end would be lost"));
+            .because("data beyond the new end would be lost"));
     }
     Ok(size)
 }
 
-/// Nothing else may be at work on the disk, and nothing may need it as it is.
+/// Checks that no other job is running on the disk, and that no snapshot or other domain depends on its current size.
 fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
-    check_snapshots(context, handle, "to go back to one would bring back the smaller disk")?;
+    check_snapshots(context, handle, "reverting to one would bring back the smaller disk")?;
     check_block_job(context, handle, found)?;
     let recorded = found.own_volume(context, handle)?;
     handle.check_not_locked(context, recorded)?;
@@ -205,9 +204,9 @@ fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Resul
         None => Ok(()),
         Some(reason) => Err(refused_unchanged(
             Code::DiskNotOwn,
-            format!("disk '{target}' of VM '{vm}' is not its own alone: {reason}"),
+            format!("disk '{target}' of VM '{vm}' is shared: {reason}"),
         )
-        .because("none of them would know that the other's disk grew")
+        .because("the others would not know that the disk grew")
         .hint(
             Advice::from(Verb::Gc { only: Some("POOL/VOLUME".into()) })
                 .text(" deletes a file that a snapshot left behind, if nothing uses it any more"),
@@ -215,7 +214,7 @@ fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Resul
     }
 }
 
-/// A snapshot describes the disks as they were.
+/// Refuses if the VM has snapshots, because they describe the disks as they were.
 pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -> Result<(), Error> {
     let snapshots = context.host.snapshots(handle.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
@@ -232,7 +231,7 @@ pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -
     )))
 }
 
-/// QEMU does one thing with a disk at a time.
+/// Refuses if a block job is running on the disk: QEMU runs one job on a disk at a time.
 pub(super) fn check_block_job(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
     let Some(live) = &found.live else { return Ok(()) };
@@ -248,7 +247,7 @@ pub(super) fn check_block_job(context: &Context, handle: &VmHandle, found: &Disk
     ))
 }
 
-/// A disk that the guest lets go of at this moment has none.
+/// Returns whether a block job is running on a disk. A disk that was detached meanwhile has none.
 fn has_block_job(context: &Context, handle: &VmHandle, target: &str) -> Result<bool, Error> {
     let uuid = handle.domain.uuid;
     let refused = match context.host.has_block_job(uuid, target) {
@@ -259,7 +258,7 @@ fn has_block_job(context: &Context, handle: &VmHandle, target: &str) -> Result<b
     if now.is_some_and(|now| now.disk(target).is_some()) { Err(refused.into()) } else { Ok(false) }
 }
 
-/// Neither LVM's volumes nor ZFS's are grown by libvirt.
+/// Refuses volumes that libvirt cannot grow: those of LVM and ZFS.
 fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
     let path = quote_for_shell(&volume.path);
     let by_hand = match PoolBackend::of(&pool.kind) {
@@ -276,17 +275,15 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
     let Pool { name, kind, .. } = pool;
     let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
     Err(Error::new(Code::PoolUnfit, what).unchanged().hint(
-        Advice::from(format!(
-            "on the host: {by_hand}; a guest that runs sees it when it starts again. Then "
-        ))
-        .run(Verb::PoolRefresh { pool: name.clone() })
-        .text(", and this command again writes it down"),
+        Advice::from(format!("on the host: {by_hand}; a running guest sees it after a restart. Then "))
+            .run(Verb::PoolRefresh { pool: name.clone() })
+            .text(", and this command again records it"),
     ))
 }
 
-/// Disks are thin: they promise more than they take.
+/// Checks the pool's free space. Disks are thin, so a pool that cannot hold the full size only causes a warning.
 fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Error> {
-    // What libvirt knows of the room is from its last look.
+    // libvirt reports the free space as of its last rescan.
     usage::refresh_pool(context, &volume.pool)?;
     let Some(pool) = context.host.pool(&volume.pool)? else { return Ok(()) };
     check_growing(&pool, volume, size)?;
@@ -308,7 +305,7 @@ fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Err
     Ok(())
 }
 
-/// A call that failed may have done its work: the volume says.
+/// Grows the disk. A failed call may still have grown it, so the volume's size decides.
 fn grow_disk(
     context: &Context,
     handle: &VmHandle,
@@ -320,7 +317,7 @@ fn grow_disk(
     let outcome = if let Some(live) = &found.live {
         context.host.resize_disk(*uuid, &live.target, size)
     } else {
-        // Of a VM that is recreated the volume may have the same name.
+        // If the VM was recreated meanwhile, its new volume may have the same name.
         let _lock = lock::lock_vm(context, *uuid, name)?;
         read_record(context, &handle.domain)?;
         context.host.resize_volume(&volume.reference(), size)
@@ -329,12 +326,14 @@ fn grow_disk(
     match context.host.volume(&volume.reference()) {
         Ok(Some(now)) if now.capacity >= size => Ok(()),
         Ok(Some(_)) => Err(Error::from(failed).unchanged()),
-        _ => Err(Error::from(failed)
-            .outcome(format!("disk '{}' may have grown; the same command again sees to it", found.target))),
+        _ => Err(Error::from(failed).outcome(format!(
+            "disk '{}' may have grown; the same command again checks and records it",
+            found.target
+        ))),
     }
 }
 
-/// Only a kindness: the work is done, and what fails here is no failure.
+/// Returns whether the guest agent answers. The disk is already grown, so a failed call here is not an error.
 fn agent_answers(context: &Context, handle: &VmHandle) -> bool {
     let ping = r#"{"execute":"guest-ping"}"#;
     let answer = || context.host.agent(handle.domain.uuid, ping, AGENT_WITHIN);

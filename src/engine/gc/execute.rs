@@ -12,8 +12,8 @@ use foundry_core::text::describe_io_error;
 use foundry_host::local::DomainDirectories;
 use foundry_host::{Domain, Volume};
 
-/// Cleans up the chosen leftovers and calls `done` after each. It goes on after a failure, so that one stubborn leftover
-/// does not keep the others; all failures are returned.
+/// Cleans up the chosen leftovers and calls `done` after each. It continues after a failure, so that one stubborn
+/// leftover does not keep the others; all failures are returned.
 ///
 /// # Errors
 /// All failures. Another run finishes what was interrupted.
@@ -29,6 +29,7 @@ pub fn execute_cleanup(
         match outcome {
             Ok(()) => done(leftover),
             Err(failed) => {
+                // After an interrupt or without a connection, the other leftovers would fail, too.
                 let ends = matches!(failed.kind(), Kind::Interrupted | Kind::Connection);
                 failures.push(failed);
                 if ends {

@@ -1,11 +1,11 @@
 //! Finds what interrupted commands left on a host, and cleans it up.
 //!
-//! It has two halves, as `destroy` has. [`find_leftovers`] says what there is, how old and how large, and what
-//! would become of it; the user sees that and agrees. [`execute_cleanup`] does it, each thing after another look.
+//! It has two steps, as `destroy` has. [`find_leftovers`] lists the leftovers with age, size and what would become of
+//! them; the user sees that and confirms. [`execute_cleanup`] does it, and checks each object again first.
 //!
-//! What a record or a mark of foundry's names, and whose process ended, goes. What nothing names (a volume that no
-//! domain uses, the EFI variables of a domain that is gone) may be somebody's anyway: it goes only when the user names
-//! it. What a process still works on, here or on another machine, stays.
+//! An object that a foundry record or mark names is cleaned up if its process ended. An object that nothing names (a
+//! volume that no domain uses, the EFI variables of a deleted domain) may still be needed; it is deleted only if the
+//! user names it. An object that a process is still working on, here or on another machine, is kept.
 
 mod execute;
 pub(super) mod nvram;
@@ -35,7 +35,7 @@ pub use execute::execute_cleanup;
 pub use nvram::NvramFile;
 pub use selection::{LeftoverName, choose_leftovers};
 
-/// Everything that a survey found.
+/// All leftovers on a host, and what could not be checked.
 #[derive(Debug, Default)]
 pub struct Leftovers {
     /// The leftovers, in the order in which they are cleaned up.
@@ -48,7 +48,7 @@ pub struct Leftovers {
     pools: Vec<String>,
 }
 
-/// One leftover.
+/// One leftover of an interrupted command, or an unused object.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Leftover {
@@ -84,11 +84,11 @@ pub enum LeftoverKind {
     Vm,
     /// A disk that is half attached or half detached.
     Disk,
-    /// A partial image.
+    /// An image whose import was interrupted.
     Image,
     /// The origin note of an image that is gone.
     Note,
-    /// An unused volume.
+    /// A volume that no domain or overlay uses.
     Volume,
     /// The EFI variables of a domain that is gone.
     Nvram,
@@ -103,7 +103,7 @@ pub enum LeftoverAction {
     CleanUp,
     /// It is deleted if the user names it.
     WhenNamed,
-    /// It is kept.
+    /// It is kept; `reason` says why.
     #[serde(rename = "stays")]
     Keep,
 }
@@ -199,19 +199,19 @@ impl Leftover {
     }
 }
 
-/// Looks at the domains, at the pools that foundry keeps anything in and, on this machine, at the EFI variables in
-/// `places`. Changes nothing.
+/// Finds the leftovers among the domains, in the pools that foundry uses and, on this machine, among the EFI
+/// variables files in `paths`. Changes nothing.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub fn find_leftovers(context: &Context, paths: Option<&DomainDirectories>) -> Result<Leftovers, Error> {
     find_leftovers_for(context, paths, &[])
 }
 
-/// As [`find_leftovers`], and in the pools of what a user names.
+/// As [`find_leftovers`]; also looks in the pools that the user named.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub fn find_leftovers_for(
     context: &Context,
     paths: Option<&DomainDirectories>,

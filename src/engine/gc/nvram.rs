@@ -60,7 +60,7 @@ pub(super) fn find_nvram_files(
 /// Checks again that a file is the same and still unused.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub(super) fn is_still_free(
     context: &Context,
     paths: &DomainDirectories,
@@ -133,8 +133,8 @@ impl NvramOwners {
         self.names.push(described.name);
     }
 
-    /// Adds the domains that are defined in files. A second libvirtd may use this directory, or the connected one may run
-    /// in another mount namespace; then its domain list is not complete for the files here.
+    /// Adds the domains that are defined in files. A second libvirtd may use this directory, or the connected one may
+    /// run in another mount namespace; then its domain list is not complete for the files here.
     fn add_defined(&mut self, directory: &Path) -> io::Result<()> {
         let entries = match fs::read_dir(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

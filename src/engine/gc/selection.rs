@@ -45,7 +45,7 @@ impl fmt::Display for LeftoverName {
 /// Chooses the leftovers to clean up: those that the user named, else all that need no naming.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Storage`] at the first name that is none of those that may go.
+/// [`foundry_core::error::Kind::Storage`] for the first name that is not a leftover or cannot be cleaned up.
 pub fn choose_leftovers<'a>(
     context: &Context,
     leftovers: &'a Leftovers,

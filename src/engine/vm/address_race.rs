@@ -8,7 +8,7 @@
 //! higher one may have checked before the lower one was defined; so the lower one waits until the higher one has marked
 //! itself (then the lower one is rolled back) or is gone. Therefore no two VMs keep the same address. One of them
 //! keeps it, unless the lowest one fails for another reason while the others check: until its definition is gone, they
-//! cannot distinguish it from a creation that goes on, and are rolled back, too.
+//! cannot distinguish it from a creation in progress, and are rolled back, too.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 /// Returns when the addresses of a newly defined VM certainly belong to it.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where another VM has one of them.
+/// [`foundry_core::error::Kind::Vm`] if another VM has one of them.
 pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
     if plan.interfaces.iter().all(|i| i.ip.is_none() && i.addresses.is_empty()) {
         return Ok(());
@@ -45,7 +45,7 @@ pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> 
         for (rival, finding) in &rivals {
             if has_address(context, rival, own, patient)? {
                 return Err(Error::new(Code::AddressTaken, format!("cannot create VM '{}'", plan.name))
-                    .because(format!("{}, which was made at the same moment", finding.message)));
+                    .because(format!("{}, which was created at the same time", finding.message)));
             }
         }
         Ok(rivals.is_empty().then_some(()))

@@ -45,11 +45,11 @@ pub fn last_lines(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -
     last
 }
 
-/// The end of a VM's log, if it can be read from here: of a plain file, neither through a link nor from a pipe or a
-/// device.
+/// Reads the end of a VM's log, if it is readable from here. Only a regular file is read: no link, pipe or device.
 ///
-/// The path is of the record, which others can write. Where it is not the one that foundry gives (a VM that was renamed, or
-/// another cache directory), only a file of this user's is read that nobody else can write.
+/// The path is from the record, which others can write. If it is not the path that foundry would give (the VM was
+/// renamed, or the cache directory is another one), the file is read only if this user owns it and no other user can
+/// write it.
 pub fn read_log(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
     let path = path.filter(|_| host.is_local())?;
     let is_own_path = log_path(host.uri(), vm).as_deref() == Some(path);
@@ -102,7 +102,7 @@ mod tests {
         remove_logs(&MemoryHost::new().local(), &log).unwrap();
     }
 
-    /// A record may name anything.
+    /// The path in a record may point anywhere.
     #[test]
     fn what_is_no_plain_file_of_ones_own_is_not_read() {
         let folder = tempfile::tempdir().unwrap();

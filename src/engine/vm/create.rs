@@ -4,71 +4,46 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{console, destroy};
+use super::blueprint::draw_blueprint;
+use super::{console, leftover};
 use crate::diagnose::FailureContext;
 use crate::poll::{Poll, Waited};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
-use crate::storage::backend::PoolBackend;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use crate::{Context, Step, Task, lock};
-use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskLocation, Placement};
-use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
+use foundry_core::error::{Code, Error, Kind, Outcome};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
-use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, VolumeRole};
+use foundry_core::record::{Record, RecordState, VolumeRole};
 use foundry_core::units::Bytes;
-use foundry_host::PoolSource;
 use foundry_host::diagnosis::RequestedVm;
 
-/// How often to try to build and start a default pool that other processes may be building, and the pause between tries.
+pub use super::blueprint::Blueprint;
+
+/// How often to try to build and start a default pool that other processes may be building, and the pause between
+/// tries.
 const POOL_TRIES: usize = 10;
 const POOL_PAUSE: Duration = Duration::from_millis(100);
 
 /// A VM that was created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreatedVm {
-    /// The domain.
+    /// The domain's UUID.
     pub uuid: Uuid,
-    /// Its record.
+    /// The record in the domain's metadata.
     pub record: Record,
-}
-
-/// Everything that is decided before the first change: identity, XML, seed, record.
-#[derive(Debug)]
-pub struct Blueprint {
-    /// The domain's XML, record included.
-    pub domain_xml: String,
-    /// In a dry run: the volumes of an interrupted creation that would be deleted first, as `POOL/VOLUME`.
-    pub removes: Vec<String>,
-    record: Record,
-    iso: Option<Vec<u8>>,
-    uuid: Uuid,
-}
-
-impl Blueprint {
-    /// What may be left behind if the process ends during the creation.
-    fn possible_leftovers(&self) -> Vec<Outcome> {
-        let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
-        let volumes = self.record.volumes.iter().map(|v| v.reference().to_string());
-        let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
-        vec![
-            format!("may be left behind: {}", all.join(", ")).into(),
-            Advice::from(Verb::Destroy { vm: name, force: false }).text(" removes it").into(),
-        ]
-    }
 }
 
 /// Creates a VM from a plan and starts it.
 ///
 /// # Errors
-/// What stands in the way, before anything is made; or what failed, after everything that was made is
-/// removed again, and what is left where that failed too.
+/// All problems that the checks found, before any change; or the failure of a step, after a rollback. If the rollback
+/// failed too, the error lists what is left behind.
 pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
     context.report_begun(Task::CreateVm(name.to_string()));
@@ -78,7 +53,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     // The pool first: libvirt does not list what an interrupted creation left in a stopped pool.
     prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
-        destroy::remove_leftover(context, leftover)?;
+        leftover::remove_leftover(context, leftover)?;
         context.report_finished(Step::RemoveInterrupted);
     }
     let blueprint = draw_blueprint(context, &ready)?;
@@ -98,7 +73,7 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
 /// Runs all checks of [`create_vm`] and returns what it would define, without creating anything.
 ///
 /// # Errors
-/// As [`preflight`]'s.
+/// All problems that the checks found, as in [`preflight`].
 pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
     let ready = preflight(context, plan)?;
     let removes = leftover_volumes(context, &ready)?;
@@ -109,7 +84,7 @@ pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
 fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, Error> {
     let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
     let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
-    match destroy::plan_leftover(context, domain) {
+    match leftover::plan_leftover(context, domain) {
         Ok(plan) => Ok(plan.named_volumes()),
         Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
         // The volumes of a stopped pool are listed only after its start, so the record is used.
@@ -160,7 +135,7 @@ fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
 pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     let outcome = match pool.need {
         PoolNeed::Make => {
-            format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+            format!("pool '{}' is kept as far as it was created; the same command again continues", pool.name)
                 .into()
         }
         _ => Outcome::Unchanged,
@@ -187,8 +162,8 @@ fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     start_pool(context, &pool.name, is_ours)
 }
 
-/// Another foundry process may be starting the same pool, and libvirt refuses this one meanwhile: what counts is that
-/// it is started in the end.
+/// Starts a pool. Another foundry process may be starting the same one, and libvirt refuses this process meanwhile;
+/// so a default pool is tried again until it is active.
 fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error> {
     let is_active = || context.host.pool(name).map(|p| p.is_some_and(|p| p.active));
     if is_active()? {
@@ -211,102 +186,9 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
     })?;
     match waited {
         Waited::Done(Err(refused)) => {
-            Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
+            Err(Error::from(refused).hint("is its file system mounted, and does its directory exist?"))
         }
         _ => Ok(()),
-    }
-}
-
-/// Decides what the plan leaves open: identity, seed, record.
-fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
-    let plan = &ready.plan;
-    // Always a new UUID: defining a domain with an existing UUID silently replaces that domain.
-    let uuid = Uuid::new_v4();
-    let instance_id = format!("{}-{uuid}", plan.name);
-    let salt = Salt::generate();
-    let iso = seed_iso(plan, &instance_id, &salt)?;
-    let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
-    let text = record.to_text()?;
-    let placement = Placement {
-        uuid: Some(uuid),
-        virt_type: ready.virt_type,
-        arch: ready.arch,
-        native: ready.native,
-        disks: record.volumes.iter().map(|v| disk_source(&ready.storage, v)).collect(),
-        console_log: record.console_log.as_deref(),
-        record: Some(&text),
-    };
-    let domain_xml = domain_xml::render_domain(plan, &placement)?;
-    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
-}
-
-/// The source of a volume in the domain's XML; the volume may not exist yet.
-fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation {
-    match &storage.seed {
-        Some((_, backend)) if volume.role == VolumeRole::Seed => {
-            backend.disk_source(&volume.path, &PoolSource::default())
-        }
-        _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
-    }
-}
-
-/// Adds the image to the source of an overlay boot disk. The preflight has checked that the image has no backing file.
-fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskLocation) -> DiskLocation {
-    let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
-    match (image, &volume.backing) {
-        (Some(image), Some(path)) => DiskLocation::Overlay {
-            own: Box::new(own),
-            image: Box::new(DiskLocation::File(path.clone())),
-            format: image.format.clone(),
-        },
-        _ => own,
-    }
-}
-
-fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<u8>>, Error> {
-    let Some(seed) = &plan.seed else { return Ok(None) };
-    let failed = |cause: String| {
-        Error::new(Kind::Vm, format!("cannot make the cloud-init seed of VM '{}'", plan.name))
-            .because(cause)
-            .unchanged()
-    };
-    let mut documents =
-        cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
-    documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
-    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
-}
-
-fn new_record(
-    context: &Context,
-    ready: &ReadyVm,
-    uuid: Uuid,
-    iso: Option<&[u8]>,
-    instance_id: String,
-    salt: &Salt,
-) -> Record {
-    let (manifest, secrets) = record::split_secrets(&ready.plan.manifest);
-    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest_secret(&secret))).collect();
-    let now = context.clock.timestamp();
-    let mut volumes = ready.storage.volumes.clone();
-    let backend = ready.storage.seed.as_ref().map_or(ready.storage.backend, |(_, backend)| *backend);
-    for seed in volumes.iter_mut().filter(|v| v.role == VolumeRole::Seed) {
-        seed.capacity = backend.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
-    }
-    Record {
-        version: record::VERSION,
-        domain: uuid,
-        state: RecordState::Creating,
-        manifest,
-        secrets,
-        volumes,
-        maker: context.lease.maker(),
-        created_at: now.clone(),
-        changed_at: now,
-        generation: 1,
-        instance_id: iso.map(|_| instance_id),
-        console_log: console::log_path(context.host.uri(), ready.plan.name.as_str()),
-        image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
-        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
     }
 }
 
@@ -359,9 +241,9 @@ fn execute_creation(
     started
 }
 
-/// Checks that the image still exists. A process on another machine may have checked the image's users before the domain
-/// was defined, and deleted the image since. If that happens before the start, the start fails; if later, QEMU keeps
-/// the file open, and only this check notices it.
+/// Checks that the image still exists. A process on another machine may have checked the image's users before the
+/// domain was defined, and deleted the image since. If that happens before the start, the start fails; if later, QEMU
+/// keeps the file open, and only this check notices it.
 ///
 /// The VM is running at this point, so a failed query is no reason to roll it back.
 fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
@@ -377,8 +259,10 @@ fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     if is_there {
         return Ok(());
     }
-    let message =
-        format!("image '{}' was deleted while VM '{}' was made from it", image.reference, ready.plan.name);
+    let message = format!(
+        "image '{}' was deleted while VM '{}' was being created from it",
+        image.reference, ready.plan.name
+    );
     Err(Error::new(Code::VolumeChanged, message))
 }
 

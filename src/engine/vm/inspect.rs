@@ -16,21 +16,21 @@ use super::lookup::{find_vm_to_show, vm_not_found};
 use crate::Context;
 use crate::advice::{destroy_command, interrupted_creation};
 
-/// One VM, foundry's or not.
+/// One VM, created by foundry or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmView {
-    /// The domain.
+    /// The domain as libvirt listed it.
     pub domain: Domain,
-    /// Whose it is.
+    /// Who created it, as its metadata says.
     pub owner: Owner,
-    /// Manifest and status.
+    /// The manifest, completed with the current status.
     pub vm: VirtualMachine,
-    /// What to do about a VM that is only half there.
+    /// How to finish an interrupted creation or destroy.
     pub advice: Option<Advice>,
 }
 
 impl VmView {
-    /// The record, if it is ours.
+    /// The record, if foundry created the VM.
     pub fn record(&self) -> Option<&Record> {
         match &self.owner {
             Owner::Foundry(record) => Some(record),
@@ -38,7 +38,7 @@ impl VmView {
         }
     }
 
-    /// Whose it is, in a word: `yes`, `no`, or `unreadable` for foundry's with a record that cannot be read.
+    /// Whether foundry manages it, as a word: `yes`, `no`, or `unreadable` if its record cannot be read.
     pub fn managed_word(&self) -> &'static str {
         match self.owner {
             Owner::Foundry(_) | Owner::FirstFoundry(_) => "yes",
@@ -53,10 +53,10 @@ impl VmView {
     }
 }
 
-/// All VMs of a host by name; `all` includes those that do not run.
+/// Lists the VMs of a host, sorted by name; `all` includes stopped ones.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub fn list_vms(context: &Context, all: bool) -> Result<Vec<VmView>, Error> {
     let mut domains = context.host.domains(!all)?;
     if !all {
@@ -66,10 +66,10 @@ pub fn list_vms(context: &Context, all: bool) -> Result<Vec<VmView>, Error> {
     domains.into_iter().map(|domain| view_vm(context, domain, false)).collect()
 }
 
-/// One VM by name.
+/// Finds one VM by its name.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where there is none.
+/// [`foundry_core::error::Kind::Vm`] if there is none.
 pub fn get_vm(context: &Context, name: &str) -> Result<VmView, Error> {
     match find_vm_to_show(context, name)? {
         Some(domain) => view_vm(context, domain, true),
@@ -77,10 +77,10 @@ pub fn get_vm(context: &Context, name: &str) -> Result<VmView, Error> {
     }
 }
 
-/// `closely` asks the guest for its addresses even where the manifest names some.
+/// Builds the view of a domain. With `closely`, the guest's addresses are queried even if the manifest has some.
 fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, Error> {
     let owner = domain.owner();
-    // The first foundry kept secrets in its record; they are shown only to who asks for them.
+    // The first foundry kept secrets in its record; they are shown only on request.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
         Owner::FirstFoundry(manifest) => split_secrets(manifest),
@@ -103,7 +103,7 @@ fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, E
     Ok(VmView { domain, owner, vm, advice })
 }
 
-/// What libvirt knows of a domain that foundry did not make.
+/// A manifest with what libvirt knows about a domain that foundry did not create.
 fn manifest_of_foreign(domain: &Domain) -> VirtualMachine {
     VirtualMachine {
         metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
@@ -117,7 +117,7 @@ fn manifest_of_foreign(domain: &Domain) -> VirtualMachine {
     }
 }
 
-/// Memory as a manifest has it.
+/// Memory as a number of GiB, as manifests write it.
 fn gib_number(memory: Bytes) -> Number {
     #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
     let gib = memory.0 as f64 / GIB as f64;
@@ -125,7 +125,7 @@ fn gib_number(memory: Bytes) -> Number {
     whole.map_or(Number::Real(gib), Number::Whole)
 }
 
-/// The manifest's addresses; where it has none, what the first source that knows any says.
+/// The addresses in the manifest; if it has none, those from the first source that knows any.
 fn list_addresses(
     context: &Context,
     domain: &Domain,
@@ -149,13 +149,13 @@ fn list_addresses(
     Ok(found)
 }
 
-/// What the first source that knows anything says of a running guest's addresses.
+/// A running guest's addresses, from the first source that knows any: DHCP leases, guest agent, ARP table.
 pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<VmAddress>, Error> {
     let sources =
         [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
         let list = context.host.addresses(domain.uuid, source)?;
-        // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
+        // The agent also reports loopback and link-local addresses, which cannot be used to reach the guest.
         let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
         let found: Vec<VmAddress> =
             useful.map(|ip| VmAddress { address: ip.to_string(), source: name.into() }).collect();
@@ -206,7 +206,7 @@ fn status_of(
     }
 }
 
-/// A record that this foundry cannot read: the VM is foundry's, and more is not known.
+/// The condition for a record that this foundry cannot read. Such a VM was created by foundry; nothing else is known.
 fn unreadable_condition(owner: &Owner) -> Option<Condition> {
     let reason = match owner {
         Owner::Unreadable(reason) => reason.clone(),
@@ -222,14 +222,14 @@ fn unreadable_condition(owner: &Owner) -> Option<Condition> {
     })
 }
 
-/// Phase, a word for programs, a sentence for people.
+/// Returns the phase, its reason as a word for programs, and a sentence for people.
 fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == RecordState::Creating {
             return judge_creating(&check_liveness(&record.maker), record.maker.pid);
         }
         if record.state == RecordState::Destroying {
-            return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
+            return (Phase::Destroying, "VMDestroying", "its destruction has begun".into());
         }
     }
     let word = domain.shell_name();
@@ -245,8 +245,8 @@ fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) 
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
         DomainState::ShutOff if domain.saved => {
             let message = format!(
-                "VM is off with its memory saved; virsh start {word} goes on from there, \
-                 virsh managedsave-remove {word} throws it away"
+                "VM is off with its memory saved; virsh start {word} resumes it, \
+                 virsh managedsave-remove {word} discards it"
             );
             (Phase::Saved, "VMSaved", message)
         }
@@ -263,7 +263,7 @@ fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) 
             let why = why.unwrap_or("it is paused");
             let hint = match domain.why {
                 StateReason::ByUser | StateReason::FromSnapshot => {
-                    format!("; virsh resume {word} lets it go on")
+                    format!("; virsh resume {word} continues it")
                 }
                 _ => String::new(),
             };
@@ -272,7 +272,7 @@ fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) 
         DomainState::Unknown(number) => (
             Phase::Unknown,
             "VMStateUnknown",
-            format!("libvirt says that it is in state {number}, which this foundry does not know"),
+            format!("libvirt reports state {number}, which this foundry does not know"),
         ),
         other => (Phase::Stopped, "VMNotRunning", format!("VM is {other}")),
     }
@@ -297,11 +297,11 @@ fn judge_creating(liveness: &Liveness, pid: u32) -> (Phase, &'static str, String
     }
 }
 
-/// Reads the secrets of a VM back from its seed volume, where they live, into the manifest. What is not
-/// there, or is another than was recorded, stays in the list of what is left out.
+/// Reads the secrets of a VM from its seed volume, the only place on the host that has them, into the manifest. A
+/// secret that is missing there, or differs from the recorded digest, stays in the list of omitted secrets.
 ///
 /// # Errors
-/// Where the seed is gone or cannot be read.
+/// If the seed is gone or cannot be read.
 pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
     let mut missing = Vec::new();
     if let Owner::FirstFoundry(manifest) = &seen.owner {
@@ -315,7 +315,7 @@ pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
     Ok(())
 }
 
-/// The paths of those that did not come back.
+/// Fills in the secrets from the seed. Returns the paths of those that could not be restored.
 fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Result<Vec<String>, Error> {
     let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
@@ -325,13 +325,13 @@ fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Resul
         let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
-                // User-data of the user's own may have another one, or none.
+                // The user's own user-data may have another hash, or none.
                 cloud_init.password_hash =
                     cloud_init::read_seed_secrets(&user_data).password_hash.filter(same);
                 &cloud_init.password_hash
             }
             "spec.cloudInit.userData" => {
-                // The merged document: merged again with the generated one it is still the same.
+                // This is the merged document. Merging it with the generated one again does not change it.
                 cloud_init.user_data = Some(user_data.clone());
                 &cloud_init.user_data
             }
@@ -367,12 +367,12 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
     let is_device = volume.path.starts_with("/dev/");
     let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
     if size > LARGEST_SEED {
-        return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
+        return Err(failed(format!("it has {size}, more than a seed can have")));
     }
     let mut bytes = Vec::new();
     context.host.download(&seed.reference(), &mut bytes, size.0)?;
     cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
 }
 
-/// A seed holds at most a manifest of 1 MiB, a few times over.
+/// The size limit for a seed. It contains the text of a manifest (at most 1 MiB) a few times.
 const LARGEST_SEED: Bytes = Bytes(16 << 20);

@@ -7,8 +7,8 @@
 use uuid::Uuid;
 
 use super::created::CreatedResource;
-use super::plan_destroy::differs_from_plan;
 use super::rollback::Rollback;
+use crate::disk::ownership::differs_from_plan;
 use crate::{Context, lock};
 use foundry_core::error::Error;
 use foundry_host::HostError;
@@ -51,9 +51,9 @@ impl Journal {
         }
     }
 
-    /// Notes a failed call. It may still have had its effect: the connection may have broken before the answer, or libvirt
-    /// refused halfway. A definition is ours if it has our UUID. A volume that exists now may be somebody else's, and
-    /// certainly is if it differs from the plan.
+    /// Notes a failed call. It may still have had its effect: the connection may have broken before the answer, or
+    /// libvirt refused halfway. A definition is ours if it has our UUID. A volume that exists now may belong to another
+    /// process, and certainly does if it differs from the plan.
     fn note_failed(&mut self, context: &Context, what: CreatedResource, failed: &HostError) {
         let there = match &what {
             CreatedResource::Domain { uuid, .. } => context.host.state(*uuid).map(|now| now.is_some()),
@@ -72,8 +72,8 @@ impl Journal {
         }
     }
 
-    /// Notes a possible side effect whose rollback does no harm if it did not happen, such as a log that a start may have
-    /// created.
+    /// Notes a possible side effect whose rollback does no harm if it did not happen, such as a log that a start may
+    /// have created.
     pub(crate) fn note_possible(&mut self, what: CreatedResource) {
         self.made.push(what);
     }

@@ -32,7 +32,7 @@ pub(crate) fn find_vm_to_show(context: &Context, name: &str) -> Result<Option<Do
 
 /// The error for a VM that was deleted by another process during the operation.
 pub(crate) fn removed_meanwhile(name: &str) -> Error {
-    Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
+    Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was deleted by another process meanwhile"))
 }
 
 /// Replaces a failure if its cause is that the VM is gone: libvirt's message about a missing domain does not help, and

@@ -16,7 +16,7 @@ pub(crate) struct RecordPair {
     pub(crate) newest: Record,
     /// The volumes that only the older record names: they were removed since, or detached and brought back.
     pub(crate) only_older: Vec<RecordedVolume>,
-    /// Whether both are the same.
+    /// Whether both definitions have the same record.
     pub(crate) is_one: bool,
 }
 
@@ -46,7 +46,7 @@ impl RecordPair {
 /// The persistent definition of an active domain; `None` if it is not active, because it was already read then.
 ///
 /// # Errors
-/// The host's.
+/// A failed call to the host.
 pub(crate) fn next_definition(
     context: &Context,
     domain: &Domain,

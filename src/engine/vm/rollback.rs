@@ -65,24 +65,24 @@ impl<'a> Rollback<'a> {
     fn find_obstacle(&self, what: &CreatedResource) -> Option<String> {
         let kept = self.kept.as_ref().filter(|_| matches!(what, CreatedResource::Volume(_)));
         match (what, kept) {
-            _ if self.runs => Some("the guest may run".to_owned()),
+            _ if self.runs => Some("the guest may be running".to_owned()),
             (_, Some(kept)) => Some(kept.clone()),
             (CreatedResource::Domain { .. }, _) if self.is_needed => {
                 Some("its record names the rest".to_owned())
             }
-            _ if self.context.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
+            _ if self.context.cancel.is_insisted() => Some("the rollback was interrupted".to_owned()),
             _ => None,
         }
     }
 
-    /// Checks what is left if the definition is gone: whoever deleted it has usually deleted the volumes, too.
+    /// Checks what is left if the definition is gone: the process that deleted it usually deleted the volumes, too.
     fn check_lost(&self, what: &CreatedResource) -> Result<(), String> {
         match what {
             CreatedResource::Domain { .. } | CreatedResource::Guest { .. } | CreatedResource::Mark { .. } => {
                 Ok(())
             }
             CreatedResource::Volume(planned) if is_gone(self.context, planned) => Ok(()),
-            _ => Err("it may be somebody else's by now".to_owned()),
+            _ => Err("it may belong to another VM by now".to_owned()),
         }
     }
 
@@ -125,7 +125,7 @@ fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
     let error = match error.kind() {
         // What failed then failed because of that.
         Kind::Vm | Kind::Storage => lookup::removed_meanwhile(vm),
-        _ => error.outcome(format!("VM '{vm}' was taken away by somebody else meanwhile")),
+        _ => error.outcome(format!("VM '{vm}' was deleted by another process meanwhile")),
     };
     if left.is_empty() {
         return error;

@@ -1,11 +1,12 @@
-//! Ejects the cloud-init seed of a VM: [`plan_eject`] checks whether cloud-init is done with it, [`eject_seed`] deletes it.
+//! Ejects the cloud-init seed of a VM: [`plan_eject`] checks whether cloud-init is done with it, [`eject_seed`]
+//! deletes it.
 //!
 //! ```text
 //!   unplug the CD-ROM ▸ delete the volume ▸ out of the record
 //! ```
 //!
-//! The record names the volume until it is deleted, so that what was killed on the way is finished by the same command
-//! again, or by `destroy`. What the seed held, only the guest has from then on; the record keeps the digests.
+//! The record names the volume until it is deleted. So if the command is killed, the same command or `destroy`
+//! finishes the work. Afterwards only the guest has the secrets from the seed; the record keeps their digests.
 
 use std::time::Duration;
 
@@ -21,30 +22,30 @@ use foundry_core::record::{RecordedVolume, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
-/// How long a guest may take to let go of a CD-ROM. On SCSI it is not asked.
+/// How long to wait until a guest releases a CD-ROM. A SCSI drive is detached without asking the guest.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What would be ejected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EjectPlan {
-    /// The VM.
+    /// The name of the VM with the seed.
     pub vm: String,
     /// Whether a running guest has the seed.
     pub live: bool,
-    /// The volume that goes.
+    /// The volume to delete.
     pub volume: Option<VolumeToDelete>,
-    /// What stays, and why.
+    /// What is kept, and why.
     pub kept: Option<(String, String)>,
     handle: VmHandle,
     seed: RecordedVolume,
     force: bool,
 }
 
-/// Looks whether the seed of a VM can go; `None` where it is gone already. Changes nothing. With `force` it goes though
-/// it is unknown whether cloud-init is done.
+/// Checks whether the seed of a VM can be ejected; changes nothing. Returns `None` if it was ejected already. With
+/// `force`, the seed can be ejected even if it is unknown whether cloud-init is done.
 ///
 /// # Errors
-/// [`Kind::Vm`] where there is no such VM, it was made without a seed, or cloud-init is not known to be done.
+/// [`Kind::Vm`] if there is no such VM, it was created without a seed, or cloud-init is not known to be done.
 pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<EjectPlan>, Error> {
     let handle = VmHandle::find(context, vm)?;
     let vm = handle.domain.name.clone();
@@ -58,11 +59,11 @@ pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<Eje
         };
     };
     let live = handle.live.as_ref().is_some_and(|d| find_drive(d, &seed).is_some());
-    // An plan that was broken off behind this point has seen that it is done.
+    // If the seed is in no drive any more, an earlier run that was interrupted has already checked this.
     if !force && (live || find_drive(&handle.next, &seed).is_some()) {
         check_done(context, &handle).map_err(|e| or_removed_meanwhile(context, &handle.domain, e))?;
     }
-    disk::check_snapshots(context, &handle, "to go back to one would want the seed again")
+    disk::check_snapshots(context, &handle, "reverting to one would need the seed again")
         .map_err(|e| or_removed_meanwhile(context, &handle.domain, e))?;
     if !force {
         handle.check_not_locked(context, &seed).map_err(|e| e.hint(by_force(&handle)))?;
@@ -72,7 +73,7 @@ pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<Eje
     Ok(Some(plan))
 }
 
-/// The CD-ROM drive with the seed, or the empty one that it was in.
+/// Finds the CD-ROM drive with the seed, or the empty drive that it was in.
 fn find_drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
     let target = seed.disk_target()?;
     let has_it = |d: &&DiskDescription| {
@@ -83,8 +84,7 @@ fn find_drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Op
 }
 
 fn by_force(handle: &VmHandle) -> Advice {
-    Advice::from(Verb::SeedEject { vm: handle.domain.command_name(), force: true })
-        .text(" ejects it all the same")
+    Advice::from(Verb::SeedEject { vm: handle.domain.command_name(), force: true }).text(" ejects it anyway")
 }
 
 fn check_done(context: &Context, handle: &VmHandle) -> Result<(), Error> {
@@ -100,7 +100,7 @@ fn check_done(context: &Context, handle: &VmHandle) -> Result<(), Error> {
 }
 
 impl EjectPlan {
-    /// The volume goes if it is the very one, and nobody else uses it.
+    /// Plans to delete the volume if it is the recorded one and nothing else uses it.
     fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
         let Some(found) = context.host.volume(&VolumeRef::new(pool, name))? else {
@@ -124,7 +124,7 @@ impl EjectPlan {
         Ok(())
     }
 
-    /// A volume that libvirt does not show is gone, unless its pool is stopped.
+    /// Fails if libvirt does not list the volume because its pool is stopped; otherwise the volume is gone.
     fn check_missing_volume(&self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, .. } = &self.seed;
         match context.host.pool(pool)? {
@@ -144,15 +144,15 @@ fn volume_to_delete(volume: Volume) -> VolumeToDelete {
     VolumeToDelete { pool, name, path, capacity, role: Some(VolumeRole::Seed) }
 }
 
-/// Does what a survey said.
+/// Executes a plan: detaches the drive, deletes the volume, removes it from the record.
 ///
 /// # Errors
-/// What failed; the same command again finishes it.
+/// The failure of a step. The same command again finishes the work.
 pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     let vm = &plan.vm;
     context.report_begun(Task::EjectSeed(vm.to_string()));
     context.cancel.check_unchanged()?;
-    // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
+    // The same `force` as before: the drive may still be there, and then the next run checks cloud-init again.
     let again = Verb::SeedEject { vm: plan.handle.domain.command_name(), force: plan.force };
     let finishing = Advice::from(again).text(" finishes it");
     let unfinished =
@@ -168,7 +168,7 @@ pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where the drive is gone already, or has another medium by now, there is nothing to do.
+/// Detaches the drive. Does nothing if the drive is gone or has another medium by now.
 fn detach_drive(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     let EjectPlan { vm, handle, seed, .. } = plan;
     let uuid = handle.domain.uuid;
@@ -179,7 +179,7 @@ fn detach_drive(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
         context.host.detach_disk(uuid, &target, Affect::Live)?;
         if !disk::wait_until_detached(context, uuid, &target, PATIENCE, || context.cancel.is_requested())? {
             context.cancel.check()?;
-            let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
+            let message = format!("the guest of VM '{vm}' does not release its CD-ROM '{target}'");
             return Err(Error::new(Code::DiskHeld, message));
         }
     }
@@ -193,7 +193,7 @@ fn detach_drive(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
 fn delete_volume(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     let Some(volume) = &plan.volume else { return Ok(()) };
     let what = format!("the seed of VM '{}' was ejected", plan.vm);
-    // The path may be another one, where the pool was moved.
+    // The path is not compared: it differs if the pool was moved.
     let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&plan.seed.pool, &plan.seed.name);
     disk::delete_unplugged(context, &plan.handle.domain, volume, |v| is_seed(v), &what)
 }

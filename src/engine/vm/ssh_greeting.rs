@@ -9,18 +9,18 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(700);
 
 /// What answered on a port.
 pub(crate) enum SshGreeting {
-    /// An SSH server.
+    /// An SSH server sent its identification string.
     Ssh,
     /// The port is open, but nothing was sent that looks like SSH.
     Silent,
     /// The machine refused the connection.
     Refused,
-    /// Nothing answered.
+    /// Nothing answered within the time limit.
     None,
 }
 
-/// Reads the greeting of an SSH server. An open port is not enough: a server that is starting accepts connections before
-/// it can answer (RFC 4253, section 4.2: the identification string begins with `SSH-`).
+/// Reads the greeting of an SSH server. An open port is not enough: a server that is starting accepts connections
+/// before it can answer (RFC 4253, section 4.2: the identification string begins with `SSH-`).
 pub(crate) fn read_greeting(at: SocketAddr) -> SshGreeting {
     let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
         Ok(stream) => stream,

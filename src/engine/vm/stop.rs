@@ -9,7 +9,7 @@ use crate::{Context, Step};
 use foundry_core::error::{Code, Error};
 use foundry_host::DomainState;
 
-/// Time between two looks at a guest that shuts down; ACPI shutdowns take seconds.
+/// Time between two checks of a guest that shuts down; ACPI shutdowns take seconds.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// How to stop a guest.
@@ -49,8 +49,8 @@ pub(crate) fn stop_domain(
     }
 }
 
-/// Requests a shutdown and waits; returns whether the guest is off. A refused request is ignored: the guest is forced off
-/// after the wait.
+/// Requests a shutdown and waits; returns whether the guest is off. A refused request is ignored: the guest is forced
+/// off after the wait.
 fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Error> {
     match context.host.request_shutdown(domain) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),

@@ -23,7 +23,7 @@ use foundry_core::record::Record;
 use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, StateReason};
 
-/// Time between two looks.
+/// Time between two checks.
 const POLL_EVERY: Duration = Duration::from_millis(300);
 /// Time limit for an answer of the guest agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
@@ -35,7 +35,8 @@ const CONSOLE_LINES: usize = 10;
 /// Waits for a VM that was just created. Returns its known addresses.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
+/// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or
+/// [`foundry_core::error::Kind::Vm`] if the guest stopped or cloud-init failed.
 pub fn wait_for_vm(
     context: &Context,
     vm: &CreatedVm,
@@ -54,7 +55,7 @@ pub fn wait_for_vm(
     context.report_started(Step::WaitFor { goal, took: Duration::ZERO });
     let begun = context.clock.elapsed();
     let waited = Poll::new(context, POLL_EVERY).within(timeout).until(|| {
-        // Before the look, which may take seconds: an interrupted wait ends without one more.
+        // Checked before the queries, which may take seconds, so that an interrupted wait ends at once.
         if context.cancel.is_requested() {
             return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
@@ -74,7 +75,7 @@ pub fn wait_for_vm(
 /// result.
 ///
 /// # Errors
-/// [`foundry_core::error::Kind::Vm`] where it is done, with errors.
+/// [`foundry_core::error::Kind::Vm`] if it is done, with errors.
 pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Record) -> Result<bool, Error> {
     let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
     let name = domain.name.clone();
@@ -84,7 +85,7 @@ pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Re
         .unless(|| context.cancel.is_requested())
         .until(|| {
             let is_done = watch.cloud_init_done()?;
-            // Without its last words on the console there is no result to wait for.
+            // Without its final message on the console, there is no result to wait for.
             Ok::<_, Error>((is_done || watch.finished.is_none()).then_some(is_done))
         })?;
     match waited {
@@ -137,7 +138,7 @@ impl GuestWatch<'_> {
         let word = self.shell_name();
         match (now.state, now.why) {
             (DomainState::Paused, StateReason::NotSaid) => {
-                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
+                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; see libvirt's log of the VM")
             }
             (DomainState::Paused, StateReason::IoError) => {
                 error.hint(format!("virsh domblkerror {word} says which disk; {} when there is room again", self.resume_hint()))
@@ -145,7 +146,7 @@ impl GuestWatch<'_> {
             (DomainState::Paused, StateReason::Watchdog | StateReason::NotResumed) => {
                 error.hint(self.resume_hint())
             }
-            (DomainState::ShutOff, StateReason::Saved) => error.hint(format!("virsh start {word} goes on from there")),
+            (DomainState::ShutOff, StateReason::Saved) => error.hint(format!("virsh start {word} resumes it")),
             (DomainState::ShutOff, StateReason::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
             _ => error,
         }
@@ -153,7 +154,7 @@ impl GuestWatch<'_> {
 
     /// The error if the domain is gone. Another VM may have its name by now, so the advice does not use the name.
     fn domain_gone(&self, error: Error) -> Error {
-        error.because("it is gone: somebody else took it away").outcome(list_unused())
+        error.because("another process deleted it").outcome(list_unused())
     }
 
     fn is_reached(&mut self, goal: Goal) -> Result<bool, Error> {
@@ -165,7 +166,8 @@ impl GuestWatch<'_> {
         }
     }
 
-    /// Returns whether the guest has an address. A fixed address from the manifest counts only if something answers there.
+    /// Returns whether the guest has an address. A fixed address from the manifest counts only if something answers
+    /// there.
     fn has_address(&mut self) -> Result<bool, Error> {
         if self.fixed_addresses().is_empty() {
             return Ok(!self.known_addresses()?.is_empty());
@@ -183,8 +185,8 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Returns whether the machine that answered at an address is not this VM: it is this host, or has another MAC address.
-    /// Behind a router, no MAC address can be seen.
+    /// Returns whether the machine that answered at an address is not this VM: it is this host, or has another MAC
+    /// address. Behind a router, no MAC address can be seen.
     fn is_other_machine(&mut self, ip: IpAddr) -> Result<bool, Error> {
         if !self.context.host.is_local() {
             return Ok(false);
@@ -249,8 +251,10 @@ impl GuestWatch<'_> {
             match read_greeting(SocketAddr::new(ip, 22)) {
                 SshGreeting::Ssh if !self.is_other_machine(ip)? => return Ok(true),
                 SshGreeting::Ssh => {}
-                SshGreeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
-                SshGreeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
+                SshGreeting::Silent => self.seen = "port 22 is open, but no SSH server has answered",
+                SshGreeting::Refused => {
+                    self.seen = "the guest's network answers, but its SSH server does not"
+                }
                 SshGreeting::None => {}
             }
         }
@@ -278,14 +282,14 @@ impl GuestWatch<'_> {
             return Err(self.cloud_init_failed(&failures));
         }
         self.context.warn(format!(
-            "cloud-init in VM '{}' is done; whether it had errors, its console does not surely tell, and there is no guest agent to ask",
+            "cloud-init in VM '{}' is done; its console does not reliably show errors, and there is no guest agent to ask",
             self.name
         ));
         Ok(true)
     }
 
-    /// Returns whether the result file may still come. cloud-init writes it just after its final message on the console. An
-    /// agent without permission to read files never returns it.
+    /// Returns whether the result file may still come. cloud-init writes it just after its final message on the
+    /// console. An agent without permission to read files never returns it.
     fn result_is_due(&mut self) -> Result<bool, Error> {
         let now = self.context.clock.elapsed();
         let since = *self.finished.get_or_insert(now);
@@ -334,8 +338,8 @@ impl GuestWatch<'_> {
         self.with_console(error).outcome(self.vm_kept_advice())
     }
 
-    /// Why a guest is not executing, and whether the user has to resume it. That explains a timeout better than the stage
-    /// that it reached.
+    /// Why a guest is not executing, and whether the user has to resume it. That explains a timeout better than the
+    /// stage that it reached.
     fn reason_not_executing(&self) -> (Option<&'static str>, bool) {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
@@ -348,10 +352,10 @@ impl GuestWatch<'_> {
 
     fn vm_kept_advice(&self) -> Advice {
         let destroy = Verb::Destroy { vm: self.command_name(), force: false };
-        Advice::from(format!("VM '{}' stays as it is; ", self.name)).run(destroy).text(" removes it")
+        Advice::from(format!("VM '{}' is kept as it is; ", self.name)).run(destroy).text(" removes it")
     }
 
-    /// The VM in a command.
+    /// The VM's name or UUID, as an argument of a foundry command.
     fn command_name(&self) -> String {
         foundry_host::command_name(&self.name, self.vm.uuid)
     }
@@ -362,7 +366,7 @@ impl GuestWatch<'_> {
     }
 
     fn resume_hint(&self) -> String {
-        format!("virsh resume {} lets it go on", self.shell_name())
+        format!("virsh resume {} continues it", self.shell_name())
     }
 
     fn with_console(&self, error: Error) -> Error {

@@ -74,7 +74,7 @@ fn a_guest_that_does_not_let_go_keeps_its_disk() {
         bench.host.set_guest("web", Guest::new().on_unplug(OnUnplug::Never));
         let error = detach_one(&bench, "vdb", keep).unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);
-        assert!(whole(&error).contains("did not let go of disk 'vdb' in 30 s"), "{}", whole(&error));
+        assert!(whole(&error).contains("did not release disk 'vdb' in 30 s"), "{}", whole(&error));
         assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));
         assert!(recorded(&bench).contains(&"web_data-vdb".to_owned()), "{keep}");
         assert_eq!(data_disks(&bench).len(), 2);

@@ -75,7 +75,7 @@ fn a_relative_size_counts_from_what_is_there() {
     assert_eq!(grow(&bench, "vdb", "+1").unwrap().to, Bytes(13 * GIB));
     bench.host.resize_volume(&VolumeRef::new("foundry-vms", "web_data-vdb"), Bytes(13 * GIB + 512)).unwrap();
     let error = grow(&bench, "vdb", "+1").unwrap_err();
-    assert!(whole(&error).contains("say how large it is to be: 14GiB"), "{}", whole(&error));
+    assert!(whole(&error).contains("give the new size: 14GiB"), "{}", whole(&error));
     let much = resize(&bench.context(), "web", "vda", SizeRequest::By(Bytes(i64::MAX as u64 / GIB * GIB)));
     assert_eq!(much.unwrap_err().kind(), Kind::Validation);
 }
@@ -111,7 +111,7 @@ fn what_cannot_grow_is_refused_before_anything_is_touched() {
     let shared = |b: &Bench| {
         b.host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
     };
-    refuse(&shared, "vdb", "is not its own alone: domain 'thief' uses it too");
+    refuse(&shared, "vdb", "is shared: domain 'thief' uses it too");
 }
 
 /// Describes a disk anew, as a snapshot does or somebody who edits the definition.

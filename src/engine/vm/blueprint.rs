@@ -1,0 +1,134 @@
+//! Decides everything about a new VM before the first change: identity, XML, seed, record.
+
+use uuid::Uuid;
+
+use super::console;
+use crate::Context;
+use crate::preflight::ReadyVm;
+use crate::preflight::storage::ReadyStorage;
+use crate::storage::backend::PoolBackend;
+use foundry_core::cloud_init;
+use foundry_core::domain_xml::{self, DiskLocation, Placement};
+use foundry_core::error::{Advice, Error, Kind, Outcome, Verb};
+use foundry_core::plan::VmPlan;
+use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, VolumeRole};
+use foundry_core::units::Bytes;
+use foundry_host::PoolSource;
+
+/// Everything that is decided before the first change: identity, XML, seed, record.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The domain's XML, record included.
+    pub domain_xml: String,
+    /// In a dry run: the volumes of an interrupted creation that would be deleted first, as `POOL/VOLUME`.
+    pub removes: Vec<String>,
+    pub(super) record: Record,
+    pub(super) iso: Option<Vec<u8>>,
+    pub(super) uuid: Uuid,
+}
+
+impl Blueprint {
+    /// What may be left behind if the process ends during the creation.
+    pub(super) fn possible_leftovers(&self) -> Vec<Outcome> {
+        let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
+        let volumes = self.record.volumes.iter().map(|v| v.reference().to_string());
+        let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
+        vec![
+            format!("may be left behind: {}", all.join(", ")).into(),
+            Advice::from(Verb::Destroy { vm: name, force: false }).text(" removes it").into(),
+        ]
+    }
+}
+
+/// Decides what the plan leaves open: identity, seed, record.
+pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
+    let plan = &ready.plan;
+    // Always a new UUID: defining a domain with an existing UUID silently replaces that domain.
+    let uuid = Uuid::new_v4();
+    let instance_id = format!("{}-{uuid}", plan.name);
+    let salt = Salt::generate();
+    let iso = seed_iso(plan, &instance_id, &salt)?;
+    let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
+    let text = record.to_text()?;
+    let placement = Placement {
+        uuid: Some(uuid),
+        virt_type: ready.virt_type,
+        arch: ready.arch,
+        native: ready.native,
+        disks: record.volumes.iter().map(|v| disk_source(&ready.storage, v)).collect(),
+        console_log: record.console_log.as_deref(),
+        record: Some(&text),
+    };
+    let domain_xml = domain_xml::render_domain(plan, &placement)?;
+    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
+}
+
+/// The source of a volume in the domain's XML; the volume may not exist yet.
+fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation {
+    match &storage.seed {
+        Some((_, backend)) if volume.role == VolumeRole::Seed => {
+            backend.disk_source(&volume.path, &PoolSource::default())
+        }
+        _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
+    }
+}
+
+/// Adds the image to the source of an overlay boot disk. The preflight has checked that the image has no backing file.
+fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskLocation) -> DiskLocation {
+    let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
+    match (image, &volume.backing) {
+        (Some(image), Some(path)) => DiskLocation::Overlay {
+            own: Box::new(own),
+            image: Box::new(DiskLocation::File(path.clone())),
+            format: image.format.clone(),
+        },
+        _ => own,
+    }
+}
+
+fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<u8>>, Error> {
+    let Some(seed) = &plan.seed else { return Ok(None) };
+    let failed = |cause: String| {
+        Error::new(Kind::Vm, format!("cannot create the cloud-init seed of VM '{}'", plan.name))
+            .because(cause)
+            .unchanged()
+    };
+    let mut documents =
+        cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
+    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+}
+
+fn new_record(
+    context: &Context,
+    ready: &ReadyVm,
+    uuid: Uuid,
+    iso: Option<&[u8]>,
+    instance_id: String,
+    salt: &Salt,
+) -> Record {
+    let (manifest, secrets) = record::split_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest_secret(&secret))).collect();
+    let now = context.clock.timestamp();
+    let mut volumes = ready.storage.volumes.clone();
+    let backend = ready.storage.seed.as_ref().map_or(ready.storage.backend, |(_, backend)| *backend);
+    for seed in volumes.iter_mut().filter(|v| v.role == VolumeRole::Seed) {
+        seed.capacity = backend.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
+    }
+    Record {
+        version: record::VERSION,
+        domain: uuid,
+        state: RecordState::Creating,
+        manifest,
+        secrets,
+        volumes,
+        maker: context.lease.maker(),
+        created_at: now.clone(),
+        changed_at: now,
+        generation: 1,
+        instance_id: iso.map(|_| instance_id),
+        console_log: console::log_path(context.host.uri(), ready.plan.name.as_str()),
+        image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
+    }
+}
