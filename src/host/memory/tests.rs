@@ -231,7 +231,7 @@ fn a_volume_needs_room() {
             .unwrap_err()
             .cause()
             .unwrap()
-            .contains("no space is left")
+            .contains("No space left on device")
     );
     host.create_volume("vms", &volume("a", "qcow2", 2 << 20)).unwrap();
     let pool = host.pool("vms").unwrap().unwrap();
