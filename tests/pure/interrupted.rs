@@ -137,7 +137,7 @@ fn remains_that_run_are_not_replaced() {
     let before = bench.host.fingerprint();
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
-    assert!(error.text().contains("VM 'web' runs, though its creation was interrupted"), "{error}");
+    assert!(error.text().contains("VM 'web' runs, although its creation was interrupted"), "{error}");
     assert!(whole(&error).contains("foundry destroy web removes it"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.destroy("web", GENTLE).unwrap();
