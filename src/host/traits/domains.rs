@@ -11,43 +11,43 @@ pub trait Domains: Send + Sync {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
     /// The domain of that name.
     fn domain(&self, name: &str) -> Result<Option<Domain>>;
-    /// What the domain is doing; `None` where it is gone.
+    /// The state of a domain; `None` if it does not exist.
     fn state(&self, domain: Uuid) -> Result<Option<StateNow>>;
-    /// Defines a new domain. Refused where the name is taken by another UUID, which makes it the
-    /// atomic reservation of the name.
+    /// Defines a new domain. Refused if a domain with another UUID has the name, so the call reserves the name
+    /// atomically.
     fn define_domain(&self, xml: &str) -> Result<Uuid>;
-    /// The XML description of a domain, secrets left out; `None` where it is gone.
+    /// The XML description of a domain, without secrets; `None` if it does not exist.
     fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>>;
-    /// What [`Self::domain_xml`] says.
+    /// Reads [`Self::domain_xml`].
     fn describe(&self, domain: Uuid, view: View) -> Result<Option<DomainDescription>> {
         self.domain_xml(domain, view)?.map(|xml| DomainDescription::read(&xml)).transpose()
     }
-    /// Replaces the text of foundry's metadata element, in the definition, where there is one, and, where the domain is
-    /// active, in the live domain.
+    /// Replaces the text of foundry's metadata element, in the persistent definition if there is one, and in the live
+    /// domain if it is active.
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;
-    /// Sets whether it starts with the host.
+    /// Sets whether the domain starts with the host.
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
-    /// Starts it.
+    /// Starts a defined domain; one with saved memory is restored.
     fn start(&self, domain: Uuid) -> Result<()>;
-    /// Starts a domain that has no definition and is gone when it stops or the connection ends. Refused where
-    /// its name is taken.
+    /// Starts a domain without a persistent definition, which ceases to exist when it stops or the connection ends.
+    /// Refused if its name is in use.
     fn start_transient(&self, xml: &str) -> Result<Uuid>;
     /// Asks the guest to power off; returns at once.
     fn request_shutdown(&self, domain: Uuid) -> Result<()>;
-    /// Continues a paused or suspended domain.
+    /// Resumes a paused domain, or wakes a suspended one.
     fn resume(&self, domain: Uuid) -> Result<()>;
-    /// Stops it at once, in whatever active state it is. A domain that is already off is `Ok`.
+    /// Stops a domain at once, in any active state. A domain that is already off is `Ok`.
     fn force_off(&self, domain: Uuid) -> Result<()>;
     /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
     /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
     fn undefine(&self, domain: Uuid) -> Result<()> {
         self.undefine_keeping(domain, KeptOnUndefine::default())
     }
-    /// As [`Self::undefine`], and some of it stays.
+    /// Like [`Self::undefine`], but keeps some of it.
     fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()>;
-    /// The description that the saved memory of a domain is restored with; `None` where none is saved.
+    /// The description with which a domain's saved memory is restored; `None` if none is saved.
     fn saved_xml(&self, domain: Uuid) -> Result<Option<String>>;
-    /// Names of the snapshots that libvirt knows of.
+    /// Names of a domain's snapshots.
     fn snapshots(&self, domain: Uuid) -> Result<Vec<String>>;
     /// The descriptions of all snapshots of all domains, as XML: `<domainsnapshot>` (libvirt's page "Snapshot and
     /// Checkpoint XML format").

@@ -6,19 +6,19 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// Events of domains: what happens to them, told as it happens.
+/// Events of domains, as they happen.
 pub trait Events: Send + Sync {
-    /// Watches the domains from now on. Each call of the watch returns what happened since the last one, so nothing is
-    /// lost between a look at a domain and the wait for its next change. `None` on a host without events.
+    /// Subscribes to the events of all domains. Events are queued from now on, so nothing is lost between a look at a
+    /// domain and the wait for its next change. `None` if the host has no events.
     fn watch_domains(&self) -> Result<Option<Box<dyn DomainWatch>>>;
 }
 
 /// A subscription to the events of all domains of a host. Dropped, it ends.
 pub trait DomainWatch: Send {
-    /// The next event, waited for at most so long.
+    /// Waits for the next event, at most that long.
     fn next(&mut self, within: Duration) -> Option<DomainEvent>;
 
-    /// Waits until something happens to a domain, at most so long; returns whether something did.
+    /// Waits for an event of one domain, at most that long, and returns whether there was one.
     fn wait_for(&mut self, domain: Uuid, within: Duration) -> bool {
         let begun = std::time::Instant::now();
         loop {

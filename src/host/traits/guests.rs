@@ -1,4 +1,4 @@
-//! What runs in a domain.
+//! Guests: the systems that run in domains.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use uuid::Uuid;
 
 use crate::{AddressSource, GuestAddress, Result};
 
-/// What is known of the systems that run in domains.
+/// Guests: their addresses and their agents.
 pub trait Guests: Send + Sync {
-    /// What that source knows of the guest's addresses; a source that cannot answer is an empty list, and so is a
-    /// domain that is gone.
+    /// The guest's addresses according to a source. Empty if the source cannot answer or the domain does not exist.
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
-    /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time, as
-    /// in a domain that is gone.
+    /// Sends one command (JSON) to the guest agent and returns its answer. `None` if no agent answers in that time, or
+    /// the domain does not exist.
     fn agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>>;
 }

@@ -1,4 +1,4 @@
-//! What foundry asks of a host, by what it is about.
+//! The calls to a host, by topic.
 
 mod disks;
 mod domains;
@@ -20,10 +20,10 @@ pub use self::pools::Pools;
 pub use self::transfers::{Transfers, Zeros};
 pub use self::volumes::Volumes;
 
-/// What foundry asks of a virtualization host: all of it. Through `&dyn Host` each call is at hand; of a host whose
-/// type is known, the part that has the call must be imported.
+/// All calls to a virtualization host. `&dyn Host` has each of them; for a concrete type, import the trait that has the
+/// call.
 ///
-/// The contract that each implementation keeps is `tests/pure/host_contract.rs`.
+/// Each implementation keeps the contract in `tests/pure/host_contract.rs`.
 pub trait Host:
     HostInfo + Domains + Disks + Events + Guests + Pools + Volumes + Transfers + Networks
 {

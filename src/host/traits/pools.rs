@@ -8,18 +8,18 @@ pub trait Pools: Send + Sync {
     fn pools(&self) -> Result<Vec<Pool>>;
     /// The pool of that name.
     fn pool(&self, name: &str) -> Result<Option<Pool>>;
-    /// Defines a pool; neither makes its target nor starts it.
+    /// Defines a pool, without creating its target or starting it.
     fn define_pool(&self, xml: &str) -> Result<()>;
-    /// Makes the pool's target, a missing directory for one.
+    /// Creates the pool's target, for example a missing directory.
     fn build_pool(&self, name: &str) -> Result<()>;
-    /// Starts a pool.
+    /// Starts a pool, which lists its volumes.
     fn start_pool(&self, name: &str) -> Result<()>;
-    /// Stops a pool; its volumes stay.
+    /// Stops a pool; its volumes are kept.
     fn stop_pool(&self, name: &str) -> Result<()>;
     /// Sets whether the pool starts with the host.
     fn set_pool_autostart(&self, name: &str, on: bool) -> Result<()>;
-    /// Makes libvirt look at the pool's volumes anew.
+    /// Rescans a pool's volumes.
     fn refresh_pool(&self, name: &str) -> Result<()>;
-    /// Removes the definition of a stopped pool; its volumes stay.
+    /// Removes the definition of a stopped pool; its volumes are kept.
     fn undefine_pool(&self, name: &str) -> Result<()>;
 }

@@ -4,26 +4,25 @@ use crate::{HostError, Result};
 use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
-/// What becomes of long runs of zeros, and of holes, in an upload.
+/// How an upload treats long runs of zeros, and holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zeros {
-    /// They are written, like everything else: what the volume has allocated stays so.
+    /// They are written like other data, so allocated space stays allocated.
     Written,
-    /// They become holes of the volume, which cost nothing on the wire nor on the host's disk. A hole leaves
-    /// what was there before, and cuts off what is behind it until more is written: the volume has to be new
-    /// and without allocation.
+    /// They become holes of the volume, which cost nothing on the wire or on the host's disk. A hole does not erase old
+    /// data, and truncates the volume until more is written, so the volume must be new and unallocated.
     Skipped {
-        /// How many other bytes are written at most: what the host has room for.
+        /// The most bytes of other data that the host has space for.
         at_most: u64,
     },
 }
 
-/// The content of volumes, there and back.
+/// Uploads and downloads of volumes.
 pub trait Transfers: Send + Sync {
-    /// Writes `content` to a volume from `offset` on, until the content ends or `length` bytes are reached,
-    /// and returns how far it came. Never sends more: one byte past the declared length ends libvirtd 11.3,
-    /// as does a full disk, so that whoever calls makes sure of room. libvirt finds out some time later
-    /// what was written (format, capacity); after [`Pools::refresh_pool`](super::Pools::refresh_pool) it knows.
+    /// Writes `content` to a volume from `offset` on, until the content ends or `length` bytes are written, and returns
+    /// the number of bytes. It never sends more: one byte beyond the declared length crashes libvirtd 11.3, and so does a
+    /// full disk, so the caller checks the space first. libvirt detects the new format and capacity at the next
+    /// [`Pools::refresh_pool`](super::Pools::refresh_pool).
     fn upload(
         &self,
         volume: &VolumeRef,
@@ -32,7 +31,7 @@ pub trait Transfers: Send + Sync {
         length: u64,
         zeros: Zeros,
     ) -> Result<u64>;
-    /// Writes `length` bytes of `content` to the beginning of a volume; fewer are an error.
+    /// Writes `length` bytes of `content` to the start of a volume; it is an error if the content is shorter.
     fn upload_all(&self, volume: &VolumeRef, content: &mut dyn Content, length: u64) -> Result<()> {
         let left = length - self.upload(volume, content, 0, length, Zeros::Written)?;
         if left == 0 {
@@ -44,10 +43,10 @@ pub trait Transfers: Send + Sync {
             interrupted: false,
         })
     }
-    /// Reads up to `length` bytes of a volume from its beginning. Its holes are told as such.
+    /// Reads up to `length` bytes from the start of a volume; holes are passed to the sink as holes.
     fn download(&self, volume: &VolumeRef, into: &mut dyn Sink, length: u64) -> Result<()> {
         self.download_span(volume, into, (0, length))
     }
-    /// Reads up to so many bytes of a volume (the second number) from an offset on (the first).
+    /// Reads a span of a volume: from the offset in `span.0`, up to `span.1` bytes.
     fn download_span(&self, volume: &VolumeRef, into: &mut dyn Sink, span: (u64, u64)) -> Result<()>;
 }

@@ -8,16 +8,16 @@ use foundry_core::units::Bytes;
 pub trait Volumes: Send + Sync {
     /// The volumes of an active pool.
     fn volumes(&self, pool: &str) -> Result<Vec<Volume>>;
-    /// The volume of that name; `None` too where the pool is absent or inactive.
+    /// Looks up a volume; `None` also if its pool does not exist or is inactive.
     fn volume(&self, volume: &VolumeRef) -> Result<Option<Volume>>;
-    /// The volume at that path, in whichever active pool it is.
+    /// Looks up the volume at a path, in any active pool.
     fn volume_at(&self, path: &str) -> Result<Option<Volume>>;
-    /// Makes a volume; refused where one of that name exists.
+    /// Creates a volume; refused if one with that name exists.
     fn create_volume(&self, pool: &str, xml: &str) -> Result<Volume>;
-    /// Makes a volume with the content of another, converted to the format in the XML.
+    /// Creates a volume in `pool` with the content of `from`, converted to the format in the XML.
     fn clone_volume(&self, pool: &str, xml: &str, from: &VolumeRef) -> Result<Volume>;
     /// Changes a volume's capacity.
     fn resize_volume(&self, volume: &VolumeRef, capacity: Bytes) -> Result<()>;
-    /// Deletes a volume. One that is already gone is `Ok`.
+    /// Deletes a volume. A volume that does not exist is `Ok`.
     fn delete_volume(&self, volume: &VolumeRef) -> Result<()>;
 }
