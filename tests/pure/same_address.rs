@@ -11,9 +11,9 @@ use uuid::Uuid;
 const LOWEST: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
 const HIGHEST: Uuid = Uuid::from_u128(0xffff_ffff_ffff_4fff_bfff_ffff_ffff_ffff);
 
-/// The definition of a VM `rival` with the address of `web`, which this living process is creating.
-fn rival(uuid: Uuid) -> String {
-    let bench = Bench::new();
+/// The definition of a VM `rival` with the address of `web`, which an operation of this process is creating: the one of
+/// that bench, for as long as it lives.
+fn rival(bench: &Bench, uuid: Uuid) -> String {
     let blueprint = dry_run(&bench.context(), &plan_with(WEB, &[("name: web", "name: rival")])).unwrap();
     let xml = blueprint.domain_xml;
     let own = xml.split("<uuid>").nth(1).unwrap().split('<').next().unwrap().to_owned();
@@ -38,7 +38,7 @@ fn second_look() -> usize {
 #[test]
 fn the_higher_one_goes() {
     let bench = Bench::new();
-    let xml = rival(LOWEST);
+    let xml = rival(&bench, LOWEST);
     bench.host.on_call(after_the_preflight(), move |host| assert!(host.define_domain(&xml).is_ok()));
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
@@ -54,7 +54,7 @@ fn the_higher_one_goes() {
 #[test]
 fn the_lower_one_waits_until_the_other_is_gone() {
     let bench = Bench::new();
-    let xml = rival(HIGHEST);
+    let xml = rival(&bench, HIGHEST);
     bench.host.on_call(after_the_preflight(), move |host| assert!(host.define_domain(&xml).is_ok()));
     bench.host.on_call(second_look() + 3, |host| host.undefine(HIGHEST).unwrap());
     bench.create(&plan(WEB)).unwrap();
@@ -65,7 +65,7 @@ fn the_lower_one_waits_until_the_other_is_gone() {
 #[test]
 fn the_lower_one_goes_where_the_other_was_done_first() {
     let bench = Bench::new();
-    let xml = rival(HIGHEST);
+    let xml = rival(&bench, HIGHEST);
     bench.host.on_call(after_the_preflight(), move |host| assert!(host.define_domain(&xml).is_ok()));
     bench.host.on_call(second_look() + 3, |host| {
         let record = host.domain("rival").unwrap().unwrap().record.unwrap();
@@ -80,7 +80,7 @@ fn the_lower_one_goes_where_the_other_was_done_first() {
 #[test]
 fn a_dead_one_is_not_waited_for() {
     let bench = Bench::new();
-    let xml = rival(HIGHEST);
+    let xml = rival(&bench, HIGHEST);
     let pid = format!("\"pid\":{}", std::process::id());
     // In the XML the record's quotes may be escaped.
     let escaped = pid.replace('"', "&quot;");

@@ -46,10 +46,14 @@ impl SocketKeeper {
     /// Starts a keeper for a connection. A failure is ignored: without a keeper, the transfer is as safe as with any
     /// other libvirt client.
     pub(super) fn start(program: &Path, sockets: &Sockets, operation: &str) -> Option<Self> {
-        // A connection has one socket, so the first is the only one.
-        let socket = sys::duplicate(*sockets.still_open().first()?)?;
         let mut keeper = Command::new(program);
         keeper.arg0("foundry").arg(SOCKET_KEEPER).arg(OsStr::new(operation));
+        Self::spawn(keeper, sockets)
+    }
+
+    fn spawn(mut keeper: Command, sockets: &Sockets) -> Option<Self> {
+        // A connection has one socket, so the first is the only one.
+        let socket = sys::duplicate(*sockets.still_open().first()?)?;
         // In its own process group, so that a signal from the terminal does not end it with foundry.
         keeper.stdin(Stdio::piped()).stdout(socket).stderr(Stdio::null()).process_group(0);
         // It can outlive foundry, and must not keep the caller's directory busy.
@@ -150,7 +154,7 @@ mod tests {
         let sockets = Sockets::default();
         sockets.add(socket.as_raw_fd());
         // cat(1) stands for the keeper: any program works that waits for the end of its input.
-        let keeper = SocketKeeper::start(Path::new("/bin/cat"), &sockets, "upload");
+        let keeper = SocketKeeper::spawn(Command::new("cat"), &sockets);
         drop(socket);
         other.set_nonblocking(true).unwrap();
         assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "the keeper has it");

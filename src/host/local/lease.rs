@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use uuid::Uuid;
 
-use super::lock::{HostLock, LockDirectories};
+use super::lock::{HostLock, LockDirectories, LockDirectory};
 use super::process::{check_process, this_process};
 use foundry_core::record::{Liveness, Maker, Operation};
 
@@ -27,15 +27,31 @@ impl Lease {
     }
 }
 
+/// How many names to try: a file that is new, and not locked yet, looks like a leftover to another process.
+const TRIES: usize = 8;
+
+/// How the lock files of operations begin.
+const FILE_PREFIX: &str = "operation-";
+
 fn take_lock() -> Option<(Operation, HostLock)> {
     let place = LockDirectories::of_all().open().ok()??;
-    let operation = Operation { id: Uuid::new_v4(), directory: place.identity() };
-    let lock = HostLock::take_in(&place, &lock_name(&operation)).ok()?;
-    Some((operation, lock))
+    // Nobody else removes what a killed process left, if its record is gone, too.
+    place.files_named(FILE_PREFIX).iter().for_each(|name| remove_if_free(&place, name));
+    let mut locks = (0..TRIES).filter_map(|_| {
+        let operation = Operation { id: Uuid::new_v4(), directory: place.identity() };
+        let lock = HostLock::take_file(&place, &file_name(&operation)).ok()?;
+        Some((operation, lock))
+    });
+    locks.next()
 }
 
-fn lock_name(operation: &Operation) -> String {
-    format!("operation {}", operation.id)
+fn file_name(operation: &Operation) -> String {
+    format!("{FILE_PREFIX}{}", operation.id)
+}
+
+/// Removes a lock file that nobody holds: dropping the lock deletes it.
+fn remove_if_free(place: &LockDirectory, name: &str) {
+    drop(HostLock::take_file(place, name));
 }
 
 /// Whether a maker still works: its process is running and has not given the operation up.
@@ -55,16 +71,15 @@ pub fn check_liveness(maker: &Maker) -> Liveness {
 /// reach the directory.
 fn is_given_up(operation: &Operation) -> bool {
     let place = LockDirectories::of_all().find(&operation.directory);
-    place.is_some_and(|place| !HostLock::exists_in(&place, &lock_name(operation)))
+    place.is_some_and(|place| !place.has_file(&file_name(operation)))
 }
 
 /// Deletes the lock file that a killed process left.
 fn remove_leftover(operation: &Operation) {
     let Some(place) = LockDirectories::of_all().find(&operation.directory) else { return };
-    let name = lock_name(operation);
-    if HostLock::exists_in(&place, &name) {
-        // Dropping the lock deletes its file.
-        drop(HostLock::take_in(&place, &name));
+    let name = file_name(operation);
+    if place.has_file(&name) {
+        remove_if_free(&place, &name);
     }
 }
 
@@ -108,8 +123,19 @@ mod tests {
         // Like a process that is killed and cannot clean up.
         let (_, lock) = lease.0.into_inner().unwrap().unwrap();
         lock.leave();
-        assert!(HostLock::exists_in(&place, &lock_name(&operation)));
         assert_eq!(check_liveness(&maker), Liveness::Dead);
-        assert!(!HostLock::exists_in(&place, &lock_name(&operation)));
+        assert!(!place.has_file(&file_name(&operation)));
+    }
+
+    #[test]
+    fn the_next_operation_removes_what_a_killed_one_left() {
+        let (killed, alive) = (Lease::default(), Lease::default());
+        let (left, held) = (killed.maker().operation.unwrap(), alive.maker().operation.unwrap());
+        let place = LockDirectories::of_all().find(&left.directory).unwrap();
+        killed.0.into_inner().unwrap().unwrap().1.leave();
+        let next = Lease::default();
+        let _ = next.maker();
+        assert!(!place.has_file(&file_name(&left)));
+        assert!(place.has_file(&file_name(&held)), "it is still at work");
     }
 }

@@ -124,6 +124,18 @@ impl LockDirectory {
         found.map(|found| format!("{}:{}", found.st_dev, found.st_ino)).unwrap_or_default()
     }
 
+    /// Whether it has a file of that name.
+    pub(in crate::local) fn has_file(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// The names of its files that begin with a prefix.
+    pub(in crate::local) fn files_named(&self, prefix: &str) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(prefix)).collect()
+    }
+
     /// The path of a file in it, for messages.
     pub(super) fn shown(&self, name: &str) -> String {
         format!("{:?}", self.path.join(name).display().to_string())

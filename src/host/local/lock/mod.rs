@@ -49,28 +49,21 @@ impl HostLock {
     /// Takes the lock of a resource. If there is no directory for lock files, or no flock(2), nothing is locked.
     pub(crate) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
         match places.open()? {
-            Some(place) => Self::take_in(&place, thing),
+            Some(place) => Self::take_file(&place, &digest_of(thing).replace("sha256:", "")),
             None => Ok(Self::free()),
         }
     }
 
-    /// Takes the lock of a resource in the given directory.
-    pub(super) fn take_in(place: &LockDirectory, thing: &str) -> Result<Self, LockError> {
-        let name = file_name(thing);
+    /// Takes the lock of a file of that name in the given directory.
+    pub(super) fn take_file(place: &LockDirectory, name: &str) -> Result<Self, LockError> {
         for _ in 0..TRIES {
-            match Held::lock(place, &name)? {
+            match Held::lock(place, name)? {
                 Locked::Ours(held) => return Ok(Self { _held: Some(held) }),
                 Locked::Impossible => return Ok(Self::free()),
                 Locked::Stale => {}
             }
         }
         Err(LockError::Taken(None))
-    }
-
-    /// Whether the resource has a lock file: a process holds the lock, or was killed while it held it.
-    pub(super) fn exists_in(place: &LockDirectory, thing: &str) -> bool {
-        let found = rustix::fs::statat(&place.directory, file_name(thing), AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok()
     }
 
     /// Releases the lock and leaves the file, like a killed process.
@@ -81,10 +74,6 @@ impl HostLock {
         }
         std::mem::forget(self);
     }
-}
-
-fn file_name(thing: &str) -> String {
-    digest_of(thing).replace("sha256:", "")
 }
 
 /// A lock file that this process has locked.
