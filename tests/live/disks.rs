@@ -159,7 +159,7 @@ fn disks_of_a_vm_that_is_off() {
     let Some(bed) = Bed::with_tiny("diskoff") else { return };
     let manifest = off(&bed, 152);
     let vm = &manifest.name;
-    disk(&bed, &["resize", vm, "boot", "2GiB"]).exits(0).mentions("sees it when it starts");
+    disk(&bed, &["resize", vm, "boot", "2GiB"]).exits(0).mentions("sees the new size at its next start");
     disk(&bed, &["resize", vm, "vdb", "2GiB"]).exits(0);
     disk(&bed, &["attach", vm, "1", "--format", "raw"]).exits(0);
     assert_eq!(gib(&listed(&bed, vm, "vdc").unwrap()["size"]), 1);

@@ -103,10 +103,7 @@ fn starting_makes_no_directory() {
     assert_eq!(owner_and_mode(&directory), before);
     run(&["stop", &pool]).exits(0);
     std::fs::remove_dir(&directory).unwrap();
-    run(&["start", &pool])
-        .exits(5)
-        .prints("")
-        .mentions("does not exist\n  hint: is what it is made of there");
+    run(&["start", &pool]).exits(5).prints("").mentions("does not exist\n  hint: does its source exist");
     assert!(!directory.exists());
     let autostart = |wanted: &str| {
         let info = run(&["info", &pool]).exits(0).stdout;

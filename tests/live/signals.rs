@@ -136,7 +136,7 @@ fn a_second_signal_ends_what_hangs() {
                 let hung = Hung::new();
                 started.signal("INT");
                 // Two in a row may be one to the process.
-                assert!(started.until(|line| line.contains("Interrupt again to leave it as it is")));
+                assert!(started.until(|line| line.contains("Interrupt again to stop that, too")));
                 for _ in 1..signals {
                     started.signal("INT");
                 }
