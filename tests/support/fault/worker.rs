@@ -158,8 +158,13 @@ impl Bench {
         let verdict = judge(case, &self.foundry, &ran, turn);
         // Otherwise a proxy that does nothing would have everything survive.
         let struck = self.proxy.has_struck();
-        let (class, why) =
-            if struck { verdict } else { (Class::Leaked, "the fault did not come".to_owned()) };
+        // How many calls a wait for a guest takes is the guest's.
+        let ended_before = calls.len() < n;
+        let (class, why) = if struck || ended_before {
+            verdict
+        } else {
+            (Class::Leaked, "the fault did not come".to_owned())
+        };
         // What was cleaned at once is as it was.
         let is_there = class == Class::AtOnce && !revived && Picture::take() == *case.before;
         self.is_at = is_there.then_some(case.command.start);
