@@ -148,7 +148,7 @@ impl TableRow for LeftoverView<'_> {
 fn suggest_next(args: &GcArgs, leftover: &[Leftover], ui: &Ui) {
     let has = |fate| leftover.iter().any(|r| r.fate == fate);
     if args.dry_run && has(LeftoverAction::CleanUp) {
-        ui.show_note(hints::RUN_GC);
+        ui.show_note(&hints::run_gc());
     }
     if args.names.is_empty() && has(LeftoverAction::WhenNamed) {
         ui.show_note(hints::NAME_LEFTOVERS);

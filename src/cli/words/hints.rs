@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use foundry_core::text::quote_for_shell;
+use foundry_engine::gc::LeftoverAction;
 
 /// The last line of each command's help.
 pub(crate) const GLOBAL_OPTIONS: &str = "Global options: foundry options";
@@ -29,7 +30,9 @@ pub(crate) const LIST_OR_GET: &str = "foundry list --all lists the VMs; foundry 
 pub(crate) const NO_IMAGES: &str = "No images; foundry image import FILE adds one";
 
 /// After a dry run of `gc` that found something to clean up.
-pub(crate) const RUN_GC: &str = "foundry gc --yes deletes or completes what is marked 'goes'.";
+pub(crate) fn run_gc() -> String {
+    format!("foundry gc --yes deletes or completes what is marked '{}'.", LeftoverAction::CleanUp.as_str())
+}
 
 /// After a run of `gc` that found volumes or files of an unknown owner.
 pub(crate) const NAME_LEFTOVERS: &str =
