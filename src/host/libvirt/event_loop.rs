@@ -76,7 +76,7 @@ struct CallbackTable {
     timers: Vec<Timer>,
     /// Callbacks of handles and timers that were removed. libvirt may hold a lock while it removes one, so what belongs
     /// to it is released later, by the loop's thread.
-    removed: Vec<Removed>,
+    removed: Vec<Box<dyn Send>>,
 }
 
 struct Handle {
@@ -95,12 +95,6 @@ struct Timer {
     callback: Arc<Callback<TimerFunction>>,
 }
 
-/// A removed callback, kept until the loop's thread drops it.
-enum Removed {
-    Handle { _callback: Arc<Callback<HandleFunction>> },
-    Timer { _callback: Arc<Callback<TimerFunction>> },
-}
-
 impl CallbackTable {
     const fn new() -> Self {
         Self { next: 1, handles: Vec::new(), timers: Vec::new(), removed: Vec::new() }
@@ -110,6 +104,13 @@ impl CallbackTable {
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(1);
         number
+    }
+
+    /// Keeps a removed callback until the loop's thread drops it; returns whether there was one.
+    fn keep_removed(&mut self, removed: Option<impl Send + 'static>) -> bool {
+        let is_removed = removed.is_some();
+        self.removed.extend(removed.map(|callback| Box::new(callback) as Box<dyn Send>));
+        is_removed
     }
 
     /// When the next timer is due.
@@ -124,11 +125,13 @@ impl PollLoop {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the loop to read the changed table.
-    fn wake(&self) {
+    /// Changes the table, and wakes the loop to read it again.
+    fn change<T>(&self, change: impl FnOnce(&mut CallbackTable) -> T) -> T {
+        let changed = change(&mut self.table());
         if let Some(mut wake) = self.wake.get() {
             let _ = wake.write(&[0]);
         }
+        changed
     }
 
     /// Waits for events or the next timer, and runs the callbacks.
@@ -210,80 +213,71 @@ impl sys::EventLoop for PollLoop {
                 sockets.add(fd);
             }
         });
-        let mut table = self.table();
-        let watch = table.take_number();
-        table.handles.push(Handle { watch, fd, events, callback: Arc::new(callback) });
-        drop(table);
-        self.wake();
-        watch
+        self.change(|table| {
+            let watch = table.take_number();
+            table.handles.push(Handle { watch, fd, events, callback: Arc::new(callback) });
+            watch
+        })
     }
 
     fn update_handle(&self, watch: i32, events: i16) {
-        if let Some(handle) = self.table().handles.iter_mut().find(|handle| handle.watch == watch) {
-            handle.events = events;
-        }
-        self.wake();
+        self.change(|table| {
+            if let Some(handle) = table.handles.iter_mut().find(|handle| handle.watch == watch) {
+                handle.events = events;
+            }
+        });
     }
 
     fn remove_handle(&self, watch: i32) -> bool {
-        let mut table = self.table();
-        let Some(index) = table.handles.iter().position(|handle| handle.watch == watch) else { return false };
-        let removed = table.handles.swap_remove(index);
-        table.removed.push(Removed::Handle { _callback: removed.callback });
-        drop(table);
-        self.wake();
-        true
+        self.change(|table| {
+            let index = table.handles.iter().position(|handle| handle.watch == watch);
+            let removed = index.map(|index| table.handles.swap_remove(index).callback);
+            table.keep_removed(removed)
+        })
     }
 
     fn add_timer(&self, milliseconds: i32, callback: Callback<TimerFunction>) -> i32 {
         let every = interval(milliseconds);
         let due = Instant::now() + every.unwrap_or_default();
-        let mut table = self.table();
-        let number = table.take_number();
-        table.timers.push(Timer { number, every, due, callback: Arc::new(callback) });
-        drop(table);
-        self.wake();
-        number
+        self.change(|table| {
+            let number = table.take_number();
+            table.timers.push(Timer { number, every, due, callback: Arc::new(callback) });
+            number
+        })
     }
 
     fn update_timer(&self, number: i32, milliseconds: i32) {
-        if let Some(timer) = self.table().timers.iter_mut().find(|timer| timer.number == number) {
-            timer.every = interval(milliseconds);
-            timer.due = Instant::now() + timer.every.unwrap_or_default();
-        }
-        self.wake();
+        self.change(|table| {
+            if let Some(timer) = table.timers.iter_mut().find(|timer| timer.number == number) {
+                timer.every = interval(milliseconds);
+                timer.due = Instant::now() + timer.every.unwrap_or_default();
+            }
+        });
     }
 
     fn remove_timer(&self, number: i32) -> bool {
-        let mut table = self.table();
-        let Some(index) = table.timers.iter().position(|timer| timer.number == number) else { return false };
-        let removed = table.timers.swap_remove(index);
-        table.removed.push(Removed::Timer { _callback: removed.callback });
-        drop(table);
-        self.wake();
-        true
+        self.change(|table| {
+            let index = table.timers.iter().position(|timer| timer.number == number);
+            let removed = index.map(|index| table.timers.swap_remove(index).callback);
+            table.keep_removed(removed)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::channel;
 
     use super::*;
     use virt::event::{event_add_handle, event_add_timeout};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A callback that sends its arguments to a channel. The end of the channel shows that its data were released.
-    fn channel_of<T>() -> (Sender<T>, Receiver<T>) {
-        channel()
-    }
-
     #[test]
     fn a_handle_is_called_until_it_is_removed_and_is_then_released() {
         start();
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let (sender, called) = channel_of();
+        let (sender, called) = channel();
         let mut reader = theirs.try_clone().unwrap();
         let callback = move |_, fd, events, _| {
             let _ = reader.read(&mut [0]);
@@ -309,7 +303,7 @@ mod tests {
     #[test]
     fn a_timer_is_called_again_and_again_until_it_is_switched_off() {
         start();
-        let (sender, called) = channel_of();
+        let (sender, called) = channel();
         let callback = move |_, _| {
             let _ = sender.send(());
         };
