@@ -37,12 +37,11 @@ fn take_lock() -> Option<(Operation, HostLock)> {
     let place = LockDirectories::of_all().open().ok()??;
     // Nobody else removes what a killed process left, if its record is gone, too.
     place.files_named(FILE_PREFIX).iter().for_each(|name| remove_if_free(&place, name));
-    let mut locks = (0..TRIES).filter_map(|_| {
+    (0..TRIES).find_map(|_| {
         let operation = Operation { id: Uuid::new_v4(), directory: place.identity() };
         let lock = HostLock::take_file(&place, &file_name(&operation)).ok()?;
         Some((operation, lock))
-    });
-    locks.next()
+    })
 }
 
 fn file_name(operation: &Operation) -> String {

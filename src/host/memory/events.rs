@@ -1,7 +1,6 @@
 //! Domain events: the differences between the state before and after a call.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::{DomainChange, DomainEvent, DomainState, DomainWatch, Events, Result}
 
 impl Events for MemoryHost {
     fn watch_domains(&self) -> Result<Option<Box<dyn DomainWatch>>> {
-        if !self.has_events.load(Ordering::Relaxed) {
+        if !self.has_events {
             return Ok(None);
         }
         self.call(&Call::about_host("watch_domains", "watch the domains"), |state| {

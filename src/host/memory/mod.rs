@@ -70,7 +70,7 @@ pub struct MemoryHost {
     /// Whether another foundry holds every lock.
     busy: Arc<AtomicBool>,
     /// Whether it sends domain events.
-    has_events: Arc<AtomicBool>,
+    has_events: bool,
     /// The directory of lock files, if concurrent foundry processes are on one machine.
     locks: Option<Arc<TempDir>>,
     inside: Arc<Mutex<SharedState>>,

@@ -62,7 +62,7 @@ impl MemoryHost {
             guest_machine,
             local: false,
             busy: Arc::default(),
-            has_events: Arc::default(),
+            has_events: false,
             locks: None,
             inside: Arc::new(Mutex::new(SharedState { state, calls: Calls::default() })),
         }
@@ -325,8 +325,7 @@ impl MemoryHost {
     /// Enables domain events.
     #[must_use]
     pub fn with_events(self) -> Self {
-        self.has_events.store(true, Ordering::Relaxed);
-        self
+        Self { has_events: true, ..self }
     }
 
     /// Makes another foundry hold all locks, or none.
