@@ -13,7 +13,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::VolumeRole;
+use foundry_core::record::{VolumeRef, VolumeRole};
 use foundry_core::text::escape_unseen;
 use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
@@ -250,7 +250,8 @@ fn report_detach(plan: &DetachPlan, ui: &Ui) -> Result<(), Error> {
         .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
     if let Some((pool, name)) = plan.missing_volume() {
-        ui.show_warning(&format!("volume '{name}' in pool '{pool}' no longer exists, so nothing is kept"));
+        let volume = VolumeRef::new(pool, name);
+        ui.show_warning(&format!("{volume} no longer exists, so nothing is kept"));
     }
     let (target, vm) = (escape_unseen(target), escape_unseen(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");

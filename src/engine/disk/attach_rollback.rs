@@ -133,10 +133,9 @@ fn check_insisted(context: &Context, volume: &str) -> Result<(), Remainder> {
 }
 
 fn change_record(context: &Context, plan: &AttachPlan, act: impl Fn(&mut Record)) -> Result<(), Remainder> {
-    let RecordedVolume { pool, name, .. } = &plan.volume;
     let vm = plan.handle.name();
     update_record(context, &plan.handle.domain, act).map(drop).map_err(|e| Remainder {
-        object: format!("the note of volume '{name}' in pool '{pool}' in the record of VM '{vm}'"),
+        object: format!("the note of {} in the record of VM '{vm}'", plan.volume.reference()),
         why: e.to_string(),
     })
 }

@@ -82,7 +82,7 @@ impl VmHandle {
         if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
             return Ok(());
         }
-        Err(file_locks::open_elsewhere(self.name(), &volume.pool, &volume.name).unchanged())
+        Err(file_locks::open_elsewhere(self.name(), &volume.reference()).unchanged())
     }
 
     /// The names and paths that distinguish its own volumes from others.

@@ -117,8 +117,9 @@ fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverN
         }
         Some(_) => {}
     }
-    let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? else {
-        return Ok(refused(format!("there is no volume '{name}' in pool '{pool}'")));
+    let reference = VolumeRef::new(pool, name);
+    let Some(volume) = context.host.volume(&reference)? else {
+        return Ok(refused(format!("there is no {reference}")));
     };
     if let Some(reason) = leftovers.usage.as_ref().and_then(|usage| usage.reason_if_used(&volume)) {
         return Ok(refused(reason));

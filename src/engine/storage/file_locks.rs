@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::Context;
 use foundry_core::error::{Code, Error};
+use foundry_core::record::VolumeRef;
 use foundry_host::local;
 
 /// The file itself, not what a link leads to; `None` on another machine, or if it cannot be seen.
@@ -27,10 +28,7 @@ fn file_here<'a>(context: &Context, path: &'a str) -> Option<&'a Path> {
 }
 
 /// The error for a disk that is in use by a program outside this libvirt.
-pub(crate) fn open_elsewhere(vm: &str, pool: &str, name: &str) -> Error {
-    Error::new(
-        Code::DiskOpenElsewhere,
-        format!("volume '{name}' in pool '{pool}', a disk of VM '{vm}', is open elsewhere"),
-    )
-    .because("a program has it open and locked, as a QEMU of another libvirt or of another host does")
+pub(crate) fn open_elsewhere(vm: &str, volume: &VolumeRef) -> Error {
+    Error::new(Code::DiskOpenElsewhere, format!("{volume}, a disk of VM '{vm}', is open elsewhere"))
+        .because("a program has it open and locked, as a QEMU of another libvirt or of another host does")
 }

@@ -93,6 +93,6 @@ pub(super) fn refuse_locked(context: &Context, plan: &DestroyPlan) -> Result<(),
     let name = &plan.domain.name;
     let held = plan.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
     let Some(volume) = held else { return Ok(()) };
-    Err(file_locks::open_elsewhere(name, &volume.pool, &volume.name)
+    Err(file_locks::open_elsewhere(name, &volume.reference())
         .hint(Advice::from("if nobody needs it: ").run(advice::destroy_command(&plan.domain, true))))
 }

@@ -61,7 +61,7 @@ impl DestroyPlan {
                     self.keep_back_file(&disk.source, "foundry did not make it");
                 }
                 DiskSource::Volume { pool, volume } => {
-                    self.keep_back(describe_volume(pool, volume), "foundry did not make it");
+                    self.keep_back(VolumeRef::new(pool, volume).to_string(), "foundry did not make it");
                 }
                 _ => {}
             }
@@ -120,7 +120,7 @@ impl DestroyPlan {
             self.add_or_keep_back(recorded, found, state, own);
         } else {
             let reason = format!("it is at {} and not at {}", found.path, recorded.path);
-            self.kept_back.push((describe_volume(&found.pool, &found.name), reason));
+            self.kept_back.push((found.reference().to_string(), reason));
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl DestroyPlan {
         let is_planned = state == RecordState::Creating || recorded.attaching.is_some();
         let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
         match own.reason_to_doubt(recorded, &found).or_else(differs) {
-            Some(reason) => self.kept_back.push((describe_volume(&found.pool, &found.name), reason)),
+            Some(reason) => self.kept_back.push((found.reference().to_string(), reason)),
             None => self.add_volume(volume_to_delete(found, Some(recorded.role))),
         }
     }
@@ -177,7 +177,7 @@ impl DestroyPlan {
         let Some(pool) = context.host.pool(&recorded.pool)? else { return Ok(()) };
         let is_away = usage::is_directory_away(context, &pool);
         if is_away || (state == RecordState::Created && recorded.attaching.is_none()) {
-            let volume = describe_volume(&recorded.pool, &recorded.name);
+            let volume = recorded.reference();
             self.missing.push(match pool.target.filter(|_| is_away) {
                 Some(target) => format!("{volume} was missing, and so is the pool's directory {target}"),
                 None => format!("{volume} was missing"),
@@ -198,7 +198,8 @@ impl DestroyPlan {
             .hint(Verb::PoolStart { pool: pool.into() })
             .unchanged()),
             None => {
-                self.kept_back.push((describe_volume(pool, name), "the pool no longer exists".into()));
+                self.kept_back
+                    .push((VolumeRef::new(pool, name).to_string(), "the pool no longer exists".into()));
                 Ok(())
             }
         }
@@ -278,8 +279,4 @@ pub(super) fn volume_to_delete(volume: Volume, role: Option<VolumeRole>) -> Volu
         capacity: volume.capacity,
         role,
     }
-}
-
-fn describe_volume(pool: &str, name: &str) -> String {
-    VolumeRef::new(pool, name).to_string()
 }
