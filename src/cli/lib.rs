@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
+mod bulk;
 mod commands;
 mod completion;
 pub mod config;
@@ -14,6 +15,7 @@ mod progress;
 mod settings;
 pub mod ui;
 mod usage_hints;
+mod vm_selection;
 mod watch;
 pub mod words;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::bulk::report_all;
 use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::consent::{self, list_kept, list_volumes};
@@ -115,14 +116,6 @@ fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result
         return Ok(());
     }
     consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
-}
-
-/// Reports all failures except the worst one, which the caller reports.
-pub(super) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
-    failures.sort_by_key(Error::kind);
-    let worst = failures.pop();
-    failures.iter().for_each(|error| ui.show_error(error));
-    worst.map_or(Ok(()), Err)
 }
 
 fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {

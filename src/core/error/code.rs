@@ -158,6 +158,7 @@ codes! {
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
+        4306 GuestOff
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
@@ -221,6 +222,7 @@ codes! {
         6000 Timeout
         6001 NotReady
         6002 DiskHeld
+        6003 ShutdownIgnored
     }
     Interrupted {
         9000 Interrupted

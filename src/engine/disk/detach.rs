@@ -104,7 +104,12 @@ fn check_detachable(
     if found.live.is_some() && !handle.is_executing() {
         return Err(refused_unchanged(Code::GuestPaused, format!("VM '{vm}' is {}", handle.domain.state))
             .because("a guest that does not execute cannot release a disk")
-            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", handle.domain.shell_name())));
+            .hint(
+                Advice::from(Verb::Resume { vm: handle.domain.command_name() })
+                    .text(" lets it continue; ")
+                    .run(Verb::Stop { vm: handle.domain.command_name(), force: true })
+                    .text(" forces it off"),
+            ));
     }
     check_block_job(context, handle, found)?;
     check_mounted(context, handle, found)

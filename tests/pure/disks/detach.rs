@@ -97,7 +97,7 @@ fn what_is_not_detached() {
     refuse(&|_| {}, "boot", "is its boot disk");
     refuse(&|_| {}, "vda", "is its boot disk");
     refuse(&|_| {}, "sda", "is its cloud-init seed");
-    refuse(&|b| b.host.set_state("web", DomainState::Paused), "vdb", "virsh resume web");
+    refuse(&|b| b.host.set_state("web", DomainState::Paused), "vdb", "foundry resume web");
     refuse(&|b| b.host.set_block_job("web", "vdb"), "vdb", "a block job works on");
     refuse(&|b| b.host.set_snapshots("web", &["s"]), "vdb", "--keep");
     let mounted = r#"{"return": [{"mountpoint": "/data", "disk": [{"serial": "vdb"}]}]}"#;
