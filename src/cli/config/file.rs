@@ -224,6 +224,7 @@ fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
 
 /// A null value counts as missing, as in a manifest.
 fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
+    // An unknown key is an error even without a value.
     Ok(as_mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }
 
