@@ -180,13 +180,13 @@ fn to_rfc9535(text: &str) -> Result<String, String> {
         return Ok(out);
     }
     while !rest.is_empty() {
-        rest = translate_step(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
+        rest = translate_segment(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
     }
     Ok(out)
 }
 
-/// Translates one step of a path and returns the rest.
-fn translate_step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
+/// Translates one segment of a path and returns the rest.
+fn translate_segment<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
     if let Some(inside) = text.strip_prefix('[') {
         let length = until_closed(inside, ']').ok_or("has a '[' that is not closed")?;
         out.push_str(&text[..length + 2]);

@@ -1,6 +1,5 @@
 //! Plans an attach: chooses the target and checks that the disk can be attached; changes nothing.
 
-use super::handle::{VmHandle, refused_unchanged};
 use super::resize::disk_half_there;
 use crate::Context;
 use crate::disk::ownership::differs_from_plan;
@@ -9,6 +8,7 @@ use crate::preflight::room::EMPTY_QCOW2;
 use crate::preflight::storage::{self, ReadyPool};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};

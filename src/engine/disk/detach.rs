@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::delete::delete_unplugged;
-use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::disk_handle::DiskHandle;
 use super::mounts::check_mounted;
 use super::record_update::{remove_disk, remove_volume, update_record};
 use super::resize::{check_block_job, check_snapshots};
@@ -19,6 +19,7 @@ use crate::poll::{Poll, Waited};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::VolumeToDelete;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Step, Task};
 use foundry_core::error::{Advice, Code, Error, Verb};

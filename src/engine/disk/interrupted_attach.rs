@@ -6,9 +6,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::detach::{self, DetachPlan};
-use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::disk_handle::DiskHandle;
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
 use crate::vm::destroy::VolumeToDelete;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use crate::{Cleanup, Context};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::disk_handle::DiskHandle;
 use crate::Context;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::quote_for_shell;
 

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::disk_handle::DiskHandle;
 use super::record_update::{read_record, set_size, update_record};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Step, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};

@@ -16,6 +16,7 @@ mod destroy_mark;
 mod destroy_plan;
 pub(crate) mod goal;
 pub(crate) mod guest_file;
+pub(crate) mod handle;
 pub(crate) mod journal;
 mod leftover;
 pub(crate) mod lookup;

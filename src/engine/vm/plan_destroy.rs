@@ -3,6 +3,7 @@
 use super::busy::refuse_if_busy;
 use super::console;
 use super::destroy_plan::{DestroyOptions, DestroyPlan};
+use super::handle::read_own_record;
 use super::lookup::{find_vm, vm_not_found};
 use super::plan_volumes::volume_to_delete;
 use super::record_pair::{self, RecordPair};
@@ -13,7 +14,7 @@ use crate::disk::own_disk::follow_moves;
 use crate::disk::ownership::Ownership;
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
-use foundry_core::error::{Advice, Code, Error};
+use foundry_core::error::{Advice, Error};
 use foundry_core::names::VmName;
 use foundry_core::record::{Owner, Record, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
@@ -25,27 +26,20 @@ use foundry_host::{Domain, View, Volume};
 /// [`foundry_core::error::Kind::Vm`] if there is no such VM, or foundry must not touch it.
 pub fn plan_destroy(context: &Context, name: &str, options: DestroyOptions) -> Result<DestroyPlan, Error> {
     let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
-    let refused = |code, message: String| Error::new(code, message).unchanged();
-    let by_force = Advice::from(destroy_command(&domain, true))
-        .text(" deletes it and those of its disks that have foundry's names");
-    match domain.owner() {
-        Owner::Foundry(record) => plan_by_record(context, domain, *record, options),
-        Owner::FirstFoundry(_) => plan_by_names(context, domain, options),
-        Owner::Newer(version) => {
-            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
-                .because(format!("its record has version {version}"))
-                .hint("use that foundry"))
-        }
-        Owner::Foreign | Owner::Unreadable(_) if options.force => plan_by_names(context, domain, options),
-        Owner::Foreign => {
-            Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry")).hint(by_force))
-        }
-        Owner::Unreadable(reason) => {
-            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
-                .because(reason)
-                .hint(by_force))
-        }
+    let owner = domain.owner();
+    let is_forced = options.force && matches!(owner, Owner::Foreign | Owner::Unreadable(_));
+    if is_forced || matches!(owner, Owner::FirstFoundry(_)) {
+        return plan_by_names(context, domain, options);
     }
+    let record = read_own_record(&domain).map_err(|error| match owner {
+        // Its record may name volumes that this foundry would leave behind, so no command is advised.
+        Owner::Newer(_) => error,
+        _ => error.hint(
+            Advice::from(destroy_command(&domain, true))
+                .text(" deletes it and those of its disks that have foundry's names"),
+        ),
+    })?;
+    plan_by_record(context, domain, record, options)
 }
 
 fn plan_by_record(

@@ -63,7 +63,9 @@ fn listings_have_the_forms_of_kubectl() {
     assert_says(&on_test(&["storage", "status", "-o", "name"]), "default-pool\n");
     assert_eq!(on_test(&["list", "--no-headers"]).stdout.split_whitespace().next(), Some("test"));
     assert_eq!(on_test(&["list", "--no-headers"]).stdout.lines().count(), 1);
-    assert!(on_test(&["list", "-o", "wide"]).stdout.contains("6695eb01-f6a4-8304-79aa-97f2502e193f"));
+    let wide = on_test(&["list", "-o", "wide"]).stdout;
+    assert!(wide.contains("6695eb01-f6a4-8304-79aa-97f2502e193f") && wide.contains(" AUTOSTART "), "{wide}");
+    assert_eq!(json(&["list", "-o", "json"])[0]["status"]["autostart"], false);
     assert!(on_test(&["pool", "info", "default-pool"]).stdout.contains("Target:     /default-pool\n"));
     let yaml = on_test(&["vm", "info", "test", "-o", "yaml"]).stdout;
     assert_eq!(yaml, on_test(&["get", "test", "-o", "yaml"]).stdout, "same as get");

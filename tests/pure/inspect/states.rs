@@ -81,15 +81,16 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
     let uuid = bench.host.uuid_of("web").unwrap();
     let told = |bench: &Bench| {
         let vm = serde_json::to_value(&see(bench, "web").vm).unwrap();
-        ["/spec/vcpus", "/status/vcpus", "/spec/memoryGiB", "/status/memoryGiB"]
+        ["/spec/vcpus", "/status/vcpus", "/spec/memoryGiB", "/status/memoryGiB", "/status/autostart"]
             .map(|path| vm.pointer(path).unwrap().to_string())
     };
-    assert_eq!(told(&bench), ["2", "2", "4", "4"]);
+    assert_eq!(told(&bench), ["2", "2", "4", "4", "true"]);
     bench.host.force_off(uuid).unwrap();
     let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
     bench.host.define_domain(&changed).unwrap();
-    assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);
+    bench.host.set_autostart(uuid, false).unwrap();
+    assert_eq!(told(&bench), ["2", "1", "4", "1.5", "false"]);
     let listed = list_vms(&bench.context(), true).unwrap();
     let web = listed.iter().find(|seen| seen.domain.name == "web").unwrap();
     assert_eq!(status(web).vcpus, 1);

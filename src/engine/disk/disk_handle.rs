@@ -1,31 +1,14 @@
-//! Finds the VM whose disks are to be changed, and the disk.
+//! One disk of a VM, in both definitions and in the record.
 
 use crate::Context;
-use crate::advice::{destroy_command, interrupted_creation};
 use crate::disk::backing_chain;
-use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
-use crate::disk::ownership::Ownership;
-use crate::storage::file_locks;
-use crate::vm::lookup::{find_vm, vm_not_found};
-use crate::vm::record_pair::RecordPair;
-use foundry_core::error::{Advice, Code, Error};
+use crate::disk::own_disk::{disk_on, is_on, recorded_of};
+use crate::vm::handle::{VmHandle, refused_unchanged};
+use foundry_core::error::{Code, Error};
 use foundry_core::names::find_nearest;
-use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
+use foundry_core::record::RecordedVolume;
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
-use foundry_host::local::check_liveness;
-use foundry_host::{Domain, DomainState, View};
-
-/// A complete foundry VM, as it is now.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct VmHandle {
-    pub(crate) domain: Domain,
-    pub(crate) record: Record,
-    /// The running definition; `None` if the VM is off.
-    pub(crate) live: Option<DomainDescription>,
-    /// The persistent definition, used at the next start.
-    pub(crate) next: DomainDescription,
-}
 
 /// One disk of a VM, from the domain, the record, or both.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,59 +20,6 @@ pub(super) struct DiskHandle {
 }
 
 impl VmHandle {
-    /// Finds a VM whose disks are to be changed.
-    ///
-    /// # Errors
-    /// [`foundry_core::error::Kind::Vm`] if there is none, foundry did not create it, or it is incomplete.
-    pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Error> {
-        let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
-        let record = whole_record(&domain)?;
-        if !domain.persistent {
-            return Err(refused_unchanged(
-                Code::ChangedMeanwhile,
-                format!("VM '{}' has no definition any more", domain.name),
-            )
-            .because("somebody undefined it while it runs"));
-        }
-        if domain.saved {
-            return Err(saved_memory_error(&domain));
-        }
-        let described = |view| context.host.describe(domain.uuid, view);
-        let live = if domain.state.is_active() { described(View::Current)? } else { None };
-        let Some(next) = described(View::Config)? else { return Err(vm_not_found(context, name)?) };
-        let mut record = RecordPair::of(&domain, record, live.is_some().then_some(&next)).merge_volumes();
-        let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
-        follow_moves(context, &mut record, &views)?;
-        Ok(Self { domain, record, live, next })
-    }
-
-    /// The domain's name, for messages.
-    pub(crate) fn name(&self) -> &str {
-        &self.domain.name
-    }
-
-    /// Returns whether the guest executes, and so can react to changes of its disks.
-    pub(super) fn is_executing(&self) -> bool {
-        matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
-    }
-
-    /// Checks that no program holds a lock on a disk of a VM that is off here. The VM may run on another host; its
-    /// QEMU then holds the lock.
-    ///
-    /// # Errors
-    /// [`foundry_core::error::Kind::Storage`] if a program has it open and locked.
-    pub(crate) fn check_not_locked(&self, context: &Context, volume: &RecordedVolume) -> Result<(), Error> {
-        if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
-            return Ok(());
-        }
-        Err(file_locks::open_elsewhere(self.name(), &volume.reference()).unchanged())
-    }
-
-    /// The names and paths that distinguish its own volumes from others.
-    pub(crate) fn ownership(&self) -> Ownership<'_> {
-        Ownership::of(&self.domain, self.live.iter().chain([&self.next]), &[])
-    }
-
     /// Finds a disk by its target, by `boot`, or by the name of its volume.
     ///
     /// # Errors
@@ -213,61 +143,4 @@ impl DiskHandle {
                 .hint(format!("virsh domblklist {vm} --details shows what each disk is on")),
         })
     }
-}
-
-/// The error for a VM with saved memory: when it resumes, it expects the disks that it had.
-fn saved_memory_error(domain: &Domain) -> Error {
-    let (vm, word) = (&domain.name, domain.shell_name());
-    refused_unchanged(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
-        .because("its guest continues where it stopped, with the disks that it had then")
-        .hint(format!(
-            "virsh start {word} resumes it, and then its disks can change; \
-             virsh managedsave-remove {word} discards its memory, as a power failure would"
-        ))
-}
-
-/// The record of a complete VM; fails if the VM is being created or destroyed.
-fn whole_record(domain: &Domain) -> Result<Record, Error> {
-    let name = &domain.name;
-    match domain.owner() {
-        Owner::Foundry(record) => match record.state {
-            RecordState::Created => Ok(*record),
-            RecordState::Destroying => {
-                Err(refused_unchanged(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
-                    .hint(Advice::from(destroy_command(domain, false)).text(" finishes it")))
-            }
-            RecordState::Creating if check_liveness(&record.maker) == Liveness::Dead => Err(
-                refused_unchanged(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
-                    .hint(interrupted_creation(domain)),
-            ),
-            RecordState::Creating => {
-                Err(refused_unchanged(Code::BeingCreated, format!("VM '{name}' is being created"))
-                    .hint("wait for it"))
-            }
-        },
-        Owner::FirstFoundry(_) => {
-            Err(refused_unchanged(Code::NotFoundrys, format!("VM '{name}' was made by the first foundry"))
-                .because("its record does not say which volumes are its own")
-                .hint("virsh changes its disks"))
-        }
-        Owner::Foreign => {
-            Err(refused_unchanged(Code::NotFoundrys, format!("domain '{name}' was not made by foundry"))
-                .hint("virsh changes its disks"))
-        }
-        Owner::Newer(version) => {
-            Err(refused_unchanged(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
-                .because(format!("its record has version {version}"))
-                .hint("use that foundry"))
-        }
-        Owner::Unreadable(reason) => Err(refused_unchanged(
-            Code::RecordUnreadable,
-            format!("foundry's record of VM '{name}' cannot be read"),
-        )
-        .because(reason)),
-    }
-}
-
-/// An error before any change.
-pub(crate) fn refused_unchanged(code: Code, message: impl Into<String>) -> Error {
-    Error::new(code, message).unchanged()
 }
