@@ -158,8 +158,8 @@ impl VolumeRole {
     }
 }
 
-/// The program that a domain belongs to, by the record in its metadata. (A file's owner is a user id, see
-/// `foundry_host::local::UnixPermissions`; which VM a volume belongs to decides `foundry_engine`'s `disk::ownership`.)
+/// The program that a domain belongs to, by the record in its metadata. (The owner of a file, a user id, and the VM
+/// that a volume belongs to are something else.)
 #[derive(Debug, Clone, PartialEq)]
 pub enum Owner {
     /// This foundry, with the record.
