@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::LockError;
 use crate::local::accounts::Accounts;
 use crate::local::directories::UserDirectories;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 
 /// The directory shared by all users of the system's libvirt. It is deleted at each boot.
 const SYSTEM: &str = "/run/foundry";
@@ -85,6 +85,7 @@ impl LockDirectory {
     fn open(path: &Path) -> Result<Option<Self>, LockError> {
         let shown = format!("{:?}", path.display().to_string());
         let unusable = |why: &str| Err(LockError::Unusable(format!("directory {shown} {why}")));
+        // Everything is checked on the open directory, so nobody can replace it in between.
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => directory,
@@ -104,7 +105,7 @@ impl LockDirectory {
             return unusable(&format!("may be written to by everybody (mode {:o})", found.st_mode & 0o7777));
         }
         if let Some(stranger) =
-            path.parent().and_then(|parent| Trusted::root_and_caller().find_untrusted_above(parent))
+            path.parent().and_then(|parent| TrustedOwners::root_and_caller().find_untrusted_above(parent))
         {
             return Err(LockError::Unusable(format!("directory {shown} is not safe: {stranger}")));
         }
@@ -166,7 +167,9 @@ fn put_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
     let made = tempfile::Builder::new().prefix(".foundry-").tempdir_in(parent)?;
     chown(made.path(), None, group)?;
     let mode = if group.is_some() { 0o770 } else { 0o700 };
+    // After chown(2), and not at creation, because the umask would take bits away.
     fs::set_permissions(made.path(), Permissions::from_mode(mode))?;
+    // NOREPLACE: another foundry may have put its directory there meanwhile, with locks in it.
     rustix::fs::renameat_with(CWD, made.path(), CWD, path, RenameFlags::NOREPLACE)?;
     // It was renamed, so there is nothing to clean up.
     let _ = made.keep();
