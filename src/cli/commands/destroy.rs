@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::config::SettingKey;
 use crate::connect::connect_host;
-use crate::consent::{self, list_kept, list_volumes};
+use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::words;
@@ -147,8 +147,8 @@ fn destroy_question(plans: &[DestroyPlan]) -> String {
             .left
             .iter()
             .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
-        let spared: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
-        list_kept(&mut text, &spared);
+        let not_deleted: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
+        list_kept_back(&mut text, &not_deleted);
     }
     text.push_str("Continue?");
     text

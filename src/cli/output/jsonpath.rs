@@ -50,10 +50,10 @@ fn fill_parts(parts: &[TemplatePart], value: &Value) -> String {
 
 /// The values that a path selects: strings escaped by [`escape_unseen`], so each is one line, anything else as JSON.
 pub(super) fn query_texts(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |query_texts: &Value| {
-        query_texts.as_str().map_or_else(|| escape_unseen_in_json(&query_texts.to_string()), escape_unseen)
+    let word = |found: &Value| {
+        found.as_str().map_or_else(|| escape_unseen_in_json(&found.to_string()), escape_unseen)
     };
-    path.query(value).iter().map(|query_texts| word(query_texts)).collect()
+    path.query(value).iter().map(|found| word(found)).collect()
 }
 
 impl FromStr for Template {

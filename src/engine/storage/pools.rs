@@ -12,7 +12,7 @@ use foundry_core::names::PoolName;
 use foundry_core::pool::PoolSourceSpec;
 use foundry_core::text::quote_for_shell;
 use foundry_core::units::Bytes;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 use foundry_host::{HostError, Pool, Volume};
 
 /// All pools, sorted by name. Changes nothing.
@@ -96,6 +96,7 @@ pub fn add_pool(
     source: &PoolSourceSpec,
     autostart: bool,
 ) -> Result<(), Error> {
+    // An interrupted addition is continued, so an existing pool is not always an error.
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
@@ -124,7 +125,7 @@ pub fn add_pool(
 fn warn_of_other_writers(context: &Context, source: &PoolSourceSpec) {
     let directory = source.local_directory().filter(|_| context.host.is_local());
     if let Some(who) =
-        directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
+        directory.and_then(|path| TrustedOwners::root_and_caller().find_untrusted_above(Path::new(path)))
     {
         context.warn(format!(
             "{who}: a user who can write there could replace a volume with a link, which libvirtd follows as root"
@@ -142,6 +143,7 @@ fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
 
 fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
+        // Somebody else has started it meanwhile.
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building a pool resets owner and mode of an existing directory, so only a missing one is built.
         Err(refused) if refused.outcome_unknown() || !may_be_missing(context, source) => {

@@ -111,7 +111,7 @@ fn a_volume_that_others_need_stays() {
     bench.host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
     let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     assert_eq!(found.volume, None);
-    assert!(found.kept.unwrap().1.contains("'thief' uses it too"));
+    assert!(found.kept_back.unwrap().1.contains("'thief' uses it too"));
     detach_one(&bench, "vdb", false).unwrap();
     assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));
     assert!(bench.told.warnings().iter().any(|w| w.contains("web_data-vdb")), "{:?}", bench.told.warnings());

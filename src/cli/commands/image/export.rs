@@ -19,7 +19,7 @@ use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 use foundry_fetch::transfer::SparseWriter;
 
 /// Write an image to a file, byte for byte, sparse
@@ -96,7 +96,7 @@ fn find_pipe(file: &Path) -> Option<PathBuf> {
         return is_pipe(&there).then(|| file.to_owned());
     }
     let folder = file.parent().filter(|folder| folder.is_absolute())?;
-    let is_safe = Trusted::root_and_caller().find_untrusted_above(folder).is_none();
+    let is_safe = TrustedOwners::root_and_caller().find_untrusted_above(folder).is_none();
     (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
 }
 
@@ -128,6 +128,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
         let why = format!("it belongs to user {}, who could read the image", found.uid());
         return Err(io::Error::other(why));
     }
+    // Only opening must not block; a full pipe has to wait for its reader.
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
@@ -180,6 +181,7 @@ impl<'a> ExportFile<'a> {
         if self.force {
             return fs::rename(&self.part, self.file);
         }
+        // Unlike rename(2), link(2) fails if somebody has created the file meanwhile.
         fs::hard_link(&self.part, self.file)?;
         fs::remove_file(&self.part)
     }
