@@ -4,6 +4,7 @@ pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod inspect;
+pub mod inventory;
 pub mod power;
 pub mod seed;
 pub mod wait;
