@@ -86,6 +86,7 @@ impl Global {
 
 /// Runs the command line of this process and returns the exit code.
 pub fn run() -> u8 {
+    // Before anything else: a keeper closes all descriptors of its process.
     if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
         return run_socket_keeper();
     }

@@ -128,6 +128,7 @@ impl Ui {
     /// Whether the reader of stdout has closed it (poll(2): POLLERR of a pipe).
     pub fn is_unread(&self) -> bool {
         let stdout = io::stdout();
+        // poll(2) reports errors without being asked for them.
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
         poll(&mut polled, Some(&Timespec::default())).is_ok()
             && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)

@@ -136,6 +136,7 @@ fn domain_element<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> DomainE
         kind: placement.virt_type.as_str(),
         name: plan.name.as_str(),
         uuid: placement.uuid.map(|u| u.to_string()),
+        // libvirt chooses the value. By it, a guest notices that it was copied or set back to a snapshot.
         genid: Empty {},
         metadata: placement
             .record
@@ -166,6 +167,7 @@ fn os_element(plan: &VmPlan, arch: Arch) -> Os {
 }
 
 fn features_element(arch: Arch) -> Features {
+    // aarch64 has a GIC instead, which libvirt adds itself.
     let apic = (arch == Arch::X86_64).then_some(Empty {});
     Features { acpi: Empty {}, apic }
 }
@@ -184,6 +186,7 @@ fn cpu_element(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
 fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
     let mut list = disk_elements(plan, placement);
     if plan.seed.is_some() {
+        // Controller 0 is the one that libvirt connects the target `sda` to.
         list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
     }
     list.extend(root_ports(plan).map(Device::Controller));
@@ -201,6 +204,7 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
     }));
     list.push(Device::Rng(Rng {
         model: "virtio",
+        // /dev/random blocks before Linux 5.6.
         backend: RngBackend { model: "random", path: "/dev/urandom" },
     }));
     elements::Devices { list }
@@ -372,6 +376,7 @@ fn interface_element(interface: &InterfacePlan, boot: Option<u32>) -> InterfaceX
 
 fn console_elements<'a>(placement: &'a Placement<'a>) -> [Device<'a>; 2] {
     let log = placement.console_log.map(|file| Log { file, append: "off" });
+    // aarch64 has no ISA bus; libvirt chooses the port of its machine type.
     let target = (placement.arch == Arch::X86_64).then_some(SerialTarget { kind: "isa-serial", port: 0 });
     let serial = Serial { kind: "pty", log, target };
     [

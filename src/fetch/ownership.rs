@@ -103,6 +103,7 @@ pub fn open_trusted(path: &Path) -> io::Result<File> {
     if found.is_file() && is_open_to_others(&found) {
         return Err(disobeyed(format!("other users can write to it (mode {})", mode_text(&found))));
     }
+    // Only opening must not block; a reader of a FIFO has to wait for its writer.
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
@@ -133,6 +134,7 @@ pub fn open_regular(path: &Path) -> io::Result<(File, PathBuf, Metadata)> {
     }
     let file = OpenOptions::new().read(true).custom_flags(flags).open(&whole)?;
     let found = file.metadata()?;
+    // Again, on the open file: it may have been replaced since it was looked at.
     match non_file_kind(&found) {
         Some(what) => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a regular file")))

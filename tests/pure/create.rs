@@ -1,5 +1,5 @@
 //! Creating a VM on the host in memory: the order of the steps, the record, what is refused.
-//! What becomes of it when something goes wrong is in `create_faults.rs`.
+//! Creations that fail are tested in `create_faults`.
 
 use crate::support::bench::{Bench, GENTLE, GIB, bridge, host_with_neighbours, whole};
 use crate::support::faults::shape;

@@ -67,7 +67,7 @@ impl TableRow for VmView {
     type Object = VirtualMachine;
     const HEADERS: &'static [&'static str] =
         &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
-    const WIDE_HEADERS: &'static [&'static str] = &["IMAGE", "POOL", "UUID"];
+    const WIDE_HEADERS: &'static [&'static str] = &["AUTOSTART", "IMAGE", "POOL", "UUID"];
 
     fn json_object(&self) -> &VirtualMachine {
         &self.vm
@@ -95,7 +95,8 @@ impl TableRow for VmView {
         let record = self.record();
         let image = record.and_then(|r| r.image.clone());
         let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
-        vec![or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
+        let autostart = if self.domain.autostart { "yes" } else { "no" };
+        vec![autostart.into(), or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
     }
 }
 

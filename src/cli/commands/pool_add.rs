@@ -131,12 +131,12 @@ pub(super) fn run_pool_add(args: &PoolAddArgs, global: &Global, ui: &Ui) -> Resu
 
 /// What adding the pool would do besides defining this XML.
 fn dry_run_note(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
-    let mut steps = vec!["be defined".to_owned()];
-    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if missing")));
-    steps.push("be started".into());
+    let mut actions = vec!["be defined".to_owned()];
+    actions.extend(source.local_directory().map(|path| format!("get its directory {path} if missing")));
+    actions.push("be started".into());
     if !no_autostart {
-        steps.push("start with the host".into());
+        actions.push("start with the host".into());
     }
-    let last = steps.pop().unwrap_or_default();
-    format!("Pool '{name}' would {} and {last}; nothing was changed", steps.join(", "))
+    let last = actions.pop().unwrap_or_default();
+    format!("Pool '{name}' would {} and {last}; nothing was changed", actions.join(", "))
 }

@@ -24,7 +24,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
     };
     let before = match file::read_text(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        parse_config => parse_config.map_err(|e| unwritable(&e))?,
+        read => read.map_err(|e| unwritable(&e))?,
     };
     let after = with_current_context(&before, name, path)?;
     replace_text(path, &after).map_err(|e| unwritable(&e))
@@ -40,8 +40,7 @@ pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Resu
     let after = set_key(text, word.trim_end());
     // YAML has ways to write a value that a line edit breaks, so the result is parsed and compared.
     let is_right = |after: &str| {
-        parse_config(after, path)
-            .is_ok_and(|parse_config| differs_only_in_current(&parse_config, &before, name))
+        parse_config(after, path).is_ok_and(|changed| differs_only_in_current(&changed, &before, name))
     };
     after.filter(|after| is_right(after)).ok_or_else(|| {
         Error::new(Code::FileUnwritable, format!("cannot change {CURRENT} in {}", path.display()))

@@ -12,7 +12,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::names::NameError;
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
-use foundry_core::yaml::{self, FieldError, PathStep, Position, escape_unseen};
+use foundry_core::yaml::{self, FieldError, PathSegment, Position, escape_unseen};
 use foundry_fetch::ownership;
 
 /// The largest configuration file, in bytes.
@@ -224,6 +224,7 @@ fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
 
 /// A null value counts as missing, as in a manifest.
 fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
+    // An unknown key is an error even without a value.
     Ok(as_mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }
 
@@ -233,7 +234,7 @@ fn is_stray(entry: &MappingEntry) -> bool {
 }
 
 fn locate_within(fault: FieldError, entry: &MappingEntry) -> FieldError {
-    fault.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position())
+    fault.add_segment(PathSegment::Key(entry.key.text().to_owned()), entry.value.position())
 }
 
 fn unknown_key(entry: &MappingEntry, others: &[&'static str]) -> FieldError {

@@ -50,10 +50,10 @@ fn fill_parts(parts: &[TemplatePart], value: &Value) -> String {
 
 /// The values that a path selects: strings escaped by [`escape_unseen`], so each is one line, anything else as JSON.
 pub(super) fn query_texts(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |query_texts: &Value| {
-        query_texts.as_str().map_or_else(|| escape_unseen_in_json(&query_texts.to_string()), escape_unseen)
+    let word = |found: &Value| {
+        found.as_str().map_or_else(|| escape_unseen_in_json(&found.to_string()), escape_unseen)
     };
-    path.query(value).iter().map(|query_texts| word(query_texts)).collect()
+    path.query(value).iter().map(|found| word(found)).collect()
 }
 
 impl FromStr for Template {
@@ -180,13 +180,13 @@ fn to_rfc9535(text: &str) -> Result<String, String> {
         return Ok(out);
     }
     while !rest.is_empty() {
-        rest = translate_step(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
+        rest = translate_segment(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
     }
     Ok(out)
 }
 
-/// Translates one step of a path and returns the rest.
-fn translate_step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
+/// Translates one segment of a path and returns the rest.
+fn translate_segment<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
     if let Some(inside) = text.strip_prefix('[') {
         let length = until_closed(inside, ']').ok_or("has a '[' that is not closed")?;
         out.push_str(&text[..length + 2]);

@@ -60,6 +60,7 @@ fn merge_by_name(ours: &[Node], theirs: &[Node]) -> Vec<Node> {
 /// merge would see only their union.
 fn merge_namesakes(own: &Node, theirs: &[Node]) -> Node {
     let namesakes = theirs.iter().filter(|t| entry_name(t).is_some() && entry_name(t) == entry_name(own));
+    // Without a path, so that lists inside an entry are joined and not merged by name.
     match namesakes.cloned().reduce(|a, b| merge_nodes(&a, &b, &mut Vec::new())) {
         Some(theirs) => merge_nodes(own, &theirs, &mut Vec::new()),
         None => own.clone(),

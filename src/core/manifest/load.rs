@@ -19,7 +19,7 @@ use crate::names::find_nearest;
 use crate::text::describe_io_error;
 use crate::yaml::node::{Node, ReadError};
 use crate::yaml::{
-    self, BrokenRule, FieldError, PathStep, Position, did_you_mean, escape_unseen, shorten, shorten_key,
+    self, BrokenRule, FieldError, PathSegment, Position, did_you_mean, escape_unseen, shorten, shorten_key,
 };
 
 /// Maximum size of a manifest in bytes (1 MiB), the limit of Kubernetes' API server and far more than the seed of a VM
@@ -227,7 +227,7 @@ fn read_document(
         match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
             Ok(manifest) => return (Some(manifest), faults),
             Err(fault) => {
-                let without = rest.without_field(&fault.field_steps());
+                let without = rest.without_field(&fault.field_segments());
                 faults.push(fault);
                 match without {
                     Some(without) => rest = without,
@@ -270,7 +270,7 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), FieldError>
     };
     Err(FieldError::new(value.position(), message)
         .with_code(Code::OtherKind)
-        .add_step(PathStep::Key(key.to_owned()), value.position()))
+        .add_segment(PathSegment::Key(key.to_owned()), value.position()))
 }
 
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {

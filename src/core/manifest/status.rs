@@ -18,6 +18,8 @@ pub struct Status {
     /// Actual memory in GiB.
     #[serde(rename = "memoryGiB")]
     pub memory_gib: Number,
+    /// Whether libvirt starts the domain with the host now; 'spec.autostart' is what the manifest asked for.
+    pub autostart: bool,
     /// Conditions of the VM, with their times.
     pub conditions: Vec<Condition>,
     /// Addresses of the VM, those of the manifest first.

@@ -4,7 +4,7 @@
 //! its author meant it.
 
 use crate::yaml::node::{Node, NodeContent, ReadError, Scalar};
-use crate::yaml::{FieldError, PathStep, Position};
+use crate::yaml::{FieldError, PathSegment, Position};
 
 /// Paths of the user's YAML for cloud-init in a document.
 const PATHS: [[&str; 3]; 2] = [["spec", "cloudInit", "userData"], ["spec", "cloudInit", "networkConfig"]];
@@ -39,8 +39,8 @@ fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) 
 
 /// Makes an error about the user's YAML.
 fn field_error(path: &[&str], at: Option<Position>, message: &str) -> FieldError {
-    let step = |key: &&str| PathStep::Key((*key).to_owned());
-    path.iter().rev().fold(FieldError::new(at, message), |fault, key| fault.add_step(step(key), at))
+    let segment = |key: &&str| PathSegment::Key((*key).to_owned());
+    path.iter().rev().fold(FieldError::new(at, message), |fault, key| fault.add_segment(segment(key), at))
 }
 
 /// Returns a copy of a node in which the node at a path is replaced.

@@ -46,6 +46,7 @@ fn parse_prefix_length(address: IpAddr, prefix: &str) -> Result<u8, String> {
 
 /// Refuses addresses that no interface can have (RFC 1122, section 3.2.1.3; RFC 4291, section 2.4).
 fn refuse_special(net: IpNet) -> Result<(), String> {
+    // `::ffff:127.0.0.1` is judged like 127.0.0.1.
     let address = net.addr().to_canonical();
     let what = match net {
         _ if address.is_unspecified() => "is the unspecified address",

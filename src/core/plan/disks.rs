@@ -114,6 +114,7 @@ fn judge_device(
 /// Judges a size. The field has two names, and both are in GiB.
 fn judge_size(judge: &mut Judge, disk: &str, gb: Option<Number>, gib: Option<Number>) -> Judged<Bytes> {
     let (name, number) = match (gb, gib) {
+        // As numbers: 20 and 20.0 are the same size.
         (Some(gb), Some(gib)) if gb.to_f64() != gib.to_f64() => {
             let message = format!("differs from sizeGB ({gb}), which is the same field; leave one out");
             return Err(judge.reject_value(Code::Contradiction, format!("{disk}.sizeGiB"), gib, message));

@@ -50,6 +50,7 @@ fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
         return Err(rejected);
     }
     let named = match image.split_once(':') {
+        // First, because a path may contain ':'.
         _ if image.starts_with('/') => normalize_path(image).map(ParsedImage::Path),
         Some((pool, volume)) => parse_pool_and_volume(pool, volume),
         None => image

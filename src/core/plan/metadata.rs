@@ -30,6 +30,7 @@ pub(super) fn judge_labels(judge: &mut Judge, metadata: &Metadata) -> Judged<BTr
         judge.check_line(&entry_path("labels", key), value)
     }));
     let judged = judged.and_then(|_| judge_total_size(judge, "metadata.labels", labels));
+    // Only now: a problem of the labels must not hide those of the annotations.
     self::judge_annotations(judge, annotations)?;
     judged.map(|()| labels.clone())
 }

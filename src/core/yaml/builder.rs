@@ -92,6 +92,7 @@ impl Builder {
         match event {
             Event::DocumentStart(..) => {
                 self.begun += 1;
+                // An alias cannot refer to a node of another document.
                 self.anchors.clear();
                 Ok(())
             }
@@ -145,6 +146,7 @@ impl Builder {
             self.report_violation(yaml11::check_plain(&text, self.is_in_brackets()), at)?;
         }
         self.report_violation(yaml11::check_scalar_tag(tag), at)?;
+        // One for the node itself, so that empty scalars count, too.
         self.count_expanded(1 + text.len(), at)?;
         let (tag, is_text) = split_tag(tag);
         let scalar = Scalar::from_source(text, plain && !is_text, tag);
@@ -179,6 +181,7 @@ impl Builder {
 
     fn add_alias(&mut self, anchor: usize, at: Position) -> Result<(), ReadError> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
+            // The parser refuses unknown anchors, so the anchor's node has not ended yet.
             return self.report_violation(BrokenRule::AliasInItself, at);
         };
         let extent = node.size();
@@ -270,6 +273,7 @@ impl OpenMap {
     /// Adds the entries of merge keys. The mapping's own keys have priority, then the sources in their order.
     fn into_mapping(mut self, rules: Rules) -> Mapping {
         for entry in self.merged.iter().filter_map(Node::as_mapping).flat_map(Mapping::entries) {
+            // Any line: a key that a merge repeats is no error.
             if self.lines.insert(key_identity(&entry.key, rules), 0).is_none() {
                 self.entries.push(entry.clone());
             }

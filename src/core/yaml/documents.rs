@@ -52,6 +52,7 @@ fn read_with_rules(text: &str, rules: Rules) -> Result<ParsedDocuments, ReadErro
 }
 
 fn position_of(marker: Marker) -> Position {
+    // The parser counts lines from 1 and columns from 0.
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 

@@ -195,6 +195,7 @@ fn double_quoted(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
+            // The same string for a YAML reader, and no marker for cloud-init.
             '-' if marked => out.push_str("\\x2d"),
             c if needs_escape(c) => out.push_str(&escape_character(c)),
             c => out.push(c),

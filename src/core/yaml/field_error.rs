@@ -24,9 +24,9 @@ impl fmt::Display for Position {
     }
 }
 
-/// One step of a path into a document.
+/// One segment of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStep {
+pub enum PathSegment {
     /// A field of a mapping.
     Key(String),
     /// An element of a list.
@@ -35,14 +35,14 @@ pub enum PathStep {
 
 /// Why a document or one of its fields is wrong.
 ///
-/// It is created without a path where reading fails. Each mapping and list around it adds its own step on the way out,
-/// so nothing has to be tracked as long as there are no errors.
+/// It is created without a path where reading fails. Each mapping and list around it adds its own segment on the way
+/// out, so nothing has to be tracked as long as there are no errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// Position; `None` until the surrounding node sets it.
     pub at: Option<Position>,
-    /// Steps of the path, innermost first.
-    steps: Vec<PathStep>,
+    /// Segments of the path, innermost first.
+    segments: Vec<PathSegment>,
     /// What is wrong and what would be right.
     pub message: String,
     /// The broken rule; by default a wrong type.
@@ -54,7 +54,13 @@ pub struct FieldError {
 impl FieldError {
     /// Makes an error with a position and a message.
     pub fn new(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
-        Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
+        Self {
+            at: at.into(),
+            segments: Vec::new(),
+            message: message.into(),
+            code: Code::WrongType,
+            meant: None,
+        }
     }
 
     /// Sets the broken rule.
@@ -63,29 +69,29 @@ impl FieldError {
         self
     }
 
-    /// Adds the step to the surrounding node. The position of the innermost node is kept.
-    pub fn add_step(mut self, step: PathStep, at: impl Into<Option<Position>>) -> Self {
+    /// Adds the segment to the surrounding node. The position of the innermost node is kept.
+    pub fn add_segment(mut self, segment: PathSegment, at: impl Into<Option<Position>>) -> Self {
         self.at = self.at.or(at.into());
-        self.steps.push(step);
+        self.segments.push(segment);
         self
     }
 
     /// Returns the path from the document's root; empty for the root itself.
     pub fn path_text(&self) -> String {
-        format_path(self.steps.iter().rev())
+        format_path(self.segments.iter().rev())
     }
 
-    /// Returns the steps to the wrong field, outermost first. Steps into a list end at the list, because removing one
-    /// element would renumber the others. Empty for the whole document.
-    pub fn field_steps(&self) -> Vec<&PathStep> {
-        let mut steps: Vec<&PathStep> = self.steps.iter().rev().collect();
-        while steps.pop_if(|last| matches!(last, PathStep::Index(_))).is_some() {}
-        steps
+    /// Returns the segments to the wrong field, outermost first. Segments into a list end at the list, because removing
+    /// one element would renumber the others. Empty for the whole document.
+    pub fn field_segments(&self) -> Vec<&PathSegment> {
+        let mut segments: Vec<&PathSegment> = self.segments.iter().rev().collect();
+        while segments.pop_if(|last| matches!(last, PathSegment::Index(_))).is_some() {}
+        segments
     }
 
     /// Returns the paths of fields about which nothing more can be said: the wrong field, and the field that was meant.
     pub fn unread_fields(&self) -> Vec<String> {
-        let path = format_path(self.field_steps().into_iter());
+        let path = format_path(self.field_segments().into_iter());
         let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.")).unwrap_or_default();
         let meant = self.meant.as_ref().map(|meant| format!("{above}{meant}"));
         // A size has two names; a missing size is reported under the older one.
@@ -107,7 +113,7 @@ impl FieldError {
         };
         let fault =
             Self { meant: near.map(str::to_owned), ..Self::new(at, format!("unknown field; {guess}")) };
-        fault.with_code(Code::FieldUnknown).add_step(PathStep::Key(field.to_owned()), at)
+        fault.with_code(Code::FieldUnknown).add_segment(PathSegment::Key(field.to_owned()), at)
     }
 }
 
@@ -116,12 +122,12 @@ const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
 /// Words that are similar to a field but mean something else: `user` is not a misspelt `userData`.
 const NO_MISSPELLING: &[&str] = &["user"];
 
-/// Formats steps as a path.
-fn format_path<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
-    steps.fold(String::new(), |path, step| match step {
-        PathStep::Index(index) => format!("{path}[{index}]"),
-        PathStep::Key(key) if path.is_empty() => escape_unseen(&shorten_key(key)),
-        PathStep::Key(key) => format!("{path}.{}", escape_unseen(&shorten_key(key))),
+/// Formats segments as a path.
+fn format_path<'a>(segments: impl Iterator<Item = &'a PathSegment>) -> String {
+    segments.fold(String::new(), |path, segment| match segment {
+        PathSegment::Index(index) => format!("{path}[{index}]"),
+        PathSegment::Key(key) if path.is_empty() => escape_unseen(&shorten_key(key)),
+        PathSegment::Key(key) => format!("{path}.{}", escape_unseen(&shorten_key(key))),
     })
 }
 
@@ -232,10 +238,10 @@ mod tests {
     fn path_grows_outwards_and_keeps_innermost_position() {
         let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
         let fault = <FieldError as de::Error>::custom("no")
-            .add_step(PathStep::Key("ip".into()), inner)
-            .add_step(PathStep::Index(1), outer)
-            .add_step(PathStep::Key("networkInterfaces".into()), outer)
-            .add_step(PathStep::Key("spec".into()), outer);
+            .add_segment(PathSegment::Key("ip".into()), inner)
+            .add_segment(PathSegment::Index(1), outer)
+            .add_segment(PathSegment::Key("networkInterfaces".into()), outer)
+            .add_segment(PathSegment::Key("spec".into()), outer);
         assert_eq!(fault.path_text(), "spec.networkInterfaces[1].ip");
         assert_eq!(fault.at, Some(inner));
     }
@@ -243,9 +249,9 @@ mod tests {
     #[test]
     fn keys_are_escaped_in_paths() {
         let at = Position { line: 1, column: 1 };
-        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{1b}[2J".into()), at);
+        let fault = FieldError::new(at, "no").add_segment(PathSegment::Key("a\u{1b}[2J".into()), at);
         assert_eq!(fault.path_text(), "a\\u{1b}[2J");
-        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{202e}b".into()), at);
+        let fault = FieldError::new(at, "no").add_segment(PathSegment::Key("a\u{202e}b".into()), at);
         assert_eq!(fault.path_text(), "a\\u{202e}b");
     }
 

@@ -22,7 +22,7 @@ mod yaml11;
 pub use field_error::Position;
 
 pub use documents::read_manifests;
-pub use field_error::{FieldError, PathStep, did_you_mean, escape_unseen, shorten, shorten_key};
+pub use field_error::{FieldError, PathSegment, did_you_mean, escape_unseen, shorten, shorten_key};
 pub use reader::read;
 pub(crate) use rules::BrokenRule;
 

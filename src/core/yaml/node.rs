@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
 pub use super::documents::read_documents;
-use super::field_error::{PathStep, Position};
+use super::field_error::{PathSegment, Position};
 pub use super::rules::{MAX_DEPTH, ReadError};
 use super::scalar::PlainValue;
 pub use super::scalar::Scalar;
@@ -101,17 +101,17 @@ impl Node {
         Self(Rc::new(NodeData { at, tag, content, extent }))
     }
 
-    /// Returns a copy without the field at the end of the steps. Returns `None` if there is no such field.
-    pub fn without_field(&self, steps: &[&PathStep]) -> Option<Self> {
-        let (first, rest) = steps.split_first()?;
+    /// Returns a copy without the field at the end of the segments. Returns `None` if there is no such field.
+    pub fn without_field(&self, segments: &[&PathSegment]) -> Option<Self> {
+        let (first, rest) = segments.split_first()?;
         let content = match (self.content(), first) {
-            (NodeContent::Sequence(items), PathStep::Index(index)) => {
+            (NodeContent::Sequence(items), PathSegment::Index(index)) => {
                 let mut items = items.clone();
                 let item = items.get_mut(*index)?;
                 *item = item.without_field(rest)?;
                 NodeContent::Sequence(items)
             }
-            (NodeContent::Mapping(mapping), PathStep::Key(name)) => {
+            (NodeContent::Mapping(mapping), PathSegment::Key(name)) => {
                 let mut entries = mapping.entries.clone();
                 let place = entries.iter().position(|entry| entry.key.text() == name)?;
                 if rest.is_empty() {

@@ -11,7 +11,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::field_error::{FieldError, PathStep};
+use super::field_error::{FieldError, PathSegment};
 use super::node::{MappingEntry, Node, NodeContent};
 use super::scalar::PlainValue;
 
@@ -163,7 +163,7 @@ impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Sequ
         let Some((index, node)) = self.0.next() else { return Ok(None) };
         seed.deserialize(Reader(node))
             .map(Some)
-            .map_err(|f| f.add_step(PathStep::Index(index), node.position()))
+            .map_err(|f| f.add_segment(PathSegment::Index(index), node.position()))
     }
 }
 
@@ -187,7 +187,7 @@ impl<'de> de::MapAccess<'de> for MappingReader<'_> {
         let key: StrDeserializer<'_, FieldError> = entry.key.text().into_deserializer();
         seed.deserialize(key)
             .map(Some)
-            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.at))
+            .map_err(|f| f.add_segment(PathSegment::Key(entry.key.text().to_owned()), entry.at))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, FieldError> {
@@ -195,7 +195,7 @@ impl<'de> de::MapAccess<'de> for MappingReader<'_> {
             return Err(de::Error::custom("a value was requested before its key"));
         };
         seed.deserialize(Reader(&entry.value))
-            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position()))
+            .map_err(|f| f.add_segment(PathSegment::Key(entry.key.text().to_owned()), entry.value.position()))
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn gather_facts(context: &Context, probe: bool) -> Result<HostFacts, 
     let machine = answer_of(host.machine())?;
     let guest_machine = guest_machine(context, &capabilities)?;
     let probe = probe::run_probe(context, &capabilities, guest_machine.as_ref().ok(), probe)?;
+    // Before the pools are read: it refreshes them, so their sizes are current.
     let storage = answer_of(status::storage_status(context))?;
     let mut pools = answer_of(host.pools())?;
     pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));

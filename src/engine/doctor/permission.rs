@@ -42,22 +42,22 @@ fn pools_to_make(facts: &HostFacts) -> Vec<(&str, String)> {
 
 fn check_directory(local: &LocalFacts, user: &User, directory: &PoolDirectory) -> HostCheck {
     let name = local.accounts.name_of(user.uid);
-    let Some(way) = &directory.steps else {
+    let Some(way) = &directory.components else {
         return HostCheck::unknown(NAME, format!("this user may not look into {}", directory.real));
     };
     match way.iter().find(|(_, rights)| !user.may_pass(rights)) {
         None => HostCheck::ok(NAME, format!("the QEMU user {name} can reach {}", directory.real)),
-        Some((step, UnixPermissions { has_acl: true, .. })) => HostCheck::unknown(
+        Some((entered, UnixPermissions { has_acl: true, .. })) => HostCheck::unknown(
             NAME,
-            format!("an access control list decides whether {name} may enter {step}"),
+            format!("an access control list decides whether {name} may enter {entered}"),
         )
-        .add_advice(format!("getfacl {}", quote_for_shell(step))),
-        Some((step, rights)) => HostCheck::problem(
+        .add_advice(format!("getfacl {}", quote_for_shell(entered))),
+        Some((entered, rights)) => HostCheck::problem(
             NAME,
-            format!("the QEMU user {name} may not enter {step} (mode {:o})", rights.mode & 0o7777),
+            format!("the QEMU user {name} may not enter {entered} (mode {:o})", rights.mode & 0o7777),
         )
         .with_code(Code::PoolUnreadable)
-        .add_advice(let_pass(&name, user.class_of(rights), step)),
+        .add_advice(let_pass(&name, user.class_of(rights), entered)),
     }
 }
 

@@ -15,10 +15,10 @@ pub(super) fn check_writers(facts: &HostFacts) -> Vec<HostCheck> {
     let mut trusted = vec![0, local.user.uid];
     trusted.extend(qemu_user(facts).map(|user| user.uid));
     let judged = facts.directory_pools().into_iter().filter_map(|(pool, path)| {
-        let way = local.directories.get(path)?.steps.as_ref()?;
-        let (step, why, cure) = way.iter().rev().find_map(|(step, found)| find_other_writer(step, found, &trusted))?;
+        let way = local.directories.get(path)?.components.as_ref()?;
+        let (directory, why, cure) = way.iter().rev().find_map(|(directory, found)| find_other_writer(directory, found, &trusted))?;
         let message = format!(
-            "{step} {why}: a user who can write there could replace a volume with a link, which libvirtd follows as root"
+            "{directory} {why}: a user who can write there could replace a volume with a link, which libvirtd follows as root"
         );
         Some(HostCheck::warning(NAME, message).add_advice(cure).about(&pool.name))
     });
@@ -27,12 +27,12 @@ pub(super) fn check_writers(facts: &HostFacts) -> Vec<HostCheck> {
 
 /// Returns why other users can replace files in a directory, and the command that prevents it.
 fn find_other_writer(
-    step: &str,
+    directory: &str,
     found: &UnixPermissions,
     trusted: &[u32],
 ) -> Option<(String, String, String)> {
-    let word = quote_for_shell(step);
-    let told = |why: String, cure: String| Some((step.to_owned(), why, cure));
+    let word = quote_for_shell(directory);
+    let told = |why: String, cure: String| Some((directory.to_owned(), why, cure));
     if !trusted.contains(&found.uid) {
         return told(
             format!("belongs to user {}", found.uid),

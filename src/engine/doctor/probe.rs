@@ -87,6 +87,7 @@ fn watch_probe(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Pro
         .unless(|| context.cancel.is_requested())
         .pause_first()
         .until(has_stopped)?;
+    // After an interrupt, too: the guest must not outlive the probe.
     context.host.force_off(uuid)?;
     context.cancel.check()?;
     Ok(if waited == Waited::Done(()) { Probe::Stopped(virt_type) } else { Probe::Ran(virt_type) })

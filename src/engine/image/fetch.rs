@@ -162,6 +162,7 @@ impl Fetch<'_> {
     /// writes to the source meanwhile.
     fn read_into_file(&self, context: &Context, incoming: &mut IncomingImage<'_>) -> Result<File, Error> {
         let from = incoming.from.clone();
+        // A reflink copies the file as it is, so it must not be compressed.
         if let Some(copy) = self.clone_local_file().filter(|_| incoming.origin.compression.is_none()) {
             incoming.body = IncomingBody::Done(std::io::empty());
             return Ok(copy);
@@ -233,6 +234,7 @@ impl SpooledImage {
     /// Copies the image to a named file, so that it is not lost, and returns the path.
     pub(super) fn keep_under_name(&self, name: &str) -> std::io::Result<PathBuf> {
         let path = local::spool_directory().join(format!("foundry-{}-{name}", std::process::id()));
+        // Anyone can guess the name, so an existing file or link of that name is not opened.
         let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let mut from = self.file.try_clone()?;
         from.rewind()?;

@@ -130,6 +130,7 @@ impl ImportJob<'_> {
         let allocation = if matches!(self.space, SpaceNeed::Whole(_)) { capacity } else { 0 };
         let spec = VolumeSpec {
             name: self.image.name.clone(),
+            // Raw for every image: libvirt would run qemu-img for a qcow2 volume, and its header is uploaded.
             format: "raw".into(),
             capacity: Bytes(capacity),
             allocation: Bytes(allocation),

@@ -71,7 +71,7 @@ fn in_the_way(image: &VolumeRef) -> Error {
     ))
 }
 
-/// Whether these bytes are a note. A kill between the two steps of [`write_note`] leaves a note of zeros, so zeros
+/// Whether these bytes are a note. A kill between the two calls of [`write_note`] leaves a note of zeros, so zeros
 /// count, too.
 fn noted_by_anybody(bytes: &[u8]) -> bool {
     serde_json::from_slice::<OriginNote>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)

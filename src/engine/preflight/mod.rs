@@ -86,6 +86,7 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
     report.begin_check("name", format!("no other domain has the name '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
     if taken.is_none() {
+        // Files of an existing domain of that name are its own.
         stale_variables::check_stale_files(context, plan, &mut report)?;
     }
     report.begin_check("addresses", "no other domain has its IP or MAC addresses");

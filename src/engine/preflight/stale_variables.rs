@@ -21,6 +21,7 @@ pub(crate) fn check_stale_files(
 ) -> Result<(), Error> {
     let uri = context.host.uri();
     let paths = LibvirtInstance::of(uri).domain_directories();
+    // libvirt's other drivers have no such files there.
     let is_readable = context.host.is_local() && uri.starts_with("qemu");
     let Some(paths) = paths.filter(|_| is_readable) else { return Ok(()) };
     let name = plan.name.as_str();

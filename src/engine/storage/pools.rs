@@ -96,6 +96,7 @@ pub fn add_pool(
     source: &PoolSourceSpec,
     autostart: bool,
 ) -> Result<(), Error> {
+    // An interrupted addition is continued, so an existing pool is not always an error.
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
@@ -142,6 +143,7 @@ fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
 
 fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
+        // Somebody else has started it meanwhile.
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building a pool resets owner and mode of an existing directory, so only a missing one is built.
         Err(refused) if refused.outcome_unknown() || !may_be_missing(context, source) => {

@@ -157,6 +157,7 @@ fn distinct_files<'a>(context: &Context, parts: &[(&'a Volume, VolumeUse)]) -> V
     sorted.sort_by_key(|(volume, _)| !own.contains(&volume.pool.as_str()));
     let mut seen = BTreeSet::new();
     let mut is_new = |volume: &Volume| {
+        // Files of another machine can be told apart only by their paths.
         let identity = if context.host.is_local() { usage::file_identity(&volume.path) } else { None };
         seen.insert((identity, identity.is_none().then(|| volume.path.clone())))
     };

@@ -31,6 +31,7 @@ pub(crate) fn make_disk(
         overlaid.zip(image.map(|i| i.format.clone())),
     )?;
     let note = CreatedResource::Volume(Box::new(planned.clone()));
+    // A qcow2 disk is an overlay; only a raw one is copied from its image.
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some(source) => {
@@ -38,6 +39,7 @@ pub(crate) fn make_disk(
         }
         None => creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?,
     };
+    // A clone at Ceph has the image's size, whatever was asked for.
     if source.is_some() && made.capacity < planned.capacity {
         context.host.resize_volume(&planned.reference(), planned.capacity)?;
     }

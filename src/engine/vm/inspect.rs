@@ -198,6 +198,7 @@ fn status_of(
         state: domain.state.to_string(),
         vcpus: domain.vcpus,
         memory_gib: gib_number(domain.memory),
+        autostart: domain.autostart,
         conditions: [Some(ready), unreadable_condition(owner)].into_iter().flatten().collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),

@@ -45,6 +45,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
     };
     let read = ownership::open_trusted(path).and_then(|file| {
         let mut text = String::new();
+        // One byte more than allowed shows that a file is too long.
         file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
         match text.len() as u64 {
             0..=MAX_BYTES => Ok(text),

@@ -152,12 +152,14 @@ impl Conversion<'_> {
 
     /// Runs qemu-img on the image and an output file, until it ends or is interrupted.
     fn run_qemu_img(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
+        // A file and not a pipe: nobody reads while qemu-img runs, and a full pipe would stop it.
         let errors = self.create_temporary()?;
         let duplicate = |file: &File| file.try_clone().map_err(|e| self.conversion_error(e));
         let streams = [duplicate(self.image)?, duplicate(output)?, duplicate(&errors)?];
         let child = Sandbox { input: self.image, output }
             .spawn("qemu-img", |command| {
                 let [input, output, errors] = streams.map(Stdio::from);
+                // The messages must be English, because they are parsed.
                 command.args(arguments).env("LC_ALL", "C").stdin(input).stdout(output).stderr(errors);
             })
             .map_err(|e| self.start_error(&e))?;
@@ -184,6 +186,7 @@ impl Conversion<'_> {
                 Err(e) => return Err(self.conversion_error(e)),
             }
             if let Ok(written) = output.metadata() {
+                // Blocks of 512 bytes, whatever the file system has (st_blocks, stat(3type)).
                 (self.written)(Bytes(written.blocks() * 512));
             }
         }
@@ -197,6 +200,7 @@ impl Conversion<'_> {
         let error =
             output.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
         let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img gave no reason".into() };
+        // qemu-img names the image by its whole `json:` text, which ends like this.
         let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
         escape_unseen(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
     }

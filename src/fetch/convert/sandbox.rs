@@ -69,6 +69,7 @@ impl Sandbox<'_> {
             .add_rule(PathBeneath::new(self.input, AccessFs::ReadFile))?
             .add_rule(PathBeneath::new(self.output, write))?;
         let readable = PROGRAMS.iter().map(Path::new).chain([program]);
+        // No distribution has all of these directories.
         let readable = readable.filter_map(|path| PathFd::new(path).ok());
         let rules =
             rules.add_rules(readable.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, look))))?;

@@ -107,7 +107,9 @@ fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
         let mut bytes = [0; 8];
         read_padded(result, at, &mut bytes).map(|()| u64::from_be_bytes(bytes))
     };
+    // The offset in an entry is in bits 9 to 55 (QEMU's docs/interop/qcow2).
     let place = |entry: u64| entry & 0x00ff_ffff_ffff_fe00;
+    // The header has the offset of the first table at byte 40.
     let table = place(number(number(40)?)?);
     let cluster = if table == 0 { 0 } else { place(number(table)?) };
     let length = header.cluster_size.0.min(disk_image::HEADER_LENGTH);

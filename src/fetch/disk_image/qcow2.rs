@@ -155,6 +155,7 @@ fn header_length(head: &[u8], version: u32, cluster_size: u64) -> Result<u32, He
 
 /// Whether zstd is used. The feature bit and the field must agree.
 fn is_zstd(head: &[u8], length: u32, features: u64) -> Result<bool, HeaderError> {
+    // The field is optional: a header of 104 bytes ends before it.
     let kind = if length > 104 { bytes_at::<1>(head, 104).ok_or(HeaderError::Truncated)?[0] } else { 0 };
     match (kind, features & COMPRESSION_TYPE != 0) {
         (0, false) => Ok(false),

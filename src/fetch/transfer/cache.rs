@@ -99,7 +99,9 @@ impl Cache {
     fn path_of(&self, url: &Url) -> PathBuf {
         let key = url.identity_digest();
         let name: String =
+            // With digest and suffixes, a longer name could exceed the 255 bytes of most file systems.
             url.file_name().unwrap_or_default().chars().filter(|c| is_plain(*c)).take(100).collect();
+        // Part of the digest is enough for a name: the note has all of it, and is compared.
         self.directory.join(format!("{}-{name}", &key.hex()[..16]))
     }
 
@@ -126,6 +128,7 @@ impl Cache {
         if let Some(who) = Trusted::root_and_caller().find_untrusted_above(&self.directory) {
             return Err(io::Error::other(who));
         }
+        // Not truncated: what is there belongs to somebody else until it is locked.
         let file = private_file_options().read(true).create(true).truncate(false).open(path)?;
         let found = file.metadata()?;
         // A second hard link would let this process overwrite a file elsewhere.
@@ -136,6 +139,7 @@ impl Cache {
         if file.try_lock().is_err() || !is_at(&file, path) {
             return Ok(None);
         }
+        // Again: another process may have written to the file until this one had the lock.
         let length = file.metadata()?.len();
         let note = read_note(path).filter(|note| length > 0 && note.address == url.identity_digest());
         Ok(Some(PartialDownload { file, path: path.to_owned(), length, note }))
@@ -165,6 +169,7 @@ impl CacheWriter for DownloadWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let known = usize::try_from(self.there.saturating_sub(self.length))
             .map_or(bytes.len(), |n| n.min(bytes.len()));
+        // The part has the others already; they only come again to be hashed.
         let new = &bytes[known..];
         let at = self.length + known as u64;
         self.length += bytes.len() as u64;
@@ -186,7 +191,9 @@ impl CacheWriter for DownloadWriter {
 impl DownloadWriter {
     /// The JSON file is written last: a download without it is ignored.
     fn put_in_place(&self) -> io::Result<()> {
+        // Before the rename: after a power cut, the name must not lead to missing data.
         self.file.sync_all()?;
+        // An older note must never be next to the new content.
         remove_if_exists(&with_suffix(&self.whole, ".json"))?;
         fs::rename(&self.part, &self.whole)?;
         write_note(&self.whole, &self.note)?;

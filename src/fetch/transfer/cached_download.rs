@@ -27,6 +27,7 @@ pub(super) fn open_cached<'a>(
         DigestCheck::Nothing => &DigestCheck::Note(Algorithm::Sha256),
         check => check,
     };
+    // Another process stores this file, so this one keeps nothing.
     let Some(part) = cache.open_partial(url)? else {
         let download = Download::open(options.client, url, options.control, check.is_expected())?;
         let found = download.remote_file();
@@ -93,6 +94,7 @@ impl<'a> ResumedDownload<'a> {
             let (client, control, length) = (options.client, options.control, part.length);
             match Download::open_after(client, url, control, length, validators, expected) {
                 Ok(rest) => return Self::after_part(part, rest),
+                // The server has another file by now, so the part is of no use.
                 Err(e) if e.reason() == Reason::Changed => {}
                 Err(e) => return Err(e),
             }
@@ -116,6 +118,7 @@ impl Read for ResumedDownload<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(part) = &mut self.part {
             match part.read(buffer)? {
+                // The part is shorter than when it was opened.
                 0 if part.limit() > 0 && !buffer.is_empty() => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }

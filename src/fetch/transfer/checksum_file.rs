@@ -120,6 +120,7 @@ impl ChecksumFile {
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
     pub fn digest_for(&self, wanted: WantedImage<'_>) -> Result<Digest, TransferError> {
+        // A bare digest names no file, so it is for the one that it is used with.
         if let [ListedDigest { name: None, digest }] = self.entries.as_slice() {
             return Ok(digest.clone());
         }

@@ -150,9 +150,9 @@ impl Hasher {
     pub fn update_zeros(&mut self, mut count: u64) {
         static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         while count > 0 {
-            let step = usize::try_from(count).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
-            self.update(&ZEROS[..step]);
-            count -= step as u64;
+            let length = usize::try_from(count).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
+            self.update(&ZEROS[..length]);
+            count -= length as u64;
         }
     }
 

@@ -130,6 +130,7 @@ pub fn open_location<'a>(
 
 /// Opens standard input. If it is a redirected file, its holes are known.
 fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
+    // A descriptor of its own: std's handle buffers, and cannot look for holes.
     let own = io::stdin().as_fd().try_clone_to_owned().map_err(|e| TransferError::from_io(e, name))?;
     SparseFile::new(File::from(own), name.to_owned())
 }
@@ -149,6 +150,7 @@ fn open_local(
         ZeroHandling::AsTheyAre,
     )?;
     opened.length = length;
+    // The holes of a compressed file say nothing about its content.
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)
 }
@@ -254,6 +256,7 @@ struct VerifiedEnd<'a> {
 impl Read for VerifiedEnd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
+        // A read into an empty buffer returns 0 anywhere.
         if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
             let cause = "other data follows after the end of the compressed data";
             let error = TransferError::new(Reason::Damaged, format!("{} is not valid", self.name));

@@ -33,6 +33,7 @@ pub(super) fn parse_netrc(text: &str) -> Result<Option<Vec<NetrcEntry>>, &'stati
                 entries.last_mut().ok_or("has a login or password before the first machine")?.password =
                     value()?
             }
+            // For FTP only.
             "account" => drop(value()?),
             _ => return Err("contains an unknown word"),
         }

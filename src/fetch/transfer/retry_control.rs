@@ -9,7 +9,7 @@ pub trait RetryControl {
     /// Whether the transfer should stop.
     fn should_stop(&self) -> bool;
 
-    /// Waits. Long waits are split into short steps, with [`should_stop`](Self::should_stop) between them.
+    /// Waits. Long waits are split into short parts, with [`should_stop`](Self::should_stop) between them.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
@@ -37,9 +37,9 @@ pub(super) fn wait_unless_stopped(control: &dyn RetryControl, time: Duration) ->
         if control.should_stop() {
             return Err(TransferError::interrupted());
         }
-        let step = left.min(TICK);
-        control.sleep(step);
-        left -= step;
+        let part = left.min(TICK);
+        control.sleep(part);
+        left -= part;
     }
     Ok(())
 }

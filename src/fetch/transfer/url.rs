@@ -87,6 +87,7 @@ impl FromStr for Url {
 fn without_login(text: &str) -> (String, Option<&str>) {
     let Some((scheme, rest)) = text.split_once("://") else { return (text.to_owned(), None) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // The last '@': people write a password with an '@' in it unencoded.
     match rest[..end].rsplit_once('@') {
         Some((login, host)) => (format!("{scheme}://{host}{}", &rest[end..]), Some(login)),
         None => (text.to_owned(), None),
@@ -134,6 +135,7 @@ impl Url {
                 "is plain http after https, so anyone on the network path could change the data",
             ));
         }
+        // A server on this machine may redirect to itself.
         if let Some(near) = there.local_scope().filter(|near| self.local_scope() != Some(near)) {
             return Err(refused(near));
         }
@@ -144,6 +146,7 @@ impl Url {
     /// Returns a half sentence if the host name alone shows that the address can only be reached from this machine. A
     /// server elsewhere has no reason to redirect there.
     fn local_scope(&self) -> Option<&'static str> {
+        // A final dot only says that the name is complete (RFC 1034, 3.1).
         let host = self.uri.host()?.trim_end_matches('.').to_ascii_lowercase();
         if host == "localhost" || host.ends_with(".localhost") {
             return Some(LOOPBACK);

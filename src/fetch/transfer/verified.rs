@@ -116,6 +116,7 @@ impl<C: Content> Read for VerifyingReader<C> {
             return Ok(0);
         }
         let read = match self.inner.read(buffer) {
+            // An interrupted read is repeated by the caller, so it is no failure.
             Err(e) if e.kind() != io::ErrorKind::Interrupted => {
                 return Err(TransferError::from_io(e, &self.name).into());
             }

@@ -76,6 +76,7 @@ impl Libvirt {
     pub(super) fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
         let (uri, operation) = (self.uri.clone(), asked.operation.clone());
         let libvirt = error.message().to_owned();
+        // The codes of errors after a broken connection vary, so libvirt is asked whether it still has one.
         if self.connection.is_alive().unwrap_or(false) {
             return match error.code().is(ErrorNumber::OperationTimeout) {
                 true => HostError::Busy { operation, libvirt },
@@ -84,10 +85,12 @@ impl Libvirt {
         }
         match self.unanswered.get() {
             Some(given_up) if given_up.operation == operation => {
+                // A closed /dev/kvm makes libvirt probe QEMU at every call, which may take longer than the limit.
                 let device = self.is_local().then(|| kvm_device(Path::new("/"))).flatten();
                 let kvm_is_closed = device.is_some_and(|device| device.is_only_roots());
                 HostError::Silent { uri, operation, within: given_up.within, kvm_is_closed }
             }
+            // Another call was given up, and with it the connection that this call used.
             Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
             None => HostError::Lost { uri, operation, libvirt },
         }

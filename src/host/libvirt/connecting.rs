@@ -77,6 +77,7 @@ impl Libvirt {
         observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let (connection, sockets) = opened.map_err(failed)?;
         keepalive::keep_alive(&connection, timeouts);
+        // Only after the connection is open: `open` has a time limit of its own.
         let watchdog = Watchdog::start(sockets.clone());
         let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
         Ok(Self {
@@ -115,6 +116,7 @@ fn missing_file(uri: &str) -> Option<String> {
 /// Opens the connection in its own thread. If there is no answer in time, the socket is shut down and the thread is
 /// abandoned. If it waits for a name server or for the network, it ends when that wait ends.
 fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
+    // First of all: a connection adds its sockets to the loop that is registered when it opens.
     event_loop::start();
     let sockets = Sockets::default();
     let (sender, answer) = sync_channel(1);

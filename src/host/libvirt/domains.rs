@@ -74,6 +74,7 @@ impl Libvirt {
             handle.metadata(
                 c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed(),
                 Some(METADATA_NAMESPACE),
+                // Of a running domain, this is the live record; the engine also reads the persistent one.
                 c::VIR_DOMAIN_AFFECT_CURRENT,
             )
         })?;
@@ -90,6 +91,7 @@ impl Domains for Libvirt {
         let flagged = |flag| -> Result<HashSet<Uuid>> {
             let list =
                 self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
+            // A handle knows its UUID since its lookup, so this cannot fail.
             Ok(list.iter().filter_map(|d| d.uuid().ok()).collect())
         };
         // List the kind that is usually the smaller one.
@@ -158,6 +160,7 @@ impl Domains for Libvirt {
     fn define_domain(&self, xml: &str) -> Result<Uuid> {
         let name = libvirt_xml::DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
         let asked = vm(format!("define domain '{name}'"));
+        // Otherwise libvirt ignores elements that it does not know, such as those of a newer version.
         let flags = c::VIR_DOMAIN_DEFINE_VALIDATE;
         let handle = self.call("virDomainDefineXMLFlags", &asked, || {
             self.connection.define_domain_xml_flags(xml, flags)
@@ -181,6 +184,7 @@ impl Domains for Libvirt {
         let is_active = || self.call("virDomainIsActive", &asked, || handle.is_active());
         let element = format!("<vm>{}</vm>", quick_xml::escape::escape(text));
         let write = |flags| {
+            // The bindings want a signed number, and the header has an unsigned one.
             let kind = c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
             self.call("virDomainSetMetadata", &asked, || {
                 handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
@@ -237,6 +241,7 @@ impl Domains for Libvirt {
         let asked = vm(format!("resume domain '{}'", name_of(&handle)));
         let (state, _) = self.call("virDomainGetState", &asked, || sys::state(&handle))?;
         if state_of(state) == DomainState::Suspended {
+            // virDomainResume refuses a guest that sleeps (S3).
             return self.call("virDomainPMWakeup", &asked, || handle.pm_wakeup(0));
         }
         self.call("virDomainResume", &asked, || handle.resume())
@@ -266,6 +271,7 @@ impl Domains for Libvirt {
             match self.raw("virDomainUndefineFlags", &asked, || handle.undefine_flags(flags)) {
                 Ok(()) => return Ok(()),
                 Err(e) if is_absence(&e) => return Ok(()),
+                // An older daemon: the next set lacks the newest flag.
                 Err(e) if index < last && is_unknown_flag(&e) => {}
                 Err(e) => return Err(self.failed(&asked, &e)),
             }

@@ -102,6 +102,7 @@ impl CallbackTable {
 
     fn take_number(&mut self) -> i32 {
         let number = self.next;
+        // Never negative, which libvirt takes for a failure.
         self.next = self.next.wrapping_add(1).max(1);
         number
     }
@@ -121,7 +122,7 @@ impl CallbackTable {
 
 impl PollLoop {
     fn table(&self) -> MutexGuard<'_, CallbackTable> {
-        // Each change is one step, so a panic between two leaves nothing half changed.
+        // Each change is one statement, so a panic between two leaves nothing half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,6 +145,7 @@ impl PollLoop {
         for (watch, polled) in watches.into_iter().zip(&polled[1..]) {
             self.call_handle(watch, polled.revents);
         }
+        // In two statements: the table must be unlocked when libvirt's release functions run.
         let removed = std::mem::take(&mut self.table().removed);
         drop(removed);
     }

@@ -62,6 +62,7 @@ impl Libvirt {
     fn subscribe(&self) -> std::result::Result<Subscribed, VirtError> {
         let watchers = Arc::<Watchers>::default();
         let connection = self.connection.clone();
+        // Complete before the first call: if a later kind fails, dropping this ends the earlier ones.
         let mut subscribed = Subscribed { connection, numbers: Vec::new(), watchers };
         for kind in KINDS {
             let asked = vm(format!("watch the domains for {kind:?} events"));

@@ -77,6 +77,7 @@ impl HostInfo for Libvirt {
         let driver = driver_of(&self.uri);
         // Several URIs lead to this machine's libvirt, so the URI must not be part of the lock's name.
         let host = if self.is_local() { "this machine" } else { self.host_name() };
+        // Only its own user can reach a session's libvirt, so nobody else has to see the lock.
         let is_users = self.is_local() && driver == "/session";
         let places = if is_users { LockDirectories::of_user() } else { LockDirectories::of_all() };
         HostLock::take(&places, &format!("{thing} of {host}{driver}"))
@@ -108,7 +109,7 @@ impl HostInfo for Libvirt {
 
     fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
         let key = [arch, machine, virt_type].map(str::to_owned);
-        // Each change is one step, so a panic cannot leave the map half changed.
+        // Each change is one call on the map, so a panic cannot leave it half changed.
         let known = || self.capability_cache.guests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known().get(&key) {
             return Ok(known.clone());

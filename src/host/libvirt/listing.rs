@@ -46,6 +46,7 @@ impl Libvirt {
         domains: &[sys::DomainStats],
         sizes: &HashMap<Uuid, Size>,
     ) -> Result<Vec<Details>> {
+        // At least 1, because `chunks` panics with 0.
         let share = domains.len().div_ceil(LIST_THREADS).max(1);
         let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Details>> {
             chunk.iter().map(|d| Ok((self.read_record(&d.handle)?, self.size_of(d, sizes)?))).collect()

@@ -125,6 +125,7 @@ fn discard_input(socket: &impl AsFd) -> bool {
 fn wait_until_taken(socket: &impl AsRawFd, deadline: Instant) {
     while Instant::now() < deadline {
         let was_unread = sys::unread(socket);
+        // Even if nothing is unread: the daemon may still process what it has just read.
         thread::sleep(Duration::from_secs(DIGEST_SECONDS.unsigned_abs()));
         if was_unread == 0 {
             return;

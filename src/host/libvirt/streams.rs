@@ -43,12 +43,14 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
+        // Before the first byte: from then on, a kill can hang libvirtd.
         let keeper = self.keep_socket(asked);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
         let mut target = ToVolume { host: self, stream: &stream, asked, hole: 0 };
         let sent = Sending::new(content, asked, span.1, zeros).send_to(&mut target);
+        // Zeros at the end were only counted so far.
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
         self.end(stream, sent, asked, keeper)
     }
@@ -87,6 +89,7 @@ impl Libvirt {
                 Err(e)
             }
         };
+        // On a live connection, the stream has ended at both sides, and nobody needs the keeper.
         if let Some(keeper) = keeper.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
             keeper.leave_behind();
         }
@@ -156,11 +159,13 @@ impl Transfers for Libvirt {
             return read_span(&file, into, (offset, length)).map_err(|e| transfer_failed(&asked, &e));
         }
         let mut done = 0;
+        // One piece is one stream, which reads one file to its end.
         let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
         while done < length {
             let wanted = PIECE.min(length - done);
             let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
             done += received;
+            // The volume ends here.
             if received < wanted {
                 break;
             }

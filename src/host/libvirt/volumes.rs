@@ -41,6 +41,7 @@ impl Libvirt {
     }
 
     fn make_volume(&self, pool: &str, xml: &str, from: Option<&VolumeRef>) -> Result<Volume> {
+        // libvirt takes the name from the XML, so errors name that one.
         let created = VolumeRef::new(pool, libvirt_xml::volume_name(xml)?);
         let asked = storage(format!("create {created}"));
         let handle = self.existing_pool(pool, &asked)?;
@@ -95,6 +96,7 @@ impl Volumes for Libvirt {
         let found = self
             .find("virStorageVolLookupByPath", &asked, || self.connection.lookup_storage_vol_by_path(path))?;
         let Some(volume) = found else { return Ok(None) };
+        // The volume or its pool may have been deleted since.
         let Some(pool) =
             self.find("virStoragePoolLookupByVolume", &asked, || volume.lookup_storage_pool())?
         else {

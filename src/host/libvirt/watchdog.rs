@@ -72,7 +72,7 @@ impl Watchdog {
 
 impl CallWatch {
     fn state(&self) -> MutexGuard<'_, PendingCalls> {
-        // Each change is one step, so a panic cannot leave the state half changed.
+        // Each change is one statement, so a panic cannot leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -76,6 +76,7 @@ impl<'a> WriteBehind<'a> {
     ) -> Result<u64> {
         let (filled, to_write) = channel::<Write>();
         let (give_back, emptied) = channel();
+        // One less, because the reader brings a chunk of its own.
         for _ in 1..BUFFERS {
             // Cannot fail: the receiver lives in this function.
             let _ = give_back.send(vec![0; CHUNK]);

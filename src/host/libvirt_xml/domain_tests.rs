@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A running domain: a two-step overlay, a volume, an empty CD-ROM, a bridge and a network.
+/// A running domain: a two-level overlay, a volume, an empty CD-ROM, a bridge and a network.
 const RUNNING: &str = r#"<domain type='qemu' id='6'>
   <name>web</name>
   <uuid>3e55c231-40c6-4482-9b11-0acbed5005f5</uuid>

@@ -194,7 +194,7 @@ mod tests {
   </target>
 </pool>";
 
-    /// A two-step overlay of libvirt 11.3.
+    /// A two-level overlay of libvirt 11.3.
     const OVERLAY: &str = "<volume type='file'>
   <name>web_boot</name>
   <key>/pool/web_boot</key>

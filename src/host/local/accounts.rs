@@ -185,10 +185,13 @@ pub fn path_below(root: &Path, path: &Path) -> String {
 /// The path and permissions of each directory from `root` to `directory`; `None` if this user may not look at one.
 pub fn permissions_along(root: &Path, directory: &Path) -> Option<Vec<(String, UnixPermissions)>> {
     let top = root.canonicalize().ok()?;
-    let mut steps: Vec<PathBuf> =
+    let mut components: Vec<PathBuf> =
         directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
-    steps.reverse();
-    steps.into_iter().map(|step| Some((path_below(root, &step), permissions_of(&step)?))).collect()
+    components.reverse();
+    components
+        .into_iter()
+        .map(|component| Some((path_below(root, &component), permissions_of(&component)?)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub fn find_bridge_obstacle(root: &Path, bridge: &str) -> Option<BridgeObstacle>
         return Some(BridgeObstacle::Denied);
     }
     let program = PROGRAMS.iter().map(|path| root.join(path)).find(|path| path.is_file())?;
+    // By the set-user-ID bit, or by file capabilities (capabilities(7)).
     let runs_as_root = fs::metadata(&program).is_ok_and(|file| file.permissions().mode() & 0o4000 != 0)
         || rustix::fs::getxattr(&program, "security.capability", &mut [0_u8; 0][..]).is_ok();
     (!runs_as_root).then_some(BridgeObstacle::NotRoot)

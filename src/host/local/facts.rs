@@ -70,7 +70,7 @@ pub struct PoolDirectory {
     /// The part of its path that exists, links followed.
     pub real: String,
     /// The path and permissions of each directory from the root to `real`; `None` if this user may not look at one.
-    pub steps: Option<Vec<(String, UnixPermissions)>>,
+    pub components: Option<Vec<(String, UnixPermissions)>>,
     /// All and free inodes of its file system; both 0 if it does not count them.
     pub inodes: (u64, u64),
     /// The bytes that any user may still write.
@@ -128,6 +128,7 @@ fn has_virtualization(cpuinfo: &str) -> bool {
 
 fn nested_parameter(text: &impl Fn(&str) -> String) -> Option<bool> {
     let said = ["kvm_intel", "kvm_amd"].map(|module| text(&format!("sys/module/{module}/parameters/nested")));
+    // kvm_intel has a bool (Y, N), kvm_amd an int (1, 0).
     said.iter().find_map(|word| match word.trim() {
         "Y" | "1" => Some(true),
         "N" | "0" => Some(false),
@@ -192,6 +193,7 @@ fn routed_links(root: &Path) -> BTreeSet<String> {
     let v4 = text("proc/net/route");
     let v4 = v4.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
+        // The third field is the gateway.
         (fields.get(2) == Some(&"00000000")).then(|| fields[0].to_owned())
     });
     // Address, index, length of prefix, scope (00 is global), flags, name.
@@ -212,8 +214,9 @@ impl PoolDirectory {
         };
         let room = rustix::fs::statvfs(&there).ok();
         Self {
-            steps: permissions_along(root, &there),
+            components: permissions_along(root, &there),
             inodes: room.as_ref().map_or((0, 0), |r| (r.f_files, r.f_favail)),
+            // Not f_bfree, which includes the blocks that are reserved for root.
             available: room.as_ref().map_or(0, |r| r.f_bavail.saturating_mul(r.f_frsize)),
             real: path_below(root, &there),
         }
@@ -335,8 +338,8 @@ mod tests {
         symlink("srv/vms", tree.0.path().join("link")).unwrap();
         let found = tree.read(&["/link", "/srv/vms/not/yet"]).directories;
         let modes = |path: &str| -> Vec<(String, u32)> {
-            let way = found[path].steps.clone().unwrap();
-            way.into_iter().map(|(step, rights)| (step, rights.mode & 0o777)).skip(1).collect()
+            let way = found[path].components.clone().unwrap();
+            way.into_iter().map(|(directory, rights)| (directory, rights.mode & 0o777)).skip(1).collect()
         };
         assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);
         assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "a new directory is made below it");

@@ -38,6 +38,7 @@ pub fn find_holders(root: &Path, path: &str, pid_files: Option<&Path>) -> Vec<Ho
             Some(Holder { pid, name: process_name(&process), user, vm, writes })
         })
         .collect();
+    // Writers first: they are the ones that block others.
     holders.sort_by_key(|holder| (!holder.writes, holder.pid));
     holders.truncate(MOST_HOLDERS);
     holders

@@ -19,9 +19,10 @@ pub fn find_barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Option<
         return None;
     }
     let there = there.ancestors().find_map(|part| part.canonicalize().ok())?;
-    let steps = permissions_along(root, &there)?;
+    let components = permissions_along(root, &there)?;
     let is_file = there.is_file();
-    let (file, directories) = if is_file { steps.split_last()? } else { (steps.last()?, steps.as_slice()) };
+    let (file, directories) =
+        if is_file { components.split_last()? } else { (components.last()?, components.as_slice()) };
     let barred = |(path, rights): &(String, UnixPermissions), is_directory| {
         let may = if is_directory { user.may_pass(rights) } else { user.may_read(rights) };
         (!may && !rights.has_acl).then(|| Barrier {
@@ -32,7 +33,7 @@ pub fn find_barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Option<
             user: accounts.name_of(user.uid),
         })
     };
-    let first = directories.iter().find_map(|step| barred(step, true));
+    let first = directories.iter().find_map(|directory| barred(directory, true));
     first
         .or_else(|| (is_file && keeps_owners(&text("etc/libvirt/qemu.conf"))).then(|| barred(file, false))?)
 }

@@ -114,6 +114,7 @@ fn start_time(stat: &str) -> Option<u64> {
     if fields.first() == Some(&"Z") {
         return None;
     }
+    // Field 22 of proc_pid_stat(5); this list begins with the third.
     fields.get(19)?.parse().ok()
 }
 

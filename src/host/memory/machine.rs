@@ -119,7 +119,7 @@ impl HostState {
     /// The backing chain below a file, nearest first; it ends at a missing file.
     pub(super) fn backing_chain(&self, path: &str) -> Vec<String> {
         let below = |path: &String| self.files.get(path)?.backing.clone();
-        // At most as many steps as there are files, because a chain can be circular.
+        // At most as many links as there are files, because a chain can be circular.
         std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
     }
 

@@ -44,6 +44,7 @@ pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<
         if !users.is_empty() && !args.yes {
             confirm_delete(name, &users, ui)?;
         }
+        // Only after the question: until then, a signal ends the program at once.
         interrupt::install_handler(&context.cancel)?;
         image::delete_image_in_use(&context, &VolumeRef::new(&pool, name))?;
     } else {

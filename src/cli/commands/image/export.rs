@@ -128,6 +128,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
         let why = format!("it belongs to user {}, who could read the image", found.uid());
         return Err(io::Error::other(why));
     }
+    // Only opening must not block; a full pipe has to wait for its reader.
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
@@ -180,6 +181,7 @@ impl<'a> ExportFile<'a> {
         if self.force {
             return fs::rename(&self.part, self.file);
         }
+        // Unlike rename(2), link(2) fails if somebody has created the file meanwhile.
         fs::hard_link(&self.part, self.file)?;
         fs::remove_file(&self.part)
     }

@@ -35,6 +35,7 @@ pub(super) fn run_import(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<
     let converted = args.fetch.target_format();
     let name = image_name(args.name.as_deref(), location.file_name(), converted.is_some(), &args.file)?;
     if args.fetch.checksum.is_some() || converted.is_some() {
+        // Such an image gets a note on its origin, whose name is longer.
         check_length(&with_shortest_extension(name.as_str()))?;
     }
     let context = connect_host(global, ui)?;

@@ -49,7 +49,7 @@ fn pool(name: &str, target: &str) -> Pool {
 fn local() -> LocalFacts {
     let directory = |path: &str| PoolDirectory {
         real: path.into(),
-        steps: Some(vec![("/".into(), rights(0, 0, 0o755)), (path.into(), rights(0, 0, 0o711))]),
+        components: Some(vec![("/".into(), rights(0, 0, 0o755)), (path.into(), rights(0, 0, 0o711))]),
         inodes: (1_000_000, 900_000),
         available: 50 * GIB,
     };

@@ -25,7 +25,7 @@ fn pool_missing_or_inactive_is_found() {
 fn pool_directory_unreachable_for_qemu_is_found() {
     let closed = |has_acl| {
         local_but(|l| {
-            let way = l.directories.get_mut("/vms").unwrap().steps.as_mut().unwrap();
+            let way = l.directories.get_mut("/vms").unwrap().components.as_mut().unwrap();
             way[1].1 = UnixPermissions { has_acl, ..rights(0, 0, 0o700) };
         })
     };
@@ -35,7 +35,7 @@ fn pool_directory_unreachable_for_qemu_is_found() {
     let mut context = closed(false);
     (context.is_session, context.uri) = (true, "qemu:///session".into());
     assert_eq!(findings(&context), [], "a session's guests run as whoever asks, here root");
-    let hidden = local_but(|l| l.directories.get_mut("/vms").unwrap().steps = None);
+    let hidden = local_but(|l| l.directories.get_mut("/vms").unwrap().components = None);
     assert_only(&hidden, "pool-path foundry-vms", CheckState::Unknown, &["/vms"]);
 }
 
@@ -44,7 +44,7 @@ fn pool_not_yet_created_is_checked() {
     let mut facts = healthy_but(|f| f.pools.as_mut().unwrap().clear());
     let place = "/var/lib/libvirt/images/foundry/vms";
     let way = Some(vec![("/var/lib".to_owned(), rights(0, 0, 0o750))]);
-    let directory = PoolDirectory { real: "/var/lib".into(), steps: way, ..PoolDirectory::default() };
+    let directory = PoolDirectory { real: "/var/lib".into(), components: way, ..PoolDirectory::default() };
     facts.local.as_mut().unwrap().directories = BTreeMap::from([(place.to_owned(), directory)]);
     assert_only(&facts, "pool-path foundry-vms", CheckState::Problem, &["/var/lib (mode 750)"]);
 }

@@ -89,8 +89,8 @@ impl Qcow2Layout {
 
     fn read_second(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let length = usize::try_from(self.entry_length()).unwrap_or(8);
-        for (entry, step) in bytes.chunks_exact(length).zip(multiples_of(self.cluster)) {
-            let place = from.saturating_add(step);
+        for (entry, offset) in bytes.chunks_exact(length).zip(multiples_of(self.cluster)) {
+            let place = from.saturating_add(offset);
             if place >= self.disk {
                 break;
             }
@@ -140,7 +140,7 @@ impl Qcow2Layout {
     }
 }
 
-/// Returns 0, `step`, 2 × `step` and so on, until the number overflows.
-fn multiples_of(step: u64) -> impl Iterator<Item = u64> {
-    (0..).map_while(move |i: u64| i.checked_mul(step))
+/// Returns 0, `stride`, 2 × `stride` and so on, until the number overflows.
+fn multiples_of(stride: u64) -> impl Iterator<Item = u64> {
+    (0..).map_while(move |i: u64| i.checked_mul(stride))
 }

@@ -95,20 +95,20 @@ impl TwoLevelLayout {
     }
 
     fn read_entries(self, level: Level, entries: impl Iterator<Item = u64>, state: &mut ExtentState) {
-        let (from, step) = match level {
+        let (from, stride) = match level {
             Level::First => (0, self.cluster.saturating_mul(self.second)),
             Level::Second { from } => (from, self.cluster),
         };
         let mut place = from;
         for entry in entries {
-            if place >= self.disk || step == 0 {
+            if place >= self.disk || stride == 0 {
                 break;
             }
             match level {
                 Level::First => self.add_second_table(entry, place, state),
                 Level::Second { .. } => self.add_data(entry, self.disk - place, state),
             }
-            place = place.saturating_add(step);
+            place = place.saturating_add(stride);
         }
     }
 

@@ -108,6 +108,7 @@ impl Client {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
+            // The caller judges the status: 304, 416 and others are no failures.
             .http_status_as_error(false)
             // Redirects are followed here, by stricter rules (`redirect_target`). The proxy is set for each request.
             .max_redirects(0)
@@ -134,6 +135,7 @@ impl Client {
     ) -> Result<(ResponseHead, BodyReader<'static>), RequestFailure> {
         let mut url = request.url.clone();
         let mut from: Option<Url> = None;
+        // One request more than redirects.
         for _ in 0..=REDIRECTS {
             let answer = self.request_once(&url, from.as_ref(), request)?;
             let Some(next) = redirect_target(&url, &answer)? else {

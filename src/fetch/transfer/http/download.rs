@@ -162,6 +162,7 @@ impl<'a> Download<'a> {
         let mut headers = vec![("Range", format!("bytes={}-", self.position))];
         match file.validators.for_range() {
             Some(condition) => headers.push(("If-Range", condition.to_owned())),
+            // A mixture of two versions would not have the expected digest.
             None if self.verified => {}
             None => {
                 return Err(self
@@ -268,6 +269,7 @@ impl<'a> Download<'a> {
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(answer);
         let failure = match head.status {
+            // The same request may succeed later (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4).
             408 | 429 | 500..=599 => {
                 RequestFailure { error, retry: self.requested_wait(&head.headers), at: None }
             }
@@ -328,6 +330,7 @@ impl<'a> Download<'a> {
         }
         // The cap of 16 keeps the shift in range; `longest_wait` limits the time.
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
+        // At least the usual wait, so that `Retry-After: 0` causes no busy loop.
         let time = if let Retry::After(time) = failure.retry { time.max(usual) } else { usual };
         self.tries += 1;
         self.control.on_retry(&format!("{}; trying again in {} s", failure.error, time.as_secs_f32()));

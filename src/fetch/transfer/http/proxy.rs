@@ -41,6 +41,7 @@ impl Proxies {
 /// Makes a proxy with a comma-separated list of hosts for which it is not used.
 fn with_exceptions(value: &str, direct: &str) -> Option<Proxy> {
     let plain = Proxy::new(value).ok()?;
+    // Built again, because ureq takes exceptions only while a proxy is built.
     let mut proxy = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
     if let Some(user) = plain.username() {
         proxy = proxy.username(user);

@@ -85,6 +85,7 @@ impl LockDirectory {
     fn open(path: &Path) -> Result<Option<Self>, LockError> {
         let shown = format!("{:?}", path.display().to_string());
         let unusable = |why: &str| Err(LockError::Unusable(format!("directory {shown} {why}")));
+        // Everything is checked on the open directory, so nobody can replace it in between.
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => directory,
@@ -166,7 +167,9 @@ fn put_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
     let made = tempfile::Builder::new().prefix(".foundry-").tempdir_in(parent)?;
     chown(made.path(), None, group)?;
     let mode = if group.is_some() { 0o770 } else { 0o700 };
+    // After chown(2), and not at creation, because the umask would take bits away.
     fs::set_permissions(made.path(), Permissions::from_mode(mode))?;
+    // NOREPLACE: another foundry may have put its directory there meanwhile, with locks in it.
     rustix::fs::renameat_with(CWD, made.path(), CWD, path, RenameFlags::NOREPLACE)?;
     // It was renamed, so there is nothing to clean up.
     let _ = made.keep();

@@ -109,9 +109,11 @@ impl Held {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(LockError::Taken(holder::of(&found))),
+            // A signal came in between: try again, as with a replaced file.
             Err(Errno::INTR) => return Ok(Locked::Stale),
             Err(_) => return Ok(Locked::Impossible),
         }
+        // The holder deletes the file through this descriptor, whatever its path leads to by then.
         let directory = place.directory.try_clone().map_err(|e| unusable(&e.to_string()))?;
         let held = Self { file, directory, name: name.to_owned() };
         Ok(if held.has_its_name() { Locked::Ours(held) } else { Locked::Stale })
