@@ -121,7 +121,7 @@ pub struct JumpHost {
     pub port: Option<u16>,
     /// A file with the private key for it.
     pub key_file: Option<String>,
-    /// Whether its host key is not checked, as the URI asks.
+    /// Whether the URI asks not to check its host key. An unknown key is then noted, but a changed one is refused.
     pub is_unverified: bool,
 }
 
@@ -162,7 +162,7 @@ impl JumpHost {
             command.push_str(&format!(" -p {port}"));
         }
         if self.is_unverified {
-            command.push_str(" -o StrictHostKeyChecking=no");
+            command.push_str(" -o StrictHostKeyChecking=accept-new");
         }
         ("ProxyCommand", format!("{command} -- {user}{}", self.host))
     }
@@ -237,7 +237,8 @@ mod tests {
         assert_eq!(through(v6), ("ProxyJump", "[fd00::1]:2222".into()));
         let keyed =
             JumpHost { key_file: Some("/k/it's 5%".into()), is_unverified: true, port: Some(2), ..plain };
-        let command = r"ssh -W '[%h]:%p' -i '/k/it'\''s 5%%' -p 2 -o StrictHostKeyChecking=no -- root@hv1";
+        let command =
+            r"ssh -W '[%h]:%p' -i '/k/it'\''s 5%%' -p 2 -o StrictHostKeyChecking=accept-new -- root@hv1";
         assert_eq!(through(keyed), ("ProxyCommand", command.into()));
     }
 

@@ -88,7 +88,7 @@ fn ssh_gets_what_the_record_says_and_its_exit_code_is_passed_on() {
         "CheckHostIP=no",
     ];
     let mut expected: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
-    expected.extend(["-i", "/k y", "--", "web", "--", "-n", "a b", "$HOME"]);
+    expected.extend(["-i", "/k y", "--", "web", "-n", "a b", "$HOME"]);
     assert_eq!(desk.arguments(), expected);
     assert_eq!(fs::read_to_string(&known_hosts).unwrap(), format!("web {key}\n"));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -48,10 +48,7 @@ pub(super) fn run_ssh(args: &SshArgs, global: &Global, ui: &Ui) -> Result<u8, Er
         arguments.extend(["-i".into(), identity.into()]);
     }
     arguments.extend(["--".into(), login.ssh.alias.as_str().into()]);
-    if !args.command.is_empty() {
-        // ssh also takes options after the host.
-        arguments.push("--".into());
-        arguments.extend(args.command.iter().cloned());
-    }
+    // After `--` and the host, ssh takes everything for the command, a word with `-` too.
+    arguments.extend(args.command.iter().cloned());
     run_client("ssh", &arguments, &login, ui)
 }

@@ -16,7 +16,7 @@ use foundry_engine::vm::guest_login::list_guest_logins;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry ssh-config > ~/.ssh/foundry.conf
-  foundry ssh-config web > web.conf && rsync -e 'ssh -F web.conf' -a site/ web:/srv/")]
+  foundry ssh-config web > web.conf && scp -F web.conf FILE web:/srv/")]
 pub(crate) struct SshConfigArgs {
     /// Names of the VMs; without any, all VMs of foundry
     #[arg(value_name = "VM")]
