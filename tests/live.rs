@@ -51,6 +51,7 @@ mod live {
     mod network;
     mod network_fields;
     mod pools;
+    mod power;
     mod pull;
     mod recording;
     mod refusals;

@@ -84,6 +84,7 @@ mod pure {
     mod pool_media;
     mod pool_sources;
     mod pools;
+    mod power;
     mod preflight;
     mod progress;
     mod reading;

@@ -32,12 +32,12 @@ pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDe
 }
 
 /// Lists what is kept, and why, if there is anything.
-pub(super) fn list_kept(text: &mut String, spared: &[(String, String)]) {
-    if spared.is_empty() {
+pub(super) fn list_kept_back(text: &mut String, kept_back: &[(String, String)]) {
+    if kept_back.is_empty() {
         return;
     }
     text.push_str("  and keep:\n");
-    for (what, why) in spared {
+    for (what, why) in kept_back {
         text.push_str(&format!("    {}: {}\n", escape_unseen(what), escape_unseen(why)));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
+mod bulk;
 mod commands;
 mod completion;
 pub mod config;
@@ -15,6 +16,7 @@ mod settings;
 mod ssh_client;
 pub mod ui;
 mod usage_hints;
+mod vm_selection;
 mod watch;
 pub mod words;
 

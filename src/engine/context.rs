@@ -1,5 +1,6 @@
 //! What an operation needs from outside: host, settings, clock, progress, cancellation.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -178,7 +179,8 @@ pub(super) fn format_rfc3339(time: jiff::Timestamp) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     asked: Arc<AtomicUsize>,
-    remains: Arc<Mutex<Vec<Outcome>>>,
+    /// What each operation would leave behind, by the number of its notice: several may run side by side.
+    remains: Arc<Mutex<BTreeMap<usize, Vec<Outcome>>>>,
 }
 
 impl Cancel {
@@ -216,32 +218,36 @@ impl Cancel {
     /// What may be left behind if the process ended now, during a call that does not return, and the command that
     /// deletes it. Empty while nothing is being changed.
     pub fn possible_leftovers(&self) -> Vec<Outcome> {
-        self.remains.lock().map(|remains| remains.clone()).unwrap_or_default()
+        let flat = |remains: &BTreeMap<usize, Vec<Outcome>>| remains.values().flatten().cloned().collect();
+        self.remains.lock().map(|remains| flat(&remains)).unwrap_or_default()
     }
 
-    /// Sets what may be left behind from now on, until the returned guard is dropped.
+    /// Adds what may be left behind from now on, until the returned guard is dropped.
     pub(super) fn announce_leftovers(
         &self,
         outcomes: impl IntoIterator<Item = Outcome>,
     ) -> LeftoverNotice<'_> {
-        self.set_remains(outcomes.into_iter().collect());
-        LeftoverNotice(self)
-    }
-
-    fn set_remains(&self, outcomes: Vec<Outcome>) {
+        let mut number = 0;
         if let Ok(mut remains) = self.remains.lock() {
-            *remains = outcomes;
+            number = remains.last_key_value().map_or(0, |(last, _)| last + 1);
+            remains.insert(number, outcomes.into_iter().collect());
         }
+        LeftoverNotice { cancel: self, number }
     }
 }
 
 /// A guard: until it is dropped, an end of the process may leave something behind.
 #[must_use]
-pub(super) struct LeftoverNotice<'a>(&'a Cancel);
+pub(super) struct LeftoverNotice<'a> {
+    cancel: &'a Cancel,
+    number: usize,
+}
 
 impl Drop for LeftoverNotice<'_> {
     fn drop(&mut self) {
-        self.0.set_remains(Vec::new());
+        if let Ok(mut remains) = self.cancel.remains.lock() {
+            remains.remove(&self.number);
+        }
     }
 }
 

@@ -9,6 +9,6 @@ pub mod catalog;
 pub mod content;
 pub mod convert;
 pub mod disk_image;
+pub mod file_ownership;
 pub mod origin;
-pub mod ownership;
 pub mod transfer;

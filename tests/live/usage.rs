@@ -175,7 +175,7 @@ fn the_disks_of_a_saved_vm_stay_as_they_are() {
         vec!["seed", "eject", vm, "--force"],
     ] {
         let ran = bed.foundry(&verb).run().exits(4);
-        ran.has_code("FND-4130").mentions(&format!("virsh start {vm}")).mentions("nothing was changed");
+        ran.has_code("FND-4130").mentions(&format!("foundry start {vm}")).mentions("nothing was changed");
     }
     let named = format!("{pool}/extra.qcow2");
     bed.foundry(&["gc", &named, "--yes"]).run().exits(5).mentions(&format!("domain '{vm}' uses it"));

@@ -42,7 +42,7 @@ fn commands_options_and_words() {
         offered(&["foundry", "explain", "spec.bootDisk.im"]),
         ["spec.bootDisk.image", "spec.bootDisk.imagePool"]
     );
-    assert_eq!(offered(&["foundry", "explain", "FND-600"]), ["FND-6000", "FND-6001", "FND-6002"]);
+    assert_eq!(offered(&["foundry", "explain", "FND-600"]), ["FND-6000", "FND-6001", "FND-6002", "FND-6003"]);
     assert_eq!(offered(&["foundry", "explain", "fnd-900"]), ["fnd-9000", "fnd-9001"]);
     assert!(!offered(&["foundry", "explain", ""]).iter().any(|word| word.starts_with("FND-")));
     assert_eq!(offered(&["foundry", "image", "pull", "debian-12"]), ["debian-12"]);

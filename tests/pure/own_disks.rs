@@ -41,6 +41,16 @@ fn swapped(xml: String) -> String {
     moved_to(&moved_to(&moved_to(&xml, vdb, "X"), vdc, vdb), "X", vdc)
 }
 
+/// Names the disks by pool and volume, not by path (libvirt's domain format page, disk type `volume`).
+fn by_volume(xml: String) -> String {
+    let edited = xml
+        .replace(r#"type="file" device="disk""#, r#"type="volume" device="disk""#)
+        .replace(r#"<source file="/pool/vms/web_boot"#, r#"<source pool="foundry-vms" volume="web_boot"#)
+        .replace(r#"<source file="/pool/vms/web_data-"#, r#"<source pool="foundry-vms" volume="web_data-"#);
+    assert_eq!(edited.matches("<source pool=").count(), 3, "{edited}");
+    edited
+}
+
 fn listed(bench: &Bench) -> Vec<DiskView> {
     disk::list_disks(&bench.context(), Some("web")).unwrap()
 }
@@ -121,6 +131,24 @@ fn of_two_disks_that_changed_names_each_keeps_its_volume() {
     assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_some());
     bench.destroy("web", GENTLE).unwrap();
     assert!(bench.host.volume(&VolumeRef::new("foundry-vms", "web_data-vdb")).unwrap().is_none());
+}
+
+#[test]
+fn disks_named_by_volume_are_the_recorded_ones() {
+    let bench = off();
+    edit(&bench, by_volume);
+    let all = listed(&bench);
+    for (device, name) in [("vda", "web_boot"), ("vdb", "web_data-vdb"), ("vdc", "web_data-vdc")] {
+        let disk = all.iter().find(|d| d.device == device).unwrap();
+        assert_eq!(disk.volume.as_deref(), Some(name), "{all:?}");
+        assert!(disk.role.is_some() && disk.presence == Presence::Attached, "{disk:?}");
+    }
+    let is_there = |name: &str| bench.host.volume(&VolumeRef::new("foundry-vms", name)).unwrap().is_some();
+    detach(&bench, "vdc");
+    assert!(is_there("web_boot") && is_there("web_data-vdb") && !is_there("web_data-vdc"));
+    assert!(!recorded(&bench).contains(&"web_data-vdc".into()));
+    bench.destroy("web", GENTLE).unwrap();
+    assert!(!is_there("web_boot") && !is_there("web_data-vdb"));
 }
 
 /// Stop the pool, move its directory, define it there, and tell the domain.

@@ -40,7 +40,10 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
         assert_eq!(error.code(), Code::SavedMemoryInTheWay, "{verb}: {error}");
         assert_eq!(error.outcome_texts(), ["nothing was changed"], "{verb}");
         let hint = error.hint_text().unwrap();
-        assert!(hint.contains("virsh start web") && hint.contains("virsh managedsave-remove web"), "{hint}");
+        assert!(
+            hint.contains("foundry start web") && hint.contains("virsh managedsave-remove web"),
+            "{hint}"
+        );
         assert_eq!(bench.host.changes_since(&before), NOTHING, "{verb}");
     }
 }

@@ -160,7 +160,7 @@ fn a_guest_that_went_is_not_waited_for() {
             DomainState::ShutOff,
             StateReason::Saved,
             "its memory was saved",
-            Some("virsh start small resumes it"),
+            Some("foundry start small resumes it"),
         ),
         (DomainState::Crashed, StateReason::Crashed, "it crashed", None),
         (
@@ -169,7 +169,7 @@ fn a_guest_that_went_is_not_waited_for() {
             "an error of its disk stopped it",
             Some("virsh domblkerror small"),
         ),
-        (DomainState::Paused, StateReason::Watchdog, "its watchdog stopped it", Some("virsh resume small")),
+        (DomainState::Paused, StateReason::Watchdog, "its watchdog stopped it", Some("foundry resume small")),
     ] {
         let (bench, vm) = small(Guest::new());
         bench.host.forget_calls();
@@ -197,7 +197,7 @@ fn a_vm_that_was_taken_away_does_not_stay() {
 #[test]
 fn a_guest_that_is_paused_is_told_of() {
     for (why, cause, hint) in [
-        (StateReason::ByUser, "it is paused", Some("virsh resume small continues it")),
+        (StateReason::ByUser, "it is paused", Some("foundry resume small continues it")),
         (StateReason::Saving, "it is paused while its memory is saved", None),
         (StateReason::Migrating, "it is paused while it moves to another host", None),
     ] {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::bulk::report_all;
 use crate::config::SettingKey;
 use crate::connect::connect_host;
-use crate::consent::{self, list_kept, list_volumes};
+use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::words;
@@ -117,14 +118,6 @@ fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result
     consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
 }
 
-/// Reports all failures except the worst one, which the caller reports.
-pub(super) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
-    failures.sort_by_key(Error::kind);
-    let worst = failures.pop();
-    failures.iter().for_each(|error| ui.show_error(error));
-    worst.map_or(Ok(()), Err)
-}
-
 fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
     execute_destroy(context, plan)?;
     let name = &plan.domain.name;
@@ -147,8 +140,8 @@ fn destroy_question(plans: &[DestroyPlan]) -> String {
             .left
             .iter()
             .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
-        let spared: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
-        list_kept(&mut text, &spared);
+        let not_deleted: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
+        list_kept_back(&mut text, &not_deleted);
     }
     text.push_str("Continue?");
     text

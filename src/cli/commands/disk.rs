@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::SettingKey;
 use crate::connect::connect_host;
-use crate::consent::{self, list_kept, list_volumes};
+use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::{ListingArgs, TableRow, or_dash, parse_duration};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
@@ -232,13 +232,13 @@ fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Resul
 }
 
 fn detach_question(plan: &DetachPlan) -> String {
-    let DetachPlan { vm, target, live, volume, kept, .. } = plan;
+    let DetachPlan { vm, target, live, volume, kept_back, .. } = plan;
     let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
         text.push_str("  The VM is running: unmount the disk in the guest first.\n");
     }
     list_volumes(&mut text, "and delete:", volume.as_slice());
-    list_kept(&mut text, kept.as_slice());
+    list_kept_back(&mut text, kept_back.as_slice());
     text.push_str("Continue?");
     text
 }

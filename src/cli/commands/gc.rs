@@ -6,7 +6,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::destroy::report_all;
+use crate::bulk::report_all;
 use crate::connect::connect_host;
 use crate::output::{ListingArgs, TableRow, format_age, or_dash};
 use crate::ui::Ui;

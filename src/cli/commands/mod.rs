@@ -18,6 +18,7 @@ mod list;
 mod man;
 pub(crate) mod pool;
 mod pool_add;
+mod power;
 mod render;
 mod schema;
 mod seed;
@@ -36,6 +37,11 @@ use foundry_core::error::Error;
 pub(crate) enum Command {
     Create(create::CreateArgs),
     Destroy(destroy::DestroyArgs),
+    Start(power::StartArgs),
+    Stop(power::StopArgs),
+    Restart(power::RestartArgs),
+    Pause(power::PauseArgs),
+    Resume(power::ResumeArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Render(render::RenderArgs),
@@ -88,6 +94,11 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
+        Command::Start(args) => power::run_start(args, global, ui),
+        Command::Stop(args) => power::run_stop(args, global, ui),
+        Command::Restart(args) => power::run_restart(args, global, ui),
+        Command::Pause(args) => power::run_pause(args, global, ui),
+        Command::Resume(args) => power::run_resume(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::connect::connect_host;
-use crate::consent::{self, list_kept, list_volumes};
+use crate::consent::{self, list_kept_back, list_volumes};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
@@ -56,10 +56,10 @@ pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), 
 }
 
 fn eject_question(ejection: &EjectPlan) -> String {
-    let EjectPlan { vm, live, volume, kept, .. } = ejection;
+    let EjectPlan { vm, live, volume, kept_back, .. } = ejection;
     let runs = if *live { ", which is running" } else { "" };
     let mut text = format!("Detach the seed of VM '{}'{runs}\n", escape_unseen(vm));
     list_volumes(&mut text, "and delete:", volume.as_slice());
-    list_kept(&mut text, kept.as_slice());
+    list_kept_back(&mut text, kept_back.as_slice());
     text + "Continue?"
 }

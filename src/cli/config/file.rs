@@ -13,7 +13,7 @@ use foundry_core::names::NameError;
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
 use foundry_core::yaml::{self, FieldError, PathSegment, Position, escape_unseen};
-use foundry_fetch::ownership;
+use foundry_fetch::file_ownership;
 
 /// The largest configuration file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -75,8 +75,8 @@ pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
         Ok(text) => parse_config(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
         // A file that another user could have written is ignored; `why_ignored` gives the reason.
-        Err(e) if ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
-        Err(e) if ownership::is_untrusted(&e) => {
+        Err(e) if file_ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
+        Err(e) if file_ownership::is_untrusted(&e) => {
             let what = format!("the configuration {} is not obeyed", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
@@ -90,14 +90,14 @@ pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
 
 /// The reason why an existing default file is ignored: another user could have written it.
 pub fn why_ignored(path: &Path) -> Option<String> {
-    let refused = ownership::open_trusted(path).err().filter(ownership::is_untrusted)?;
+    let refused = file_ownership::open_trusted(path).err().filter(file_ownership::is_untrusted)?;
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
 /// The text of a file of limited size.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    file_ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
     }

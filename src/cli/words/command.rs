@@ -54,6 +54,9 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::DiskResize { vm, target, size_gib } => {
             join_words("disk resize", &[vm, target, &format!("{size_gib}GiB")], &[])
         }
+        Verb::Start { vm } => join_words("start", &[vm], &[]),
+        Verb::Stop { vm, force } => join_words("stop", &[vm], &[("--force", *force)]),
+        Verb::Resume { vm } => join_words("resume", &[vm], &[]),
         Verb::SeedEject { vm, force } => join_words("seed eject", &[vm], &[("--force", *force)]),
         Verb::StorageStatus => "storage status -o wide".into(),
     };

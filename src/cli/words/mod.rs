@@ -7,12 +7,14 @@
 mod command;
 pub(crate) mod hints;
 pub(crate) mod other_tools;
+mod power;
 mod steps;
 
 use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
 use foundry_engine::vm::inspect::VmView;
 
 pub use command::command_line;
+pub use power::render_power_change;
 pub use steps::{render_finished, render_started, render_task};
 
 /// An advice in one line, with its commands as they are typed.

@@ -2,15 +2,13 @@
 
 /// Verbs of other tools, and the commands that do the same. `{vm}` is the name that was typed after the verb.
 pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
-    (
-        &["stop", "shutdown", "halt", "poweroff", "down"],
-        &["virsh shutdown {vm}   # asks the guest to shut down"],
-    ),
-    (&["start", "boot", "wake"], &["virsh start {vm}"]),
-    (&["restart", "reboot", "reload"], &["virsh reboot {vm}   # asks the guest to reboot"]),
+    (&["shutdown", "halt", "poweroff", "down"], &["foundry stop {vm}   # asks the guest to shut down"]),
+    (&["boot", "wake"], &["foundry start {vm}"]),
+    (&["reboot"], &["foundry restart {vm} --reboot   # asks the guest to reboot"]),
+    (&["reload"], &["foundry restart {vm}   # off and on, with its present definition"]),
     (&["reset"], &["virsh reset {vm}   # like the reset button"]),
-    (&["pause", "suspend", "freeze"], &["virsh suspend {vm}"]),
-    (&["resume", "unpause", "unfreeze"], &["virsh resume {vm}"]),
+    (&["suspend", "freeze"], &["foundry pause {vm}"]),
+    (&["unpause", "unfreeze"], &["foundry resume {vm}"]),
     (&["save", "hibernate"], &["virsh managedsave {vm}   # saves its memory to disk and stops QEMU"]),
     (&["console", "serial", "attach", "tty"], &["virsh console {vm}   # ^] leaves it"]),
     (&["vnc", "view", "screen"], &["virsh console {vm}   # VMs have a serial console and no screen"]),
@@ -57,7 +55,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
             "foundry destroy {vm}   # also deletes its disks",
         ],
     ),
-    (&["kill"], &["virsh destroy {vm}   # cuts the power and deletes nothing"]),
+    (&["kill"], &["foundry stop {vm} --force   # cuts the power and deletes nothing"]),
     (&["remove", "terminate", "purge"], &["foundry destroy {vm}   # deletes it with its disks"]),
     (
         &["uninstall"],

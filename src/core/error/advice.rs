@@ -183,6 +183,16 @@ pub enum Verb {
         target: String,
         size_gib: u64,
     },
+    Start {
+        vm: String,
+    },
+    Stop {
+        vm: String,
+        force: bool,
+    },
+    Resume {
+        vm: String,
+    },
     SeedEject {
         vm: String,
         force: bool,
@@ -220,7 +230,11 @@ impl Verb {
             | Self::PoolDelete { pool, .. }
             | Self::PoolRefresh { pool }
             | Self::PoolStart { pool } => vec![pool],
-            Self::Destroy { vm, .. } | Self::SeedEject { vm, .. } => vec![vm],
+            Self::Destroy { vm, .. }
+            | Self::Start { vm }
+            | Self::Stop { vm, .. }
+            | Self::Resume { vm }
+            | Self::SeedEject { vm, .. } => vec![vm],
             Self::DiskAttach { vm, target, serial, .. } => [Some(vm), target.as_ref(), serial.as_ref()]
                 .into_iter()
                 .flatten()

@@ -158,7 +158,7 @@ codes! {
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
-        4320 GuestOff
+        4306 GuestOff
         4321 AddressUnknown
         4335 VmHeld
         // Disks of a VM.
@@ -223,6 +223,7 @@ codes! {
         6000 Timeout
         6001 NotReady
         6002 DiskHeld
+        6003 ShutdownIgnored
     }
     Interrupted {
         9000 Interrupted

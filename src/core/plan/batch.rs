@@ -23,7 +23,7 @@ pub fn check_batch(plans: &[VmPlan], file: &str) -> Result<(), Problems> {
 #[derive(Default)]
 struct Batch {
     /// The VM and path that first had each name, address or MAC. The formats of these values do not overlap.
-    owners: HashMap<String, String>,
+    first_uses: HashMap<String, String>,
     problems: Vec<Problem>,
 }
 
@@ -53,9 +53,10 @@ impl Batch {
         }
     }
 
-    /// Notes the owner of a value that only one VM can have. If it is taken, records a problem and returns false.
+    /// Notes which VM uses a value that only one VM can have. If another VM uses it, records a problem and returns
+    /// false.
     fn claim_value(&mut self, code: Code, value: String, path: String, plan: &VmPlan) -> bool {
-        match self.owners.entry(value) {
+        match self.first_uses.entry(value) {
             Entry::Vacant(free) => {
                 free.insert(format!("{}: {path}", plan.name));
                 true

@@ -163,7 +163,8 @@ impl VolumeRole {
     }
 }
 
-/// The owner of a domain.
+/// The program that a domain belongs to, by the record in its metadata. (The owner of a file, a user id, and the VM
+/// that a volume belongs to are something else.)
 #[derive(Debug, Clone, PartialEq)]
 pub enum Owner {
     /// This foundry, with the record.
@@ -179,8 +180,8 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Determines the owner of a domain. A record that was copied along with its domain (`virsh dumpxml`, a clone) is
-    /// not valid.
+    /// Determines the program that a domain belongs to. A record that was copied along with its domain (`virsh
+    /// dumpxml`, a clone) is not valid.
     pub fn of_domain(uuid: Uuid, text: Option<&str>) -> Self {
         match Self::parse_metadata(text) {
             Self::Foundry(record) if record.domain != uuid => Self::Foreign,

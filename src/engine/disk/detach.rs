@@ -42,8 +42,8 @@ pub struct DetachPlan {
     pub live: bool,
     /// The volume to delete.
     pub volume: Option<VolumeToDelete>,
-    /// What is kept, and why.
-    pub kept: Option<(String, String)>,
+    /// The volume or path that is not deleted, and why.
+    pub kept_back: Option<(String, String)>,
     handle: VmHandle,
     found: DiskHandle,
     keep: bool,
@@ -68,7 +68,7 @@ pub fn plan_detach(context: &Context, vm: &str, disk: &str, keep: bool) -> Resul
         target: found.target.clone(),
         live: found.live.is_some(),
         volume: None,
-        kept: None,
+        kept_back: None,
         handle,
         found,
         keep,
@@ -104,7 +104,12 @@ fn check_detachable(
     if found.live.is_some() && !handle.is_executing() {
         return Err(refused_unchanged(Code::GuestPaused, format!("VM '{vm}' is {}", handle.domain.state))
             .because("a guest that does not execute cannot release a disk")
-            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", handle.domain.shell_name())));
+            .hint(
+                Advice::from(Verb::Resume { vm: handle.domain.command_name() })
+                    .text(" lets it continue; ")
+                    .run(Verb::Stop { vm: handle.domain.command_name(), force: true })
+                    .text(" forces it off"),
+            ));
     }
     check_block_job(context, handle, found)?;
     check_mounted(context, handle, found)
@@ -144,7 +149,7 @@ impl DetachPlan {
     /// else uses it.
     fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let Some(recorded) = self.found.recorded.clone() else {
-            self.kept = self.describe_source().map(|path| (path, "foundry did not make it".into()));
+            self.kept_back = self.describe_source().map(|path| (path, "foundry did not make it".into()));
             return Ok(());
         };
         self.found.own_volume(context, &self.handle)?;
@@ -153,14 +158,14 @@ impl DetachPlan {
         };
         let described = volume.reference().to_string();
         if self.keep {
-            self.kept = Some((described, "as requested".into()));
+            self.kept_back = Some((described, "as requested".into()));
             return Ok(());
         }
         let why = "they may need the disk; --keep detaches it and keeps its volume";
         check_snapshots(context, &self.handle, why)?;
         self.handle.check_not_locked(context, &recorded)?;
         match self.reason_to_keep(context, &recorded, &volume)? {
-            Some(reason) => self.kept = Some((described, reason)),
+            Some(reason) => self.kept_back = Some((described, reason)),
             None => self.volume = Some(volume_to_delete(volume)),
         }
         Ok(())
@@ -260,7 +265,7 @@ pub fn detach(context: &Context, plan: &DetachPlan, patience: Duration) -> Resul
     context.report_finished(Step::DetachDisk);
     delete_volume(context, plan).map_err(unfinished)?;
     forget_disk(context, plan).map_err(unfinished)?;
-    if let Some((what, why)) = plan.kept.as_ref().filter(|_| !plan.keep) {
+    if let Some((what, why)) = plan.kept_back.as_ref().filter(|_| !plan.keep) {
         context.warn(format!("left: {what}: {why}"));
     }
     Ok(())

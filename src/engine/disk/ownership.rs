@@ -11,7 +11,8 @@ use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, Volume};
 
-/// The names and paths that distinguish a VM's own volumes from others.
+/// The names and paths that distinguish a VM's own volumes from others. (The owner of a file is something else: see
+/// [`foundry_fetch::file_ownership`].)
 #[derive(Debug)]
 pub(crate) struct Ownership<'a> {
     vm: &'a str,

@@ -14,7 +14,7 @@ use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
 use foundry_fetch::convert::{Conversion, ImageFormat, convert_file};
 use foundry_fetch::disk_image::{self, DiskImage};
-use foundry_fetch::ownership;
+use foundry_fetch::file_ownership;
 use foundry_fetch::transfer::{
     self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
     SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
@@ -175,7 +175,7 @@ impl Fetch<'_> {
     /// A reflink copy of a local file without a checksum, if the file system can share blocks between files.
     fn clone_local_file(&self) -> Option<File> {
         let (Location::File(path), None) = (self.location, self.expected) else { return None };
-        let (file, ..) = ownership::open_regular(path).ok()?;
+        let (file, ..) = file_ownership::open_regular(path).ok()?;
         let copy = tempfile::tempfile_in(local::spool_directory()).ok()?;
         rustix::fs::ioctl_ficlone(&copy, &file).ok().map(|()| copy)
     }

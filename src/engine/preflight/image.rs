@@ -16,7 +16,7 @@ use foundry_core::record::VolumeRef;
 use foundry_core::text::describe_io_error;
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};
-use foundry_fetch::ownership::{self, Trusted};
+use foundry_fetch::file_ownership::{self, TrustedOwners};
 use foundry_host::{Pool, Volume};
 
 /// An image that a boot disk can be made from.
@@ -308,7 +308,7 @@ fn not_a_file(context: &Context, volume: &Volume) -> Result<Option<&'static str>
     if !context.host.is_local() {
         return Ok(None);
     }
-    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::non_file_kind(&found));
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| file_ownership::non_file_kind(&found));
     // Volumes of LVM and ZFS are devices by nature.
     let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
@@ -369,15 +369,15 @@ enum LocalImage {
 /// Reads the first bytes of a local file. Links are resolved, and the VM gets the real path. No other user may write to
 /// that path, so QEMU opens the file that was checked here.
 fn read_local_head(context: &Context, path: &str) -> std::io::Result<LocalImage> {
-    let (file, whole, found) = ownership::open_regular(Path::new(path))?;
+    let (file, whole, found) = file_ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt changes the owner of its files to the QEMU user.
     let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
-    let trusted = Trusted::root_and_caller();
-    let owner = match trusted.find_untrusted(&whole, &found)? {
+    let trusted = TrustedOwners::root_and_caller();
+    let other_user = match trusted.find_untrusted(&whole, &found)? {
         Some(_) => trusted.with_file_owner(qemu()).find_untrusted(&whole, &found)?,
         None => None,
     };
-    if let Some(who) = owner {
+    if let Some(who) = other_user {
         return Ok(LocalImage::OfOthers(who));
     }
     let Some(whole) = whole.to_str() else {

@@ -12,7 +12,7 @@ use foundry_core::names::PoolName;
 use foundry_core::pool::PoolSourceSpec;
 use foundry_core::text::quote_for_shell;
 use foundry_core::units::Bytes;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 use foundry_host::{HostError, Pool, Volume};
 
 /// All pools, sorted by name. Changes nothing.
@@ -125,7 +125,7 @@ pub fn add_pool(
 fn warn_of_other_writers(context: &Context, source: &PoolSourceSpec) {
     let directory = source.local_directory().filter(|_| context.host.is_local());
     if let Some(who) =
-        directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
+        directory.and_then(|path| TrustedOwners::root_and_caller().find_untrusted_above(Path::new(path)))
     {
         context.warn(format!(
             "{who}: a user who can write there could replace a volume with a link, which libvirtd follows as root"

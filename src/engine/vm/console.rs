@@ -102,6 +102,21 @@ mod tests {
         remove_logs(&MemoryHost::new().local(), &log).unwrap();
     }
 
+    #[test]
+    fn remove_logs_names_what_it_cannot_delete() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("web-console.log");
+        let log = file.display().to_string();
+        // unlink(2) deletes no directory, not even for root.
+        std::fs::create_dir(format!("{log}.0")).unwrap();
+        std::fs::write(&file, "text\n").unwrap();
+        let left = remove_logs(&MemoryHost::new().local(), &log).unwrap_err();
+        assert!(left.starts_with(&format!("the console log {log}.0 (")) && !file.exists(), "{left}");
+        std::fs::create_dir(&file).unwrap();
+        let left = remove_logs(&MemoryHost::new().local(), &log).unwrap_err();
+        assert!(left.starts_with(&format!("the console log {log} (")), "{left}");
+    }
+
     /// The path in a record may point anywhere.
     #[test]
     fn what_is_no_plain_file_of_ones_own_is_not_read() {

@@ -16,7 +16,7 @@ use super::destroy_plan::refuse_locked;
 use super::stop::{StopMethod, stop_domain};
 use super::{console, lookup};
 use crate::{Context, Step, Task, advice, lock};
-use foundry_core::error::{Advice, Error, Outcome, Verb};
+use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::{RecordState, VolumeRole};
 use foundry_host::Domain;
 
@@ -144,9 +144,20 @@ fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     }
 }
 
-/// Fails if the domain is gone: its name, and so these volumes, may belong to another VM by now.
+/// Fails if the domain is gone: its name, and so these volumes, may belong to another VM by now. Fails, too, if it
+/// was started again since it was stopped: a guest would go on without its disks.
 fn check_still_there(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
-    if is_still_there(context, plan)? { Ok(()) } else { Err(taken_away(plan)) }
+    if !plan.domain.persistent {
+        return if is_still_there(context, plan)? { Ok(()) } else { Err(taken_away(plan)) };
+    }
+    match context.host.state(plan.domain.uuid)? {
+        None => Err(taken_away(plan)),
+        Some(now) if now.state.is_active() => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{}' was started again while it was being destroyed", plan.domain.name),
+        )),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Undefines the domain. If the definition is gone afterwards, an error of the call does not matter.

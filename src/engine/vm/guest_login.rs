@@ -8,7 +8,7 @@ use super::inspect::list_addresses;
 use super::lookup::{find_vm_to_show, vm_not_found};
 use crate::Context;
 use crate::vm::handle::read_own_record;
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::record::{HostKey, Owner, Record};
 use foundry_core::ssh::{SshAlias, SshLogin, SshUser};
@@ -48,9 +48,14 @@ pub(crate) fn find_running(context: &Context, name: &str) -> Result<Domain, Erro
         _ => Code::GuestPaused,
     };
     let error = Error::new(code, format!("the guest of VM '{}' is not running", domain.name));
-    Err(match domain.why.to_sentence(domain.state) {
+    let error = match domain.why.to_sentence(domain.state) {
         Some(why) => error.because(why),
         None => error,
+    };
+    let vm = domain.command_name();
+    Err(match code {
+        Code::GuestOff => error.hint(Advice::from(Verb::Start { vm }).text(" starts it")),
+        _ => error,
     })
 }
 

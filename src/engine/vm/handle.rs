@@ -7,7 +7,7 @@ use crate::disk::ownership::Ownership;
 use crate::storage::file_locks;
 use crate::vm::lookup::{find_vm, vm_not_found};
 use crate::vm::record_pair::RecordPair;
-use foundry_core::error::{Advice, Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::local::check_liveness;
@@ -30,14 +30,9 @@ impl VmHandle {
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] if there is none, foundry did not create it, or it is incomplete.
     pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Error> {
-        let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
-        let record = whole_record(&domain)?;
+        let (domain, record) = find_own_vm(context, name)?;
         if !domain.persistent {
-            return Err(refused_unchanged(
-                Code::ChangedMeanwhile,
-                format!("VM '{}' has no definition any more", domain.name),
-            )
-            .because("somebody undefined it while it runs"));
+            return Err(undefined_meanwhile(&domain));
         }
         if domain.saved {
             return Err(saved_memory_error(&domain));
@@ -84,17 +79,33 @@ fn saved_memory_error(domain: &Domain) -> Error {
     let (vm, word) = (&domain.name, domain.shell_name());
     refused_unchanged(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
         .because("its guest continues where it stopped, with the disks that it had then")
-        .hint(format!(
-            "virsh start {word} resumes it, and then its disks can change; \
+        .hint(Advice::from(Verb::Start { vm: domain.command_name() }).text(format!(
+            " resumes it, and then its disks can change; \
              virsh managedsave-remove {word} discards its memory, as a power failure would"
-        ))
+        )))
+}
+
+/// Finds a complete foundry VM by its name, with its record; its definitions are not read.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] if there is none, foundry did not create it, or it is incomplete.
+pub(crate) fn find_own_vm(context: &Context, name: &str) -> Result<(Domain, Record), Error> {
+    let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
+    let record = whole_record(&domain)?;
+    Ok((domain, record))
+}
+
+/// The error for a VM that runs without a persistent definition.
+pub(crate) fn undefined_meanwhile(domain: &Domain) -> Error {
+    refused_unchanged(Code::ChangedMeanwhile, format!("VM '{}' has no definition any more", domain.name))
+        .because("somebody undefined it while it runs")
 }
 
 /// The record of a complete VM; fails if the VM is being created or destroyed.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     let record = read_own_record(domain).map_err(|error| match domain.owner() {
-        Owner::Foreign | Owner::FirstFoundry(_) => error.hint("virsh changes its disks"),
+        Owner::Foreign | Owner::FirstFoundry(_) => error.hint("virsh changes it"),
         _ => error,
     })?;
     match record.state {

@@ -81,8 +81,8 @@ impl Journal {
     /// Deletes everything again, newest first, and adds the outcome to the error.
     pub(crate) fn roll_back(self, context: &Context, error: Error) -> Error {
         let lock = self.domain_uuid().map(|uuid| lock::lock_for_rollback(context, uuid)).transpose();
-        let kept = lock.as_ref().err().cloned();
-        let mut undoing = Rollback::begin(context, self.domain_uuid(), kept, &self.unknown);
+        let no_lock = lock.as_ref().err().cloned();
+        let mut undoing = Rollback::begin(context, self.domain_uuid(), no_lock, &self.unknown);
         self.made.iter().rev().for_each(|what| undoing.take_back(what));
         undoing.into_error(error, self.vm_name().as_deref(), !self.made.is_empty())
     }

@@ -20,14 +20,15 @@ pub(crate) struct Rollback<'a> {
     context: &'a Context,
     domain: Option<Uuid>,
     /// Why this process does not hold the VM's lock, if it does not.
-    kept: Option<String>,
+    no_lock: Option<String>,
     /// The definition was gone before the rollback reached it.
     is_lost: bool,
     /// The guest could not be stopped.
     runs: bool,
     /// Something is left that only the record names, so the definition is kept.
     is_needed: bool,
-    left: Vec<Remainder>,
+    /// What is left behind, and why.
+    remainders: Vec<Remainder>,
 }
 
 impl<'a> Rollback<'a> {
@@ -35,13 +36,13 @@ impl<'a> Rollback<'a> {
     pub(crate) fn begin(
         context: &'a Context,
         domain: Option<Uuid>,
-        kept: Option<String>,
+        no_lock: Option<String>,
         unknown: &[CreatedResource],
     ) -> Self {
         let may_exist = |what: &CreatedResource| Remainder::new(what.to_string(), "it may exist");
-        let left: Vec<Remainder> = unknown.iter().map(may_exist).collect();
-        let is_needed = !left.is_empty();
-        Self { context, domain, kept, is_lost: false, runs: false, is_needed, left }
+        let remainders: Vec<Remainder> = unknown.iter().map(may_exist).collect();
+        let is_needed = !remainders.is_empty();
+        Self { context, domain, no_lock, is_lost: false, runs: false, is_needed, remainders }
     }
 
     /// Deletes one resource, or notes why it is left behind.
@@ -63,10 +64,11 @@ impl<'a> Rollback<'a> {
     }
 
     fn find_obstacle(&self, what: &CreatedResource) -> Option<String> {
-        let kept = self.kept.as_ref().filter(|_| matches!(what, CreatedResource::Volume(_)));
-        match (what, kept) {
+        // Without the lock, another process may use the volumes of that name by now.
+        let no_lock = self.no_lock.as_ref().filter(|_| matches!(what, CreatedResource::Volume(_)));
+        match (what, no_lock) {
             _ if self.runs => Some("the guest may be running".to_owned()),
-            (_, Some(kept)) => Some(kept.clone()),
+            (_, Some(why)) => Some(why.clone()),
             (CreatedResource::Domain { .. }, _) if self.is_needed => {
                 Some("its record names the rest".to_owned())
             }
@@ -94,7 +96,7 @@ impl<'a> Rollback<'a> {
         );
         // A mark that could not be taken back is not a resource to report.
         if !matches!(what, CreatedResource::Mark { .. }) {
-            self.left.push(Remainder::new(what.to_string(), reason));
+            self.remainders.push(Remainder::new(what.to_string(), reason));
         }
     }
 
@@ -103,34 +105,34 @@ impl<'a> Rollback<'a> {
         let is_insisted = self.context.cancel.is_insisted();
         let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
         if self.is_lost {
-            return with_loss(error, self.left, vm.unwrap_or_default());
+            return with_loss(error, self.remainders, vm.unwrap_or_default());
         }
-        with_outcome(error, had_made_any, self.left, vm.filter(|_| self.is_needed))
+        with_outcome(error, had_made_any, self.remainders, vm.filter(|_| self.is_needed))
     }
 }
 
-fn with_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Option<&str>) -> Error {
-    match (left, vm) {
-        (left, _) if left.is_empty() && had_made_any => error.outcome(Outcome::RolledBack),
-        (left, _) if left.is_empty() => error.unchanged(),
-        (left, Some(vm)) => error
-            .outcome(Outcome::Left(left))
+fn with_outcome(error: Error, had_made_any: bool, remainders: Vec<Remainder>, vm: Option<&str>) -> Error {
+    match (remainders, vm) {
+        (remainders, _) if remainders.is_empty() && had_made_any => error.outcome(Outcome::RolledBack),
+        (remainders, _) if remainders.is_empty() => error.unchanged(),
+        (remainders, Some(vm)) => error
+            .outcome(Outcome::Left(remainders))
             .outcome(Advice::from(Verb::Destroy { vm: vm.into(), force: false }).text(" removes it")),
-        (left, None) => error.outcome(Outcome::Left(left)),
+        (remainders, None) => error.outcome(Outcome::Left(remainders)),
     }
 }
 
 /// The error if the definition is gone. Another VM may have the name by now, so no advice may name it.
-fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
+fn with_loss(error: Error, remainders: Vec<Remainder>, vm: &str) -> Error {
     let error = match error.kind() {
         // What failed then failed because of that.
         Kind::Vm | Kind::Storage => lookup::removed_meanwhile(vm),
         _ => error.outcome(format!("VM '{vm}' was deleted by another process meanwhile")),
     };
-    if left.is_empty() {
+    if remainders.is_empty() {
         return error;
     }
-    error.outcome(Outcome::Left(left)).outcome(list_unused())
+    error.outcome(Outcome::Left(remainders)).outcome(list_unused())
 }
 
 fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {

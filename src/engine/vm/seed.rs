@@ -34,8 +34,8 @@ pub struct EjectPlan {
     pub live: bool,
     /// The volume to delete.
     pub volume: Option<VolumeToDelete>,
-    /// What is kept, and why.
-    pub kept: Option<(String, String)>,
+    /// The volume or path that is not deleted, and why.
+    pub kept_back: Option<(String, String)>,
     handle: VmHandle,
     seed: RecordedVolume,
     force: bool,
@@ -68,7 +68,7 @@ pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<Eje
     if !force {
         handle.check_not_locked(context, &seed).map_err(|e| e.hint(by_force(&handle)))?;
     }
-    let mut plan = EjectPlan { vm, live, volume: None, kept: None, handle, seed, force };
+    let mut plan = EjectPlan { vm, live, volume: None, kept_back: None, handle, seed, force };
     plan.decide_volume(context)?;
     Ok(Some(plan))
 }
@@ -118,7 +118,7 @@ impl EjectPlan {
             )
         };
         match reason {
-            Some(reason) => self.kept = Some((VolumeRef::new(pool, name).to_string(), reason)),
+            Some(reason) => self.kept_back = Some((VolumeRef::new(pool, name).to_string(), reason)),
             None => self.volume = Some(volume_to_delete(found)),
         }
         Ok(())
@@ -162,7 +162,7 @@ pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
     delete_volume(context, plan).map_err(unfinished)?;
     let RecordedVolume { pool, name, .. } = &plan.seed;
     disk::remove_from_record(context, &plan.handle.domain, pool, name).map_err(unfinished)?;
-    if let Some((what, why)) = &plan.kept {
+    if let Some((what, why)) = &plan.kept_back {
         context.warn(format!("left: {what}: {why}"));
     }
     Ok(())

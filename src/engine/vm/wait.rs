@@ -141,12 +141,16 @@ impl GuestWatch<'_> {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; see libvirt's log of the VM")
             }
             (DomainState::Paused, StateReason::IoError) => {
-                error.hint(format!("virsh domblkerror {word} says which disk; {} when there is room again", self.resume_hint()))
+                error.hint(
+                    Advice::from(format!("virsh domblkerror {word} says which disk; "))
+                        .and_then("", self.resume_hint())
+                        .text(" when there is room again"),
+                )
             }
             (DomainState::Paused, StateReason::Watchdog | StateReason::NotResumed) => {
                 error.hint(self.resume_hint())
             }
-            (DomainState::ShutOff, StateReason::Saved) => error.hint(format!("virsh start {word} resumes it")),
+            (DomainState::ShutOff, StateReason::Saved) => error.hint(Advice::from(Verb::Start { vm: self.command_name() }).text(" resumes it")),
             (DomainState::ShutOff, StateReason::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
             _ => error,
         }
@@ -365,8 +369,8 @@ impl GuestWatch<'_> {
         foundry_host::shell_name(&self.name, self.vm.uuid)
     }
 
-    fn resume_hint(&self) -> String {
-        format!("virsh resume {} continues it", self.shell_name())
+    fn resume_hint(&self) -> Advice {
+        Advice::from(Verb::Resume { vm: self.command_name() }).text(" continues it")
     }
 
     fn with_console(&self, error: Error) -> Error {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alias, CatalogEntry};
 use crate::atomic_write::replace_text;
-use crate::ownership;
+use crate::file_ownership;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml::{self, FieldError, Position, escape_unseen, shorten};
@@ -43,7 +43,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
         Error::new(Code::FileUnreadable, format!("cannot read {}", path.display()))
             .because(describe_io_error(&e))
     };
-    let read = ownership::open_trusted(path).and_then(|file| {
+    let read = file_ownership::open_trusted(path).and_then(|file| {
         let mut text = String::new();
         // One byte more than allowed shows that a file is too long.
         file.take(MAX_BYTES + 1).read_to_string(&mut text)?;

@@ -20,7 +20,7 @@ use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::url::Url;
-use crate::ownership::Trusted;
+use crate::file_ownership::TrustedOwners;
 use foundry_core::text::describe_io_error;
 
 /// A directory of downloads, created with the first one.
@@ -108,7 +108,7 @@ impl Cache {
     /// Returns the complete download of a URL, if there is one with valid data.
     pub(super) fn find_download(&self, url: &Url) -> Option<CachedDownload> {
         // If another user can write to the directory, its content cannot be trusted.
-        if Trusted::root_and_caller().find_untrusted_above(&self.directory).is_some() {
+        if TrustedOwners::root_and_caller().find_untrusted_above(&self.directory).is_some() {
             return None;
         }
         let path = self.path_of(url);
@@ -125,7 +125,7 @@ impl Cache {
 
     fn lock_partial(&self, url: &Url, path: &Path) -> io::Result<Option<PartialDownload>> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        if let Some(who) = Trusted::root_and_caller().find_untrusted_above(&self.directory) {
+        if let Some(who) = TrustedOwners::root_and_caller().find_untrusted_above(&self.directory) {
             return Err(io::Error::other(who));
         }
         // Not truncated: what is there belongs to somebody else until it is locked.
@@ -135,7 +135,7 @@ impl Cache {
         if !found.is_file() || found.nlink() > 1 || found.uid() != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other(format!("{} was not created by foundry", path.display())));
         }
-        // The previous owner of the lock may have renamed the file to its final name.
+        // The previous holder of the lock may have renamed the file to its final name.
         if file.try_lock().is_err() || !is_at(&file, path) {
             return Ok(None);
         }

@@ -22,7 +22,7 @@ use super::sending::{CHUNK, Sending, transfer_failed};
 use super::write_behind::{InPlace, WriteBehind};
 use super::{Asked, Libvirt, libvirt_xml};
 use crate::{HostError, HostInfo, Result};
-use foundry_fetch::ownership;
+use foundry_fetch::file_ownership;
 
 /// The user to which a file server maps root, if it does (exports(5), `root_squash`).
 const SQUASHED: u32 = 65534;
@@ -88,21 +88,21 @@ impl Libvirt {
         DescribedFile::read(&xml)
     }
 
-    /// Describes a file that libvirt did not create: its owner is none of the users for whom libvirt creates files, or
+    /// Describes a file that libvirt did not create: it belongs to none of the users for whom libvirt creates files, or
     /// it has other hard links.
     fn describe_foreign_file(&self, path: &Path, found: &Metadata) -> Option<String> {
         // A second name means that someone linked an existing file into the volume's place.
         if found.nlink() > 1 {
             return Some(format!("has {} names", found.nlink()));
         }
-        let owner = found.uid();
+        let uid = found.uid();
         let of_directory = || std::fs::metadata(path.parent()?).ok().map(|directory| directory.uid());
-        let is_known = owner == 0
-            || owner == rustix::process::geteuid().as_raw()
-            || owner == SQUASHED
-            || of_directory() == Some(owner)
-            || self.capabilities().ok().and_then(|c| c.guest_ids()).is_some_and(|(user, _)| user == owner);
-        (!is_known).then(|| format!("belongs to user {owner}"))
+        let is_known = uid == 0
+            || uid == rustix::process::geteuid().as_raw()
+            || uid == SQUASHED
+            || of_directory() == Some(uid)
+            || self.capabilities().ok().and_then(|c| c.guest_ids()).is_some_and(|(user, _)| user == uid);
+        (!is_known).then(|| format!("belongs to user {uid}"))
     }
 }
 
@@ -161,7 +161,7 @@ fn open(path: &Path, options: &mut OpenOptions) -> std::result::Result<(File, Me
 }
 
 fn describe_kind(found: &Metadata) -> String {
-    format!("is {}", ownership::non_file_kind(found).unwrap_or("another file"))
+    format!("is {}", file_ownership::non_file_kind(found).unwrap_or("another file"))
 }
 
 impl VolumeFile<'_> {

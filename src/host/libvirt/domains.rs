@@ -214,6 +214,12 @@ impl Domains for Libvirt {
         self.on_domain(domain, "virDomainCreate", "start", Handle::create)
     }
 
+    fn start_without_memory(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainCreateWithFlags", "start", |handle| {
+            handle.create_with_flags(c::VIR_DOMAIN_START_FORCE_BOOT).map(drop)
+        })
+    }
+
     /// libvirt itself stops the guest when the connection ends, for whatever reason.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         let asked = vm("start a guest for a moment");
@@ -234,6 +240,17 @@ impl Domains for Libvirt {
             Err(e) if is_unknown_flag(&e) => self.call("virDomainShutdown", &asked, || handle.shutdown()),
             pressed => pressed.map_err(|e| self.failed(&asked, &e)),
         }
+    }
+
+    /// With the agent first, a guest whose agent hangs would hold up the call; the power button returns at once.
+    fn request_reboot(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainReboot", "reboot", |handle| {
+            handle.reboot(c::VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+        })
+    }
+
+    fn pause(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainSuspend", "pause", Handle::suspend)
     }
 
     fn resume(&self, domain: Uuid) -> Result<()> {

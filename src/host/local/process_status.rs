@@ -24,8 +24,8 @@ impl ProcessStatus {
     /// Looks at a process; one that does not exist has no name and no user.
     pub fn read(pid: u32) -> Self {
         let process = Path::new("/proc").join(pid.to_string());
-        let owner = fs::metadata(&process).map(|found| found.uid()).ok();
-        let user = owner.map(|uid| Accounts::load(Path::new("/")).name_of(uid));
+        let uid = fs::metadata(&process).map(|found| found.uid()).ok();
+        let user = uid.map(|uid| Accounts::load(Path::new("/")).name_of(uid));
         Self {
             name: process_name(&process),
             user: user.map(|user| escape_unseen(&user)),

@@ -91,6 +91,13 @@ impl Domains for MemoryHost {
         self.call(&self.on("start", "start", domain), |state| state.start(domain))
     }
 
+    fn start_without_memory(&self, domain: Uuid) -> Result<()> {
+        self.call(&self.on("start_without_memory", "start", domain), |state| {
+            state.machine(domain)?.saved = None;
+            state.start(domain)
+        })
+    }
+
     /// An existing domain of that name is not changed.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         self.call(&Call::about_host("start_transient", "start a guest for a moment"), |state| {
@@ -123,6 +130,22 @@ impl Domains for MemoryHost {
                 AfterLooks(looks) => live.looks_left = Some(looks),
                 Never => {}
             }
+            Ok(())
+        })
+    }
+
+    fn request_reboot(&self, domain: Uuid) -> Result<()> {
+        // Its QEMU goes on, so nothing of the domain changes.
+        self.call(&self.on("request_reboot", "reboot", domain), |state| {
+            state.running_domain(domain).map(drop)
+        })
+    }
+
+    fn pause(&self, domain: Uuid) -> Result<()> {
+        self.call(&self.on("pause", "pause", domain), |state| {
+            let live = state.running_domain(domain)?;
+            live.state = DomainState::Paused;
+            live.why = StateReason::ByUser;
             Ok(())
         })
     }

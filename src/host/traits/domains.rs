@@ -29,11 +29,17 @@ pub trait Domains: Send + Sync {
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
     /// Starts a defined domain; one with saved memory is restored.
     fn start(&self, domain: Uuid) -> Result<()>;
+    /// Starts a defined domain and discards its saved memory, if it has any.
+    fn start_without_memory(&self, domain: Uuid) -> Result<()>;
     /// Starts a domain without a persistent definition, which ceases to exist when it stops or the connection ends.
     /// Refused if its name is in use.
     fn start_transient(&self, xml: &str) -> Result<Uuid>;
     /// Asks the guest to power off; returns at once.
     fn request_shutdown(&self, domain: Uuid) -> Result<()>;
+    /// Asks the guest to restart; returns at once. Its QEMU goes on, so a changed definition does not take effect.
+    fn request_reboot(&self, domain: Uuid) -> Result<()>;
+    /// Stops the guest's processors; its memory is kept.
+    fn pause(&self, domain: Uuid) -> Result<()>;
     /// Resumes a paused domain, or wakes a suspended one.
     fn resume(&self, domain: Uuid) -> Result<()>;
     /// Stops a domain at once, in any active state. A domain that is already off is `Ok`.

@@ -36,9 +36,9 @@ fn a_command_in_a_hint_is_quoted() {
 #[test]
 fn a_verb_of_another_tool_is_answered_with_what_does_it() {
     for (args, tip) in [
-        (&["stop", "web"][..], "virsh shutdown web"),
-        (&["start", "my vm"], "virsh start 'my vm'"),
-        (&["restart", "vm", "web"], "virsh reboot web"),
+        (&["shutdown", "web"][..], "foundry stop web"),
+        (&["boot", "my vm"], "foundry start 'my vm'"),
+        (&["reboot", "vm", "web"], "foundry restart web --reboot"),
         (&["delete-vm", "web"], ""),
         (&["restore", "web"], "virsh snapshot-revert web SNAPSHOT"),
         (&["undefine", "web"], "virsh undefine web --nvram"),

@@ -97,7 +97,7 @@ fn what_is_not_detached() {
     refuse(&|_| {}, "boot", "is its boot disk");
     refuse(&|_| {}, "vda", "is its boot disk");
     refuse(&|_| {}, "sda", "is its cloud-init seed");
-    refuse(&|b| b.host.set_state("web", DomainState::Paused), "vdb", "virsh resume web");
+    refuse(&|b| b.host.set_state("web", DomainState::Paused), "vdb", "foundry resume web");
     refuse(&|b| b.host.set_block_job("web", "vdb"), "vdb", "a block job works on");
     refuse(&|b| b.host.set_snapshots("web", &["s"]), "vdb", "--keep");
     let mounted = r#"{"return": [{"mountpoint": "/data", "disk": [{"serial": "vdb"}]}]}"#;
@@ -111,7 +111,7 @@ fn a_volume_that_others_need_stays() {
     bench.host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
     let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     assert_eq!(found.volume, None);
-    assert!(found.kept.unwrap().1.contains("'thief' uses it too"));
+    assert!(found.kept_back.unwrap().1.contains("'thief' uses it too"));
     detach_one(&bench, "vdb", false).unwrap();
     assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));
     assert!(bench.told.warnings().iter().any(|w| w.contains("web_data-vdb")), "{:?}", bench.told.warnings());

@@ -67,6 +67,9 @@ fn an_absent_domain_refuses_what_needs_one(bench: &Bench<'_>) {
     refused(host.start(absent), Kind::Vm);
     refused(host.request_shutdown(absent), Kind::Vm);
     refused(host.resume(absent), Kind::Vm);
+    refused(host.pause(absent), Kind::Vm);
+    refused(host.request_reboot(absent), Kind::Vm);
+    refused(host.start_without_memory(absent), Kind::Vm);
     refused(host.set_record(absent, "text"), Kind::Vm);
     refused(host.set_autostart(absent, true), Kind::Vm);
     assert_eq!(host.domain_xml(absent, View::Current).unwrap(), None);
@@ -226,6 +229,8 @@ fn a_domain_that_is_off_refuses_to_be_shut_down_or_resumed(bench: &Bench<'_>) {
     let uuid = bench.define(&bench.name("a"));
     refused(bench.host().request_shutdown(uuid), Kind::Vm);
     refused(bench.host().resume(uuid), Kind::Vm);
+    refused(bench.host().pause(uuid), Kind::Vm);
+    refused(bench.host().request_reboot(uuid), Kind::Vm);
     assert_eq!(bench.state(uuid), DomainState::ShutOff);
 }
 

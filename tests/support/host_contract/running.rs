@@ -12,6 +12,9 @@ use super::bench::{Bench, cases, file_disk, refused, volume_xml};
 
 cases! {
     a_start_and_a_stop;
+    a_pause_and_a_resume;
+    a_reboot_leaves_the_domain_running;
+    a_start_without_memory_starts needs Firmware;
     a_running_domain_refuses_what_needs_one_that_is_off;
     a_running_domain_is_listed_among_the_active needs BulkStats;
     a_record_set_while_it_runs_is_in_both_definitions;
@@ -34,6 +37,28 @@ fn a_start_and_a_stop(bench: &Bench<'_>) {
     assert!(bench.domain(&name).persistent);
     bench.host().start(uuid).unwrap();
     assert_eq!(bench.state(uuid), DomainState::Running);
+}
+
+fn a_pause_and_a_resume(bench: &Bench<'_>) {
+    let uuid = bench.start(&bench.name("a"));
+    bench.host().pause(uuid).unwrap();
+    let now = bench.host().state(uuid).unwrap().unwrap();
+    assert_eq!((now.state, now.stopped_by_error()), (DomainState::Paused, false));
+    bench.host().resume(uuid).unwrap();
+    assert_eq!(bench.state(uuid), DomainState::Running);
+}
+
+fn a_reboot_leaves_the_domain_running(bench: &Bench<'_>) {
+    let uuid = bench.start(&bench.name("a"));
+    bench.host().request_reboot(uuid).unwrap();
+    assert_eq!(bench.state(uuid), DomainState::Running);
+}
+
+fn a_start_without_memory_starts(bench: &Bench<'_>) {
+    let uuid = bench.define(&bench.name("a"));
+    bench.host().start_without_memory(uuid).unwrap();
+    assert_eq!(bench.state(uuid), DomainState::Running);
+    refused(bench.host().start_without_memory(uuid), Kind::Vm);
 }
 
 fn a_running_domain_refuses_what_needs_one_that_is_off(bench: &Bench<'_>) {

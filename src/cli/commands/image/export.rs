@@ -19,7 +19,7 @@ use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 use foundry_fetch::transfer::SparseWriter;
 
 /// Write an image to a file, byte for byte, sparse
@@ -96,7 +96,7 @@ fn find_pipe(file: &Path) -> Option<PathBuf> {
         return is_pipe(&there).then(|| file.to_owned());
     }
     let folder = file.parent().filter(|folder| folder.is_absolute())?;
-    let is_safe = Trusted::root_and_caller().find_untrusted_above(folder).is_none();
+    let is_safe = TrustedOwners::root_and_caller().find_untrusted_above(folder).is_none();
     (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{describe_io_error, quote_for_shell};
-use foundry_fetch::ownership;
+use foundry_fetch::file_ownership;
 use foundry_fetch::transfer::Login;
 
 const VARIABLE: &str = "FOUNDRY_PULL_AUTH";
@@ -38,7 +38,7 @@ fn from_file(path: &Path) -> Result<Login, Error> {
     let unreadable = |e: std::io::Error| {
         Error::new(Code::FileUnreadable, format!("cannot read {what}")).because(describe_io_error(&e))
     };
-    let file = ownership::open_trusted(path).map_err(unreadable)?;
+    let file = file_ownership::open_trusted(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(unfit_login(&what, &format!("can be read by others (mode {mode:o})"))

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::LockError;
 use crate::local::accounts::Accounts;
 use crate::local::directories::UserDirectories;
-use foundry_fetch::ownership::Trusted;
+use foundry_fetch::file_ownership::TrustedOwners;
 
 /// The directory shared by all users of the system's libvirt. It is deleted at each boot.
 const SYSTEM: &str = "/run/foundry";
@@ -105,7 +105,7 @@ impl LockDirectory {
             return unusable(&format!("may be written to by everybody (mode {:o})", found.st_mode & 0o7777));
         }
         if let Some(stranger) =
-            path.parent().and_then(|parent| Trusted::root_and_caller().find_untrusted_above(parent))
+            path.parent().and_then(|parent| TrustedOwners::root_and_caller().find_untrusted_above(parent))
         {
             return Err(LockError::Unusable(format!("directory {shown} is not safe: {stranger}")));
         }

@@ -14,16 +14,16 @@ const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// The users that a file may belong to.
+/// The users (uids) that a file and the directories above it may belong to.
 #[derive(Debug, Clone, Copy)]
-pub struct Trusted {
+pub struct TrustedOwners {
     /// User id of the caller.
     user: u32,
-    /// Another allowed owner of the file itself.
+    /// User id of another allowed owner, of the file itself only.
     also: Option<u32>,
 }
 
-impl Trusted {
+impl TrustedOwners {
     /// Trusts root and the caller.
     pub fn root_and_caller() -> Self {
         Self { user: rustix::process::geteuid().as_raw(), also: None }
@@ -97,7 +97,7 @@ pub fn open_trusted(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, UntrustedFile(why));
-    if !Trusted::root_and_caller().is_trusted_owner(&found) {
+    if !TrustedOwners::root_and_caller().is_trusted_owner(&found) {
         return Err(disobeyed(format!("it belongs to user {} instead of you or root", found.uid())));
     }
     if found.is_file() && is_open_to_others(&found) {
@@ -169,7 +169,7 @@ mod tests {
 
     fn untrusted_part(path: &Path) -> Option<String> {
         let (_, whole, found) = open_regular(path).unwrap();
-        Trusted::root_and_caller().find_untrusted(&whole, &found).unwrap()
+        TrustedOwners::root_and_caller().find_untrusted(&whole, &found).unwrap()
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         set(&file, 0o644);
         set(&below, 0o777);
         assert!(untrusted_part(&file).unwrap().starts_with("directory"));
-        assert!(Trusted::root_and_caller().find_untrusted_above(&below).is_some());
+        assert!(TrustedOwners::root_and_caller().find_untrusted_above(&below).is_some());
         set(&below, 0o1777);
         assert_eq!(untrusted_part(&file), None, "sticky");
         set(&below, 0o755);
@@ -201,7 +201,10 @@ mod tests {
         assert!(untrusted_part(&file).unwrap().ends_with("belongs to user 12345"));
         let (_, whole, found) = open_regular(&file).unwrap();
         assert_eq!(
-            Trusted::root_and_caller().with_file_owner(Some(12345)).find_untrusted(&whole, &found).unwrap(),
+            TrustedOwners::root_and_caller()
+                .with_file_owner(Some(12345))
+                .find_untrusted(&whole, &found)
+                .unwrap(),
             None
         );
         chown(&file, Some(0), None).unwrap();

@@ -1,0 +1,108 @@
+//! Runs one operation for several VMs side by side.
+//!
+//! Each VM has one line of result. A failure of one does not stop the others; all errors are reported, and the worst
+//! one is the outcome.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use clap::Args;
+
+use crate::ui::Ui;
+use foundry_core::error::{Error, Kind};
+use foundry_engine::{Context, Event, Progress};
+
+/// libvirtd answers five calls of one client at once (`max_client_requests` of libvirtd.conf), one of which is left to
+/// the keep-alive.
+const DEFAULT_PARALLEL: usize = 4;
+
+/// How many VMs at once.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct BulkArgs {
+    /// How many VMs to work on at once
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_PARALLEL, value_parser = parse_count)]
+    parallel: usize,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=64) => Ok(count),
+        _ => Err("it is a number from 1 to 64".into()),
+    }
+}
+
+/// Passes on the warnings only: the steps of several VMs would mix.
+struct OnlyWarnings(Ui);
+
+impl Progress for OnlyWarnings {
+    fn on_event(&self, event: Event) {
+        if matches!(event, Event::Warning { .. }) {
+            self.0.on_event(event);
+        }
+    }
+}
+
+impl BulkArgs {
+    /// Runs `act` for each name, and writes the line that it returns to stdout at once. The order of the lines is that
+    /// in which the VMs are done.
+    ///
+    /// # Errors
+    /// The worst error; the others are reported to stderr. After an interruption, the VMs that were not begun are named.
+    pub(crate) fn run_all(
+        self,
+        names: &[String],
+        context: &Context,
+        ui: &Ui,
+        act: impl Fn(&Context, &str) -> Result<String, Error> + Sync,
+    ) -> Result<(), Error> {
+        let next = AtomicUsize::new(0);
+        let failures: Mutex<Vec<(usize, Error)>> = Mutex::new(Vec::new());
+        let work = || {
+            // Each VM's operation has a life of its own, which its record may name.
+            let quiet: Arc<dyn Progress> = Arc::new(OnlyWarnings(ui.clone()));
+            while let Some(index) = Some(next.fetch_add(1, Ordering::SeqCst)).filter(|i| *i < names.len()) {
+                if context.cancel.is_requested() {
+                    next.fetch_sub(1, Ordering::SeqCst);
+                    return;
+                }
+                let own = match names {
+                    [_] => context.clone(),
+                    _ => Context { lease: Arc::default(), ..context.with_progress(quiet.clone()) },
+                };
+                let done = act(&own, &names[index]).and_then(|line| ui.write_line(&line));
+                if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
+                    failures.push((index, error));
+                }
+            }
+        };
+        thread::scope(|scope| {
+            // The last worker is this thread.
+            for _ in 1..self.parallel.min(names.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut failures = failures.into_inner().unwrap_or_default();
+        failures.sort_by_key(|(index, _)| *index);
+        let mut failures: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
+        let begun = next.into_inner().min(names.len());
+        if context.cancel.is_requested() && begun < names.len() {
+            failures.push(name_rest(&names[begun..]));
+        }
+        report_all(failures, ui)
+    }
+}
+
+/// The error for the VMs that were not begun when the user interrupted.
+fn name_rest(rest: &[String]) -> Error {
+    Error::new(Kind::Interrupted, "interrupted").outcome(format!("not begun: {}", rest.join(", ")))
+}
+
+/// Reports all failures except the worst one, which the caller reports.
+pub(crate) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
+    failures.sort_by_key(Error::kind);
+    let worst = failures.pop();
+    failures.iter().for_each(|error| ui.show_error(error));
+    worst.map_or(Ok(()), Err)
+}
