@@ -79,6 +79,7 @@ mod pure {
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;
+    mod next_ip;
     mod output;
     mod own_disks;
     mod planning;
@@ -103,4 +104,5 @@ mod pure {
     mod turns;
     mod users;
     mod wait;
+    mod whois;
 }
