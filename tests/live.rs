@@ -64,6 +64,7 @@ mod live {
     mod storage;
     mod turns;
     mod usage;
+    mod views;
     mod watch;
     mod whois;
 }

@@ -79,6 +79,7 @@ mod pure {
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;
+    mod networks;
     mod next_ip;
     mod output;
     mod own_disks;
@@ -100,6 +101,7 @@ mod pure {
     mod seed;
     mod ssh;
     mod storage;
+    mod top;
     mod transfer;
     mod turns;
     mod users;

@@ -25,8 +25,8 @@ pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket
 pub use local::{HostLock, LockError};
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
-    AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
-    Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
+    AddressSource, Affect, Bridge, Capabilities, Domain, DomainSample, GuestAddress, KeptOnUndefine,
+    LinkAddress, Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
 };
 pub use state::DomainState;
 pub use state_reason::StateReason;

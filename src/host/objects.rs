@@ -71,6 +71,31 @@ pub struct Domain {
     pub record: Option<String>,
 }
 
+/// The counters of a running domain at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainSample {
+    /// The domain.
+    pub uuid: Uuid,
+    /// Its name when it was read.
+    pub name: String,
+    /// Processor time that it has used since it started.
+    pub cpu_time: Duration,
+    /// Number of virtual CPUs.
+    pub vcpus: u32,
+    /// Memory that the guest has now.
+    pub memory: Bytes,
+    /// Memory of the host that its QEMU uses; `None` if libvirt does not say.
+    pub resident: Option<Bytes>,
+    /// Bytes read from all its disks.
+    pub disk_read: Bytes,
+    /// Bytes written to all its disks.
+    pub disk_written: Bytes,
+    /// Bytes that the guest received by all its interfaces.
+    pub net_received: Bytes,
+    /// Bytes that the guest sent.
+    pub net_sent: Bytes,
+}
+
 /// What is kept when a definition is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeptOnUndefine {
@@ -268,6 +293,8 @@ pub struct Network {
     pub name: String,
     /// Whether it is started.
     pub active: bool,
+    /// Its bridge on the host; `None` for one that hands out another network's interfaces.
+    pub bridge: Option<String>,
     /// How libvirt forwards its packets (`nat`, `route`, `bridge`, …); `None` isolates it.
     pub forward: Option<String>,
     /// Its subnets. Without any, libvirt does not manage addresses.

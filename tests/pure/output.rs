@@ -8,7 +8,9 @@ use crate::support::deadline::{ChildInTime as _, CommandInTime as _, within};
 use serde_json::Value;
 
 /// All that lists something on libvirt's test driver.
-const LISTINGS: [&[&str]; 7] = [
+const LISTINGS: [&[&str]; 9] = [
+    &["top"],
+    &["network", "list"],
     &["list", "--all"],
     &["pool", "list"],
     &["disk", "list"],

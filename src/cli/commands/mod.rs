@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod destroy;
 mod disk;
 mod doctor;
+mod events;
 mod explain;
 mod explain_code;
 mod gc;
@@ -17,6 +18,7 @@ mod init_args;
 mod inventory;
 mod list;
 mod man;
+mod network;
 mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
@@ -28,6 +30,7 @@ mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
+mod top;
 mod whois;
 
 use clap::Subcommand;
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     Resume(power::ResumeArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Top(top::TopArgs),
+    Events(events::EventsArgs),
     Whois(whois::WhoisArgs),
     NextIp(next_ip::NextIpArgs),
     Inventory(inventory::InventoryArgs),
@@ -56,6 +61,7 @@ pub(crate) enum Command {
     Image(image::ImageArgs),
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
+    Network(network::NetworkArgs),
     Storage(storage::StorageArgs),
     Seed(seed::SeedArgs),
     Ssh(ssh::SshArgs),
@@ -108,6 +114,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Top(args) => top::run_top(args, global, ui),
+        Command::Events(args) => events::run_events(args, global, ui),
         Command::Whois(args) => whois::run_whois(args, global, ui),
         Command::NextIp(args) => next_ip::run_next_ip(args, global, ui),
         Command::Inventory(args) => inventory::run_inventory(args, global, ui),
@@ -115,6 +123,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Image(args) => image::run_image(args, global, ui),
         Command::Disk(args) => disk::run_disk(args, global, ui),
         Command::Pool(args) => pool::run_pool(args, global, ui),
+        Command::Network(args) => network::run_network(args, global, ui),
         Command::Storage(args) => storage::run_storage(args, global, ui),
         Command::Seed(args) => seed::run_seed(args, global, ui),
         Command::SshConfig(args) => ssh_config::run_ssh_config(args, global, ui),

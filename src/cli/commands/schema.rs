@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::config::SettingView;
 use super::doctor::ReportView;
+use super::events::EventView;
 use super::gc::LeftoverView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
@@ -15,8 +16,10 @@ use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
+use foundry_engine::network::list::NetworkView;
 use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
+use foundry_engine::vm::top::LoadView;
 use foundry_engine::vm::whois::WhoisMatch;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -41,6 +44,10 @@ enum SchemaSubject {
     List,
     /// foundry get, foundry vm info
     Get,
+    /// foundry top
+    Top,
+    /// foundry events: one line
+    Events,
     /// foundry whois
     Whois,
     /// foundry inventory --list
@@ -59,6 +66,10 @@ enum SchemaSubject {
     PoolInfo,
     /// foundry disk list
     DiskList,
+    /// foundry network list
+    NetworkList,
+    /// foundry network info
+    NetworkInfo,
     /// foundry storage status
     StorageStatus,
     /// foundry gc
@@ -82,6 +93,8 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Manifest => schema::manifest_schema(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::Top => output_schema::<Vec<LoadView>>(),
+        SchemaSubject::Events => output_schema::<EventView>(),
         SchemaSubject::Whois => output_schema::<Vec<WhoisMatch>>(),
         SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
@@ -91,6 +104,8 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::PoolList => output_schema::<Vec<PoolView<'_>>>(),
         SchemaSubject::PoolInfo => output_schema::<PoolView<'_>>(),
         SchemaSubject::DiskList => output_schema::<Vec<DiskView>>(),
+        SchemaSubject::NetworkList => output_schema::<Vec<NetworkView>>(),
+        SchemaSubject::NetworkInfo => output_schema::<NetworkView>(),
         SchemaSubject::StorageStatus => output_schema::<StorageStatus>(),
         SchemaSubject::Gc => output_schema::<Vec<LeftoverView<'_>>>(),
         SchemaSubject::Doctor => output_schema::<ReportView<'_>>(),

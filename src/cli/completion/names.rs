@@ -15,6 +15,7 @@ use foundry_core::error::Code;
 use foundry_core::record::VolumeRole;
 use foundry_core::schema::{self, Field};
 use foundry_core::text::quote_for_shell;
+use foundry_engine::network::list::{NetworkView, list_networks};
 use foundry_engine::vm::inspect;
 use foundry_engine::{Context, disk, image};
 
@@ -72,6 +73,7 @@ impl CommandLine {
             "DISK" => disk_names,
             "BRIDGE" | "CIDR|BRIDGE" => bridge_names,
             "IP|MAC|TAP|VOLUME" => owned_names,
+            "NETWORK" => network_names,
             "URL|NAME" => catalogue_names,
             "CONTEXT" => context_names,
             "LABELS" => vm_labels,
@@ -173,6 +175,13 @@ fn vm_labels(line: &TypedLine) -> Option<Vec<Name>> {
 fn bridge_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         Some(context.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
+    })
+}
+
+fn network_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let names = |view: NetworkView| (view.name, view.kind.as_str().to_owned());
+        Some(list_networks(context).ok()?.into_iter().map(names).collect())
     })
 }
 

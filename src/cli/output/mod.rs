@@ -251,6 +251,12 @@ pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     text.map(|text| escape_unseen_in_json(&text) + "\n").map_err(|e| cannot_serialize("JSON", e))
 }
 
+/// An object on one line, for what is printed line by line.
+pub(super) fn to_json_line<T: Serialize>(object: &T) -> Result<String, Error> {
+    let text = serde_json::to_string(object);
+    text.map(|text| escape_unseen_in_json(&text) + "\n").map_err(|e| cannot_serialize("JSON", e))
+}
+
 pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {
     yaml::write(object).map_err(|e| cannot_serialize("YAML", e))
 }

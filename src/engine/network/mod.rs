@@ -1,3 +1,4 @@
 //! Networks of a host: which addresses are free, and who uses what.
 
+pub mod list;
 pub mod next_ip;

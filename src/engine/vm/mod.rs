@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod power;
 pub mod seed;
+pub mod top;
 pub mod wait;
 pub mod whois;
 

@@ -11,7 +11,7 @@ use virt::sys as c;
 use super::calling::is_absence;
 use super::why::{state_of, why};
 use super::{Libvirt, libvirt_xml, sys, vm};
-use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View};
+use crate::{Domain, DomainSample, DomainState, Domains, KeptOnUndefine, Result, StateNow, View};
 use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
 
@@ -155,6 +155,11 @@ impl Domains for Libvirt {
         let asked = vm(format!("look at domain '{}'", name_of(&handle)));
         let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
         Ok(now.map(|(state, reason)| StateNow { state: state_of(state), why: why(state, reason) }))
+    }
+
+    fn sample_domains(&self) -> Result<Vec<DomainSample>> {
+        let asked = vm("sample the domains");
+        self.call("virConnectGetAllDomainStats", &asked, || sys::sample_active(&self.connection))
     }
 
     fn define_domain(&self, xml: &str) -> Result<Uuid> {

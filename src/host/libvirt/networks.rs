@@ -16,8 +16,7 @@ impl Networks for Libvirt {
         };
         let active = self.call("virNetworkIsActive", &asked, || network.is_active())?;
         let xml = self.call("virNetworkGetXMLDesc", &asked, || network.xml_desc(0))?;
-        let (forward, subnets) = libvirt_xml::read_network(&xml)?;
-        Ok(Some(Network { name: name.to_owned(), active, forward, subnets }))
+        Ok(Some(Network { name: name.to_owned(), active, ..libvirt_xml::read_network(&xml)? }))
     }
 
     fn networks(&self) -> Result<Vec<String>> {

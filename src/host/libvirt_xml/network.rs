@@ -6,19 +6,24 @@ use ipnet::IpNet;
 use roxmltree::Node;
 
 use super::{attribute_value, child_element, child_elements, parse_xml};
-use crate::{Result, Subnet};
+use crate::{Network, Result, Subnet};
 
-/// Reads the forward mode and the subnets of a network.
+/// Reads bridge, forward mode and subnets of a network, without its name and whether it is active.
 ///
 /// # Errors
 /// If the text is not libvirt's `<network>`.
-pub fn read_network(xml: &str) -> Result<(Option<String>, Vec<Subnet>)> {
+pub fn read_network(xml: &str) -> Result<Network> {
     let document = parse_xml(xml, "network", "a network")?;
     let root = document.root_element();
     // The default mode is nat (libvirt's page "Network XML format").
     let forward = child_element(root, "forward")
         .map(|f| attribute_value(f, "mode").unwrap_or_else(|| "nat".to_owned()));
-    Ok((forward, child_elements(root, "ip").filter_map(read_subnet).collect()))
+    Ok(Network {
+        bridge: child_element(root, "bridge").and_then(|bridge| attribute_value(bridge, "name")),
+        forward,
+        subnets: child_elements(root, "ip").filter_map(read_subnet).collect(),
+        ..Network::default()
+    })
 }
 
 fn read_subnet(node: Node<'_, '_>) -> Option<Subnet> {
@@ -55,8 +60,8 @@ mod tests {
             <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>
             <range start='192.168.122.2' end='192.168.122.254'><lease expiry='1'/></range></dhcp></ip>
             <ip family='ipv6' address='2001:db8::1' prefix='64'/></network>";
-        let (forward, subnets) = read_network(xml).unwrap();
-        assert_eq!(forward.as_deref(), Some("nat"));
+        let Network { forward, subnets, bridge, .. } = read_network(xml).unwrap();
+        assert_eq!((forward.as_deref(), bridge.as_deref()), (Some("nat"), Some("virbr0")));
         assert_eq!(subnets.len(), 2);
         assert_eq!(subnets[0].host.to_string(), "192.168.122.1/24");
         assert_eq!(subnets[0].ranges[0].1.to_string(), "192.168.122.254");
@@ -66,8 +71,8 @@ mod tests {
 
     #[test]
     fn one_without_anything_keeps_its_packets_inside() {
-        assert_eq!(read_network("<network><name>n</name></network>").unwrap(), (None, Vec::new()));
-        assert_eq!(read_network("<network><forward/></network>").unwrap().0.as_deref(), Some("nat"));
+        assert_eq!(read_network("<network><name>n</name></network>").unwrap(), Network::default());
+        assert_eq!(read_network("<network><forward/></network>").unwrap().forward.as_deref(), Some("nat"));
         read_network("<domain/>").unwrap_err();
     }
 }

@@ -5,7 +5,9 @@ use uuid::Uuid;
 use super::calls::Call;
 use super::{Failure, HostState, Live, MemoryDomain, MemoryHost, StateResult, to_failure, xml};
 use crate::libvirt_xml::DomainDescription;
-use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View};
+use crate::{
+    Domain, DomainSample, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View,
+};
 
 impl Domains for MemoryHost {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
@@ -27,6 +29,24 @@ impl Domains for MemoryHost {
 
     fn state(&self, domain: Uuid) -> Result<Option<StateNow>> {
         self.call(&self.on("state", "look at", domain), |state| Ok(state.state_now(domain)))
+    }
+
+    /// In memory no time passes, so the counters stand still.
+    fn sample_domains(&self) -> Result<Vec<DomainSample>> {
+        self.call(&Call::about_host("sample_domains", "sample the domains"), |state| {
+            let running = state.machines.iter().filter(|(_, machine)| machine.live.is_some());
+            let sample = |(uuid, machine): (&Uuid, &MemoryDomain)| {
+                let domain = machine.describe(*uuid)?;
+                Ok(DomainSample {
+                    uuid: *uuid,
+                    name: domain.name,
+                    vcpus: domain.vcpus,
+                    memory: domain.memory,
+                    ..DomainSample::default()
+                })
+            };
+            running.map(sample).collect()
+        })
     }
 
     fn define_domain(&self, xml: &str) -> Result<Uuid> {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::libvirt_xml::DomainDescription;
-use crate::{Domain, KeptOnUndefine, Result, StateNow, View};
+use crate::{Domain, DomainSample, KeptOnUndefine, Result, StateNow, View};
 
 /// Domains: their definitions, states and snapshots.
 pub trait Domains: Send + Sync {
@@ -13,6 +13,8 @@ pub trait Domains: Send + Sync {
     fn domain(&self, name: &str) -> Result<Option<Domain>>;
     /// The state of a domain; `None` if it does not exist.
     fn state(&self, domain: Uuid) -> Result<Option<StateNow>>;
+    /// The counters of all running domains, in one call.
+    fn sample_domains(&self) -> Result<Vec<DomainSample>>;
     /// Defines a new domain. Refused if a domain with another UUID has the name, so the call reserves the name
     /// atomically.
     fn define_domain(&self, xml: &str) -> Result<Uuid>;

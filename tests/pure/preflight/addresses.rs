@@ -147,7 +147,13 @@ fn lab(forward: Option<&str>, dhcp: bool) -> Network {
         vec![]
     };
     let subnet = Subnet { host: "192.168.9.1/24".parse().unwrap(), has_dhcp: dhcp, ranges };
-    Network { name: "lab".into(), active: true, forward: forward.map(str::to_owned), subnets: vec![subnet] }
+    Network {
+        name: "lab".into(),
+        active: true,
+        forward: forward.map(str::to_owned),
+        subnets: vec![subnet],
+        ..Network::default()
+    }
 }
 
 #[test]

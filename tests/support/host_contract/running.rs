@@ -17,6 +17,7 @@ cases! {
     a_start_without_memory_starts needs Firmware;
     a_running_domain_refuses_what_needs_one_that_is_off;
     a_running_domain_is_listed_among_the_active needs BulkStats;
+    a_running_domain_is_sampled needs BulkStats;
     a_record_set_while_it_runs_is_in_both_definitions;
     undefining_a_running_domain_leaves_it_running;
     a_domain_without_definition_refuses_what_needs_one needs Transience;
@@ -37,6 +38,17 @@ fn a_start_and_a_stop(bench: &Bench<'_>) {
     assert!(bench.domain(&name).persistent);
     bench.host().start(uuid).unwrap();
     assert_eq!(bench.state(uuid), DomainState::Running);
+}
+
+fn a_running_domain_is_sampled(bench: &Bench<'_>) {
+    let name = bench.name("a");
+    let sample = || bench.host().sample_domains().unwrap().into_iter().find(|sample| sample.name == name);
+    let uuid = bench.define(&name);
+    assert_eq!(sample(), None, "it is off");
+    bench.host().start(uuid).unwrap();
+    let seen = sample().unwrap();
+    assert_eq!((seen.uuid, seen.vcpus), (uuid, bench.domain(&name).vcpus));
+    assert!(seen.memory.0 > 0, "{seen:?}");
 }
 
 fn a_pause_and_a_resume(bench: &Bench<'_>) {

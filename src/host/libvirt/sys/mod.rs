@@ -10,6 +10,7 @@ mod events;
 
 use std::ffi::{CStr, CString, c_int, c_uint};
 use std::ptr;
+use std::time::Duration;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -17,6 +18,9 @@ use virt::domain::Domain;
 use virt::error::Error;
 use virt::stream::Stream;
 use virt::sys as c;
+
+use crate::DomainSample;
+use foundry_core::units::Bytes;
 
 pub(super) use self::descriptors::{close_inherited, duplicate, peer, poll, stop_receiving, unread};
 pub(super) use self::event_loop::{
@@ -60,8 +64,52 @@ pub(super) fn sizes_of_inactive(connection: &Connect) -> Result<Vec<DomainStats>
     all_domain_stats(connection, wanted, which)
 }
 
-/// Calls `virConnectGetAllDomainStats` and copies what the records contain.
+/// The counters of the active domains, in one round trip (virsh(1), `domstats`).
+pub(super) fn sample_active(connection: &Connect) -> Result<Vec<DomainSample>, Error> {
+    let wanted = c::VIR_DOMAIN_STATS_CPU_TOTAL
+        | c::VIR_DOMAIN_STATS_BALLOON
+        | c::VIR_DOMAIN_STATS_VCPU
+        | c::VIR_DOMAIN_STATS_INTERFACE
+        | c::VIR_DOMAIN_STATS_BLOCK;
+    // NOWAIT: a domain on which another program works reports less, and delays nothing.
+    let which = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    read_domain_stats(connection, wanted, which, |handle, params| {
+        let number = |name: &str| params.iter().find(|p| param_name(p) == name).and_then(param_value);
+        // `block.0.rd.bytes`, `block.1.rd.bytes`, …: the sum over all devices.
+        let sum = |group: &str, end: &str| {
+            let is_one = |name: &str| {
+                let middle = name.strip_prefix(group).and_then(|rest| rest.strip_suffix(end));
+                middle.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+            };
+            Bytes(params.iter().filter(|p| is_one(param_name(p))).filter_map(param_value).sum())
+        };
+        let kib = |name: &str| number(name).map(|kib| Bytes(kib.saturating_mul(1024)));
+        Ok(DomainSample {
+            uuid: handle.uuid()?,
+            name: handle.name()?,
+            cpu_time: Duration::from_nanos(number("cpu.time").unwrap_or(0)),
+            vcpus: number("vcpu.current").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            memory: kib("balloon.current").unwrap_or_default(),
+            resident: kib("balloon.rss"),
+            disk_read: sum("block.", ".rd.bytes"),
+            disk_written: sum("block.", ".wr.bytes"),
+            net_received: sum("net.", ".rx.bytes"),
+            net_sent: sum("net.", ".tx.bytes"),
+        })
+    })
+}
+
 fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec<DomainStats>, Error> {
+    read_domain_stats(connection, wanted, flags, copy_stats)
+}
+
+/// Calls `virConnectGetAllDomainStats`, and lets `read` copy what it needs of each domain.
+fn read_domain_stats<T>(
+    connection: &Connect,
+    wanted: u32,
+    flags: u32,
+    read: impl Fn(Domain, &[c::virTypedParameter]) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
     let mut records: *mut c::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive, `records` is an out pointer to a local.
     let count = unsafe {
@@ -74,7 +122,7 @@ fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec
     };
     let count = usize::try_from(count).map_err(|_| Error::last_error())?;
     // SAFETY: on success libvirt has stored `count` valid record pointers at `records`.
-    let listed = (0..count).map(|i| unsafe { read_record(*records.add(i)) }).collect();
+    let listed = (0..count).map(|i| unsafe { read_record(*records.add(i), &read) }).collect();
     // SAFETY: `records` is the array that libvirt allocated, freed once, after its last use. The
     // handles that were kept hold references of their own.
     unsafe { c::virDomainStatsRecordListFree(records) };
@@ -83,7 +131,10 @@ fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec
 
 /// # Safety
 /// `record` points to a record of `virConnectGetAllDomainStats` that was not freed yet.
-unsafe fn read_record(record: c::virDomainStatsRecordPtr) -> Result<DomainStats, Error> {
+unsafe fn read_record<T>(
+    record: c::virDomainStatsRecordPtr,
+    read: impl Fn(Domain, &[c::virTypedParameter]) -> Result<T, Error>,
+) -> Result<T, Error> {
     // SAFETY: by the function's contract the record, its domain and its parameters are alive; the
     // domain gets a reference of its own (virDomainRef) before a handle takes ownership of one.
     let (handle, params) = unsafe {
@@ -101,6 +152,10 @@ unsafe fn read_record(record: c::virDomainStatsRecordPtr) -> Result<DomainStats,
         };
         (Domain::from_ptr(record.dom), params)
     };
+    read(handle, params)
+}
+
+fn copy_stats(handle: Domain, params: &[c::virTypedParameter]) -> Result<DomainStats, Error> {
     let number = |name: &str| params.iter().find(|p| param_name(p) == name).and_then(param_value);
     let small = |name: &str| number(name).and_then(|n| u32::try_from(n).ok());
     Ok(DomainStats {
