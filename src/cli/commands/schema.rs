@@ -18,6 +18,7 @@ use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
+use foundry_engine::vm::inventory::Inventory;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -45,6 +46,8 @@ enum SchemaSubject {
     Diff,
     /// foundry history
     History,
+    /// foundry inventory --list
+    Inventory,
     /// foundry image list
     ImageList,
     /// foundry image info
@@ -84,6 +87,7 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
         SchemaSubject::History => output_schema::<Vec<RevisionView>>(),
         SchemaSubject::Diff => output_schema::<Vec<DiffView>>(),
+        SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
         SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),
         SchemaSubject::ImageOutdated => output_schema::<Vec<FreshnessView<'_>>>(),
