@@ -1,10 +1,12 @@
 //! One file for each command: its arguments directly above its handler.
 
 mod config;
+mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
 mod disk;
 mod doctor;
+mod exec;
 mod explain;
 mod explain_code;
 mod gc;
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Seed(seed::SeedArgs),
     Ssh(ssh::SshArgs),
     SshConfig(ssh_config::SshConfigArgs),
+    Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -94,6 +98,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
     }
     match command {
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
+        Command::Exec(args) => return exec::run_exec(args, global, ui),
+        Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
