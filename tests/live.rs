@@ -65,4 +65,5 @@ mod live {
     mod turns;
     mod usage;
     mod watch;
+    mod whois;
 }

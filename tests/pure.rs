@@ -81,6 +81,7 @@ mod pure {
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;
+    mod next_ip;
     mod output;
     mod own_disks;
     mod planning;
@@ -105,4 +106,5 @@ mod pure {
     mod turns;
     mod users;
     mod wait;
+    mod whois;
 }

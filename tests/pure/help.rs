@@ -14,6 +14,8 @@ const LINES: usize = 40;
 /// The list of all commands has a line for each: less than two screens.
 const LINES_OF_ALL: usize = 60;
 const COLUMNS: usize = 80;
+/// The list of all commands may take a whole one.
+const LINES_OF_ALL: usize = 60;
 
 /// All commands with the words that lead to them, those that are hidden included.
 fn commands() -> Vec<(Vec<String>, Command)> {

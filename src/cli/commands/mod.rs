@@ -19,6 +19,7 @@ mod init_args;
 mod inventory;
 mod list;
 mod man;
+mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
@@ -29,6 +30,7 @@ mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
+mod whois;
 
 use clap::Subcommand;
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Resume(power::ResumeArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Whois(whois::WhoisArgs),
+    NextIp(next_ip::NextIpArgs),
     Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
@@ -110,6 +114,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Whois(args) => whois::run_whois(args, global, ui),
+        Command::NextIp(args) => next_ip::run_next_ip(args, global, ui),
         Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),

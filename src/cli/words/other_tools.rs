@@ -63,7 +63,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["vms", "ps", "domains"], &["foundry list --all"]),
     (&["info", "show", "inspect", "status", "dominfo", "domstate"], &["foundry get {vm}"]),
     (&["dumpxml"], &["virsh dumpxml {vm}", "foundry get {vm}"]),
-    (&["ip", "domifaddr", "whois"], &["foundry get {vm}"]),
+    (&["ip", "domifaddr"], &["foundry get {vm}"]),
     (&["top", "stats"], &["virsh domstats {vm}"]),
     (&["events"], &["virsh event --all --loop", "foundry list --watch"]),
     (&["images"], &["foundry image list"]),

@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod power;
 pub mod seed;
 pub mod wait;
+pub mod whois;
 
 pub(crate) mod address_race;
 mod blueprint;
