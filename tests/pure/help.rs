@@ -11,8 +11,6 @@ use foundry::{Cli, command};
 
 /// A screen: 80 columns, which every terminal has, and half of the lines that one has on a whole display.
 const LINES: usize = 40;
-/// The list of all commands has a line for each: less than two screens.
-const LINES_OF_ALL: usize = 60;
 const COLUMNS: usize = 80;
 /// The list of all commands may take a whole one.
 const LINES_OF_ALL: usize = 60;
