@@ -2,12 +2,14 @@
 
 mod apply;
 mod config;
+mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod diff;
 mod disk;
 mod doctor;
 mod edit;
+mod exec;
 mod explain;
 mod explain_code;
 mod gc;
@@ -21,6 +23,7 @@ mod init_args;
 mod inventory;
 mod list;
 mod man;
+mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
@@ -32,6 +35,7 @@ mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
+mod whois;
 
 use clap::Subcommand;
 
@@ -57,6 +61,8 @@ pub(crate) enum Command {
     Resume(power::ResumeArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Whois(whois::WhoisArgs),
+    NextIp(next_ip::NextIpArgs),
     Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
@@ -68,6 +74,8 @@ pub(crate) enum Command {
     Seed(seed::SeedArgs),
     Ssh(ssh::SshArgs),
     SshConfig(ssh_config::SshConfigArgs),
+    Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -107,6 +115,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
     match command {
         Command::Diff(args) => return diff::run_diff(args, global, ui),
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
+        Command::Exec(args) => return exec::run_exec(args, global, ui),
+        Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Apply(args) => apply::run_apply(args, global, ui),
         Command::Edit(args) => edit::run_edit(args, global, ui),
@@ -123,6 +133,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Whois(args) => whois::run_whois(args, global, ui),
+        Command::NextIp(args) => next_ip::run_next_ip(args, global, ui),
         Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),

@@ -19,6 +19,7 @@ use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
+use foundry_engine::vm::whois::WhoisMatch;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ enum SchemaSubject {
     Diff,
     /// foundry history
     History,
+    /// foundry whois
+    Whois,
     /// foundry inventory --list
     Inventory,
     /// foundry image list
@@ -87,6 +90,7 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
         SchemaSubject::History => output_schema::<Vec<RevisionView>>(),
         SchemaSubject::Diff => output_schema::<Vec<DiffView>>(),
+        SchemaSubject::Whois => output_schema::<Vec<WhoisMatch>>(),
         SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
         SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),

@@ -161,6 +161,8 @@ codes! {
         4305 GuestPaused
         4306 GuestOff
         4321 AddressUnknown
+        4322 AgentSilent
+        4323 AgentRefuses
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
