@@ -4,9 +4,11 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::config::SettingView;
+use super::diff::DiffView;
 use super::doctor::ReportView;
 use super::events::EventView;
 use super::gc::LeftoverView;
+use super::history::RevisionView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
 use crate::config;
@@ -38,7 +40,7 @@ pub(crate) struct SchemaArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SchemaSubject {
-    /// A manifest, for create and render
+    /// A manifest, for create, apply and render
     Manifest,
     /// foundry list
     List,
@@ -48,6 +50,10 @@ enum SchemaSubject {
     Top,
     /// foundry events: one line
     Events,
+    /// foundry diff
+    Diff,
+    /// foundry history
+    History,
     /// foundry whois
     Whois,
     /// foundry inventory --list
@@ -95,6 +101,8 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
         SchemaSubject::Top => output_schema::<Vec<LoadView>>(),
         SchemaSubject::Events => output_schema::<EventView>(),
+        SchemaSubject::History => output_schema::<Vec<RevisionView>>(),
+        SchemaSubject::Diff => output_schema::<Vec<DiffView>>(),
         SchemaSubject::Whois => output_schema::<Vec<WhoisMatch>>(),
         SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
