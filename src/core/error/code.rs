@@ -159,6 +159,8 @@ codes! {
         4304 GuestUnstoppable
         4305 GuestPaused
         4306 GuestOff
+        4316 ConsoleInUse
+        4317 LogUnreadable
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
