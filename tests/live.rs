@@ -59,6 +59,7 @@ mod live {
     mod secrets;
     mod signals;
     mod socket_keeper;
+    mod ssh;
     mod storage;
     mod turns;
     mod usage;

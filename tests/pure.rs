@@ -96,6 +96,7 @@ mod pure {
     mod scripts;
     mod secrets;
     mod seed;
+    mod ssh;
     mod storage;
     mod transfer;
     mod turns;

@@ -22,6 +22,8 @@ mod power;
 mod render;
 mod schema;
 mod seed;
+mod ssh;
+mod ssh_config;
 mod storage;
 mod test_conn;
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
     Seed(seed::SeedArgs),
+    Ssh(ssh::SshArgs),
+    SshConfig(ssh_config::SshConfigArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -80,13 +84,14 @@ impl Command {
     }
 }
 
-/// Runs the command.
-pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<(), Error> {
+/// Runs the command and returns the exit code of a successful one: 0, or that of a program that it ran.
+pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<u8, Error> {
     if !command.does_without_configuration() {
         global.resolved().check_errors()?;
         global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
     }
     match command {
+        Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
@@ -103,6 +108,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Pool(args) => pool::run_pool(args, global, ui),
         Command::Storage(args) => storage::run_storage(args, global, ui),
         Command::Seed(args) => seed::run_seed(args, global, ui),
+        Command::SshConfig(args) => ssh_config::run_ssh_config(args, global, ui),
         Command::Gc(args) => gc::run_gc(args, global, ui),
         Command::Config(args) => config::run_config(args, global, ui),
         Command::Init(args) => init::run_init(args, global, ui),
@@ -114,5 +120,6 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run_test_conn(args, global, ui),
         Command::Doctor(args) => doctor::run_doctor(args, global, ui),
-    }
+    }?;
+    Ok(0)
 }

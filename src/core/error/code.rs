@@ -161,6 +161,7 @@ codes! {
         4306 GuestOff
         4316 ConsoleInUse
         4317 LogUnreadable
+        4321 AddressUnknown
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod guest_login;
 pub mod inspect;
 pub mod power;
 pub mod seed;
