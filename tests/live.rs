@@ -33,6 +33,7 @@ mod live {
     mod causes;
     mod completion;
     mod connections;
+    mod console;
     mod cost;
     mod create;
     mod daemon;

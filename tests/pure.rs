@@ -44,6 +44,7 @@ mod pure {
     mod codes;
     mod completion;
     mod config;
+    mod console;
     mod convert;
     mod create;
     mod create_faults;
@@ -75,6 +76,7 @@ mod pure {
     mod interrupted;
     mod invalid;
     mod layout;
+    mod logs;
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;

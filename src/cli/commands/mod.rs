@@ -1,6 +1,7 @@
 //! One file for each command: its arguments directly above its handler.
 
 mod config;
+mod console;
 pub(crate) mod create;
 pub(crate) mod destroy;
 mod disk;
@@ -15,6 +16,7 @@ mod init;
 mod init_answers;
 mod init_args;
 mod list;
+mod logs;
 mod man;
 pub(crate) mod pool;
 mod pool_add;
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Restart(power::RestartArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Console(console::ConsoleArgs),
+    Logs(logs::LogsArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Render(render::RenderArgs),
@@ -99,6 +103,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Restart(args) => power::run_restart(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Console(args) => console::run_console(args, global, ui),
+        Command::Logs(args) => logs::run_logs(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

@@ -1,10 +1,12 @@
 //! The lifecycle of a VM: create, wait for readiness, show, destroy.
 
 pub mod console;
+pub mod console_session;
 pub mod create;
 pub mod destroy;
 pub mod guest_login;
 pub mod inspect;
+pub mod logs;
 pub mod power;
 pub mod seed;
 pub mod wait;

@@ -19,10 +19,10 @@ use uuid::Uuid;
 use virt::stream::Stream;
 use virt::sys as c;
 
+use super::Libvirt;
+use super::calling::{Asked, vm};
 use super::domains::name_of;
 use super::sys::WatchedStream;
-use super::calling::{Asked, vm};
-use super::Libvirt;
 use crate::{Console, ConsoleOutput, Consoles, HostError, Result};
 use foundry_core::error::Kind;
 
@@ -53,9 +53,8 @@ impl Consoles for Libvirt {
     fn open_console(&self, domain: Uuid, take_over: bool) -> Result<Option<Box<dyn Console + '_>>> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("open the console of domain '{}'", name_of(&handle)));
-        let stream = self.call("virStreamNew", &asked, || {
-            Stream::new(&self.connection, c::VIR_STREAM_NONBLOCK)
-        })?;
+        let stream =
+            self.call("virStreamNew", &asked, || Stream::new(&self.connection, c::VIR_STREAM_NONBLOCK))?;
         let flags = if take_over { c::VIR_DOMAIN_CONSOLE_FORCE } else { 0 };
         match self.raw("virDomainOpenConsole", &asked, || handle.open_console(None, &stream, flags)) {
             Ok(_) => {}
@@ -88,23 +87,23 @@ impl Console for Session<'_> {
         let (mut bytes, mut chunk) = (Vec::new(), [0; CHUNK]);
         // A guest that writes without a pause must not keep the reader here.
         while bytes.len() < CHUNK {
-            match self.host.piece(&self.asked, || self.stream.receive(&mut chunk))? {
-                Some(0) => self.has_ended = true,
-                Some(got) => {
+            match self.host.piece(&self.asked, || self.stream.receive(&mut chunk)) {
+                Ok(Some(0)) => self.end(),
+                Ok(Some(got)) => {
                     bytes.extend_from_slice(&chunk[..got]);
                     continue;
                 }
-                None => {}
+                Ok(None) => {}
+                Err(lost) if lost.outcome_unknown() => return Err(lost),
+                // So ends a session that another one takes over: "stream had I/O failure".
+                Err(_) => self.end(),
             }
             break;
         }
         if self.has_ended && bytes.is_empty() {
             return Ok(ConsoleOutput::Ended);
         }
-        if self.has_ended {
-            // For poll(2), the end is something to read: the next call returns it.
-            let _ = self.woken.shutdown(Shutdown::Read);
-        } else {
+        if !self.has_ended {
             self.host.piece(&self.asked, || self.stream.rearm())?;
         }
         Ok(ConsoleOutput::Bytes(bytes))
@@ -112,9 +111,16 @@ impl Console for Session<'_> {
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         let mut stuck_since: Option<Instant> = None;
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && !self.has_ended {
             let piece = &bytes[..bytes.len().min(PIECE)];
-            match self.host.piece(&self.asked, || self.stream.send(piece))? {
+            let sent = match self.host.piece(&self.asked, || self.stream.send(piece)) {
+                Err(refused) if !refused.outcome_unknown() => {
+                    self.end();
+                    continue;
+                }
+                sent => sent?,
+            };
+            match sent {
                 Some(sent) if sent > 0 => {
                     bytes = &bytes[sent.min(bytes.len())..];
                     stuck_since = None;
@@ -130,6 +136,14 @@ impl Console for Session<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Session<'_> {
+    /// The stream has ended. For poll(2), that is something to read.
+    fn end(&mut self) {
+        self.has_ended = true;
+        let _ = self.woken.shutdown(Shutdown::Read);
     }
 }
 

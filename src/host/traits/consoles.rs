@@ -19,7 +19,7 @@ pub trait Console {
     fn readiness(&self) -> BorrowedFd<'_>;
     /// What the guest has written since the last call; it does not wait.
     fn read(&mut self) -> Result<ConsoleOutput>;
-    /// Sends bytes to the guest.
+    /// Sends bytes to the guest. Those for a session that has ended are lost.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 

@@ -31,4 +31,7 @@ pub trait Host:
 {
 }
 
-impl<T: HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks> Host for T {}
+impl<T: HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks> Host
+    for T
+{
+}

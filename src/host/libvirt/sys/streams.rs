@@ -44,13 +44,7 @@ impl WatchedStream {
         let events = EVENTS.cast_signed();
         // SAFETY: the stream is alive; the data live until libvirt releases them.
         let answer = unsafe {
-            c::virStreamEventAddCallback(
-                stream.as_ptr(),
-                events,
-                Some(on_event),
-                data.cast(),
-                Some(release),
-            )
+            c::virStreamEventAddCallback(stream.as_ptr(), events, Some(on_event), data.cast(), Some(release))
         };
         if answer < 0 {
             let error = Error::last_error();
