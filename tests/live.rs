@@ -46,6 +46,7 @@ mod live {
     mod foreign;
     mod gc;
     mod images;
+    mod inventory;
     mod just;
     mod kill;
     mod neighbours;

@@ -75,6 +75,7 @@ mod pure {
     mod inspect;
     mod interrupted;
     mod invalid;
+    mod inventory;
     mod layout;
     mod logs;
     mod manifest_limits;

@@ -109,7 +109,8 @@ fn a_session_that_fails_anywhere_leaves_the_console_free() {
             Ok(())
         },
         |bench, _, _, label| {
-            assert_eq!(bench.host.changes_since(&Bench::with_web().host.fingerprint()), NOTHING, "{label}");
+            let before = bench.start.as_ref().unwrap();
+            assert_eq!(bench.host.changes_since(before), NOTHING, "{label}");
             assert!(open_console(&bench.context(), "web", true).is_ok(), "{label}");
         },
     );

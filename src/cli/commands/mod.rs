@@ -15,6 +15,7 @@ pub(crate) mod image;
 mod init;
 mod init_answers;
 mod init_args;
+mod inventory;
 mod list;
 mod logs;
 mod man;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
     Vm(get::VmArgs),
@@ -108,6 +110,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),
         Command::Disk(args) => disk::run_disk(args, global, ui),

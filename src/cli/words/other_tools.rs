@@ -80,7 +80,6 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["network", "networks", "net", "net-list"], &["virsh net-list --all"]),
     (&["df", "usage"], &["foundry storage status"]),
     (&["prune", "cleanup", "clean"], &["foundry gc --dry-run", "foundry image prune --dry-run"]),
-    (&["inventory"], &["foundry list --all -o json"]),
     (&["context", "contexts", "use-context"], &["foundry config --help"]),
     (&["version"], &["foundry --version"]),
 ];

@@ -6,6 +6,7 @@ pub mod create;
 pub mod destroy;
 pub mod guest_login;
 pub mod inspect;
+pub mod inventory;
 pub mod logs;
 pub mod power;
 pub mod seed;
