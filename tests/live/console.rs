@@ -1,6 +1,6 @@
 //! The console and the logs of real guests: through a terminal, a pipe and another connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::live::{Bed, Manifest};
 use crate::support::signals::terminal::Terminal;
@@ -83,12 +83,20 @@ fn a_log_is_read_and_followed_across_a_restart() {
     let Some(bed) = Bed::with_tiny("logs") else { return };
     let manifest = bed.manifest("web", 64);
     let vm = manifest.name.as_str();
-    let guest = bed.boots(&manifest);
+    bed.creates(&manifest);
+    let file = format!("/var/log/libvirt/qemu/{vm}-console.log");
+    let boots = |times: usize| {
+        let begun = Instant::now();
+        while std::fs::read_to_string(&file).unwrap_or_default().matches("TINY-READY").count() < times {
+            assert!(begun.elapsed() < BOOTED, "no {times} starts in {file}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    boots(1);
     let logs = |more: &[&str]| bed.foundry(&[&["logs", vm], more].concat()).run().exits(0).stdout;
     let all = logs(&[]);
     assert_eq!(all.matches("TINY-READY").count(), 1, "{all}");
     assert!(!all.contains(['\u{1b}', '\r']), "{all:?}");
-    let file = format!("/var/log/libvirt/qemu/{vm}-console.log");
     // The guest may write meanwhile.
     let raw = logs(&["--raw"]);
     assert!(
@@ -101,7 +109,7 @@ fn a_log_is_read_and_followed_across_a_restart() {
 
     let follower = bed.foundry(&["logs", vm, "-f"]).start();
     bed.foundry(&["restart", vm, "--force"]).run().exits(0);
-    guest.answers_within(BOOTED);
+    boots(2);
     // virtlogd rotates so.
     std::fs::rename(&file, format!("{file}.0")).unwrap();
     std::fs::write(&file, "after the rotation\n").unwrap();
