@@ -66,4 +66,5 @@ mod live {
     mod turns;
     mod usage;
     mod watch;
+    mod whois;
 }

@@ -9,6 +9,7 @@ pub mod config;
 mod connect;
 mod consent;
 mod escape_keys;
+mod guest_access;
 mod host_query;
 mod interrupt;
 mod output;

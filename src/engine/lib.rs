@@ -14,6 +14,7 @@ pub mod disk;
 pub mod doctor;
 pub mod gc;
 pub mod image;
+pub mod network;
 pub mod preflight;
 pub mod storage;
 pub mod vm;

@@ -11,6 +11,7 @@ use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::parse_duration;
+use crate::ssh_client;
 use crate::ui::Ui;
 use crate::words;
 use crate::words::hints::destroy_vms;
@@ -120,6 +121,7 @@ fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result
 
 fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
     execute_destroy(context, plan)?;
+    ssh_client::forget_known_hosts(plan.domain.uuid);
     let name = &plan.domain.name;
     let kept =
         plan.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));

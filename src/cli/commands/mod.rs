@@ -2,10 +2,12 @@
 
 mod config;
 mod console;
+mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
 mod disk;
 mod doctor;
+mod exec;
 mod explain;
 mod explain_code;
 mod gc;
@@ -19,6 +21,7 @@ mod inventory;
 mod list;
 mod logs;
 mod man;
+mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
@@ -29,6 +32,7 @@ mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
+mod whois;
 
 use clap::Subcommand;
 
@@ -49,6 +53,8 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Whois(whois::WhoisArgs),
+    NextIp(next_ip::NextIpArgs),
     Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
@@ -60,6 +66,8 @@ pub(crate) enum Command {
     Seed(seed::SeedArgs),
     Ssh(ssh::SshArgs),
     SshConfig(ssh_config::SshConfigArgs),
+    Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -98,6 +106,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
     }
     match command {
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
+        Command::Exec(args) => return exec::run_exec(args, global, ui),
+        Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
@@ -110,6 +120,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Whois(args) => whois::run_whois(args, global, ui),
+        Command::NextIp(args) => next_ip::run_next_ip(args, global, ui),
         Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),

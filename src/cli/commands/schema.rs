@@ -17,6 +17,7 @@ use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
+use foundry_engine::vm::whois::WhoisMatch;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -40,6 +41,8 @@ enum SchemaSubject {
     List,
     /// foundry get, foundry vm info
     Get,
+    /// foundry whois
+    Whois,
     /// foundry inventory --list
     Inventory,
     /// foundry image list
@@ -79,6 +82,7 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Manifest => schema::manifest_schema(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::Whois => output_schema::<Vec<WhoisMatch>>(),
         SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
         SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),

@@ -162,6 +162,8 @@ codes! {
         4316 ConsoleInUse
         4317 LogUnreadable
         4321 AddressUnknown
+        4322 AgentSilent
+        4323 AgentRefuses
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing

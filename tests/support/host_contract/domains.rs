@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::libvirt_xml::{DiskSource, DomainDescription};
-use foundry::host::{AddressSource, DomainState, View};
+use foundry::host::{AddressSource, AgentAnswer, DomainState, View};
 use uuid::Uuid;
 
 use super::bench::{Bench, cases, file_disk, refused};
@@ -75,6 +75,8 @@ fn an_absent_domain_refuses_what_needs_one(bench: &Bench<'_>) {
     assert_eq!(host.domain_xml(absent, View::Current).unwrap(), None);
     assert_eq!(host.addresses(absent, AddressSource::Lease).unwrap(), []);
     assert_eq!(host.agent(absent, "{}", Duration::from_secs(1)).unwrap(), None);
+    let answer = host.ask_agent(absent, "{}", Duration::from_secs(1)).unwrap();
+    assert!(matches!(answer, AgentAnswer::Silent(_)), "{answer:?}");
 }
 
 fn a_definition_is_as_asked_and_off(bench: &Bench<'_>) {

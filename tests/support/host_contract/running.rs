@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{AddressSource, DomainState, View};
+use foundry::host::{AddressSource, AgentAnswer, DomainState, View};
 use foundry::record::VolumeRef;
 
 use super::bench::{Bench, cases, file_disk, refused, volume_xml};
@@ -148,6 +148,8 @@ fn a_guest_without_network_and_agent_says_nothing(bench: &Bench<'_>) {
     }
     let ping = "{\"execute\":\"guest-ping\"}";
     assert_eq!(bench.host().agent(uuid, ping, Duration::from_secs(1)).unwrap(), None);
+    let answer = bench.host().ask_agent(uuid, ping, Duration::from_secs(1)).unwrap();
+    assert!(matches!(answer, AgentAnswer::Silent(_)), "{answer:?}");
 }
 
 fn undefining_takes_the_firmwares_variables_along(bench: &Bench<'_>) {
