@@ -31,6 +31,7 @@ mod support {
 #[path = "live"]
 mod live {
     mod causes;
+    mod changes;
     mod completion;
     mod connections;
     mod console;

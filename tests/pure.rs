@@ -39,6 +39,7 @@ mod pure {
     mod advice;
     mod calls;
     mod catalog;
+    mod changes;
     mod cli;
     mod cli_terminal;
     mod cloud_init;

@@ -1,7 +1,10 @@
 //! The console and the logs of real guests: through a terminal, a pipe and another connection.
 
+use std::fs::File;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::deadline::ChildInTime as _;
 use crate::support::live::{Bed, Manifest};
 use crate::support::signals::terminal::Terminal;
 
@@ -107,15 +110,24 @@ fn a_log_is_read_and_followed_across_a_restart() {
     let qemu = logs(&["--qemu"]);
     assert!(qemu.contains(": starting up libvirt") && qemu.contains(&format!("guest={vm}")), "{qemu}");
 
-    let follower = bed.foundry(&["logs", vm, "-f"]).start();
+    let printed = bed.home().join("followed");
+    let mut follower = bed.foundry(&["logs", vm, "-f"]).into_command();
+    let (out, told) = (File::create(&printed).unwrap(), File::create(bed.home().join("told")).unwrap());
+    let mut follower = follower.stdin(Stdio::null()).stdout(out).stderr(told).spawn().unwrap();
     bed.foundry(&["restart", vm, "--force"]).run().exits(0);
     boots(2);
     // virtlogd rotates so.
     std::fs::rename(&file, format!("{file}.0")).unwrap();
     std::fs::write(&file, "after the rotation\n").unwrap();
+    let read = |name: &str| std::fs::read_to_string(bed.home().join(name)).unwrap();
+    let begun = Instant::now();
+    while !read("followed").ends_with("after the rotation\n") {
+        assert!(begun.elapsed() < BOOTED, "{}", read("followed"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
     bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
-    let followed = follower.end().exits(0).mentions(&format!("VM '{vm}' was deleted"));
-    assert_eq!(followed.stdout.matches("TINY-READY").count(), 2, "{followed:#?}");
-    assert!(followed.stdout.ends_with("after the rotation\n"), "{followed:#?}");
+    assert!(follower.wait_in_time().unwrap().success(), "{}", read("told"));
+    assert!(read("told").contains(&format!("VM '{vm}' was deleted")), "{}", read("told"));
+    assert_eq!(read("followed").matches("TINY-READY").count(), 2, "{}", read("followed"));
     assert_eq!(bed.traces(), []);
 }

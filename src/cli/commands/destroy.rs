@@ -119,7 +119,7 @@ fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result
     consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
 }
 
-fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
+pub(super) fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
     execute_destroy(context, plan)?;
     ssh_client::forget_known_hosts(plan.domain.uuid);
     let name = &plan.domain.name;
@@ -131,7 +131,7 @@ fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Err
 }
 
 /// The question, with every disk that would be deleted.
-fn destroy_question(plans: &[DestroyPlan]) -> String {
+pub(super) fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
     for plan in plans {
         let domain = &plan.domain;

@@ -1,18 +1,22 @@
 //! One file for each command: its arguments directly above its handler.
 
+mod apply;
 mod config;
 mod console;
 mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
+pub(crate) mod diff;
 mod disk;
 mod doctor;
+mod edit;
 mod exec;
 mod explain;
 mod explain_code;
 mod gc;
 pub(crate) mod get;
 pub(crate) mod help;
+pub(crate) mod history;
 pub(crate) mod image;
 mod init;
 mod init_answers;
@@ -28,6 +32,7 @@ mod power;
 mod render;
 mod schema;
 mod seed;
+mod set;
 mod ssh;
 mod ssh_config;
 mod storage;
@@ -43,6 +48,13 @@ use foundry_core::error::Error;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(create::CreateArgs),
+    Apply(apply::ApplyArgs),
+    Diff(diff::DiffArgs),
+    Edit(edit::EditArgs),
+    Set(set::SetArgs),
+    Label(set::LabelArgs),
+    Annotate(set::AnnotateArgs),
+    History(history::HistoryArgs),
     Destroy(destroy::DestroyArgs),
     Start(power::StartArgs),
     Stop(power::StopArgs),
@@ -98,17 +110,24 @@ impl Command {
     }
 }
 
-/// Runs the command and returns the exit code of a successful one: 0, or that of a program that it ran.
+/// Runs the command and returns the exit code of a successful one: 0, that of a program that it ran, or diff's.
 pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<u8, Error> {
     if !command.does_without_configuration() {
         global.resolved().check_errors()?;
         global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
     }
     match command {
+        Command::Diff(args) => return diff::run_diff(args, global, ui),
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
         Command::Exec(args) => return exec::run_exec(args, global, ui),
         Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
+        Command::Apply(args) => apply::run_apply(args, global, ui),
+        Command::Edit(args) => edit::run_edit(args, global, ui),
+        Command::Set(args) => set::run_set(args, global, ui),
+        Command::Label(args) => set::run_label(args, global, ui),
+        Command::Annotate(args) => set::run_annotate(args, global, ui),
+        Command::History(args) => history::run_history(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
         Command::Stop(args) => power::run_stop(args, global, ui),

@@ -19,22 +19,17 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["copy", "scp", "push"], &["foundry cp FILE {vm}:PATH"]),
     (&["log", "journal", "dmesg"], &["foundry logs {vm}   # its serial console"]),
     (&["wait"], &["foundry create FILE --wait   # waits until SSH answers"]),
-    (&["apply", "up", "run", "deploy", "define"], &["foundry create FILE --wait"]),
+    (&["up", "run", "deploy", "define"], &["foundry apply FILE"]),
     (&["launch", "new", "quickstart"], &["foundry init   # writes a manifest", "foundry create FILE --wait"]),
     (
         &["plan", "validate", "check", "lint", "verify", "test"],
         &["foundry create FILE --dry-run", "foundry doctor FILE"],
     ),
-    (&["diff"], &["foundry get {vm} -o yaml | diff - FILE"]),
     (
-        &["edit", "set", "scale", "modify", "update", "patch"],
-        &[
-            "virsh edit {vm}   # changes CPUs and memory from the next start",
-            "foundry disk --help   # grows, attaches and detaches disks",
-        ],
+        &["scale", "modify", "update", "patch"],
+        &["foundry set {vm} vcpus=4 memoryGiB=8", "foundry edit {vm}", "foundry apply FILE"],
     ),
-    (&["label", "annotate"], &["foundry explain metadata.labels   # labels come from the manifest"]),
-    (&["autostart"], &["virsh autostart {vm}"]),
+    (&["autostart"], &["foundry set {vm} autostart=true"]),
     (&["snapshot", "checkpoint"], &["virsh snapshot-create-as {vm} SNAPSHOT --disk-only --atomic"]),
     (
         &["restore", "revert", "rollback"],

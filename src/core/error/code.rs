@@ -123,6 +123,7 @@ codes! {
         4008 VmTurnTaken
         4009 RecordUnreadable
         4010 VmDeclined
+        4020 ChangeRefused
         4075 TurnsUnsafe
         // The hypervisor and the machine.
         4101 NoKvm
