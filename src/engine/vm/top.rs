@@ -8,6 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::Context;
+use crate::poll::{Poll, Waited};
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::DomainSample;
@@ -63,21 +64,24 @@ impl LoadSampler {
     /// # Errors
     /// A failed call to the host.
     pub fn sample(&mut self, context: &Context) -> Result<Vec<LoadView>, Error> {
-        let before = match self.before.take() {
-            Some(before) => before,
-            None => {
-                let first = take_sample(context)?;
-                context.clock.sleep(INTERVAL);
-                first
-            }
+        let (before, now) = match self.before.take() {
+            Some(before) => (before, take_sample(context)?),
+            None => (take_sample(context)?, sample_after_interval(context)?),
         };
-        let now = take_sample(context)?;
         let elapsed = now.at.saturating_sub(before.at);
         let pairs = now.domains.iter().filter_map(|(uuid, now)| Some((before.domains.get(uuid)?, now)));
         let mut views: Vec<LoadView> = pairs.map(|(before, now)| view_load(before, now, elapsed)).collect();
         views.sort_by(|a, b| b.cpu_percent.total_cmp(&a.cpu_percent).then_with(|| a.vm.cmp(&b.vm)));
         self.before = Some(now);
         Ok(views)
+    }
+}
+
+fn sample_after_interval(context: &Context) -> Result<Sample, Error> {
+    match Poll::new(context, INTERVAL).pause_first().until(|| take_sample(context).map(Some))? {
+        Waited::Done(sample) => Ok(sample),
+        // Nothing limits or cancels this wait.
+        Waited::TimeOver | Waited::Cancelled => take_sample(context),
     }
 }
 
