@@ -101,4 +101,5 @@ mod pure {
     mod turns;
     mod users;
     mod wait;
+    mod wait_state;
 }

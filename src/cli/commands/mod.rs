@@ -24,6 +24,7 @@ mod schema;
 mod seed;
 mod storage;
 mod test_conn;
+mod wait;
 
 use clap::Subcommand;
 
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Restart(power::RestartArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Wait(wait::WaitArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Render(render::RenderArgs),
@@ -94,6 +96,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Restart(args) => power::run_restart(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

@@ -19,7 +19,6 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["exec"], &["foundry get {vm}   # shows the address", "ssh root@ADDRESS COMMAND"]),
     (&["cp", "copy", "scp", "push"], &["foundry get {vm}   # shows the address", "scp FILE root@ADDRESS:"]),
     (&["logs", "log"], &["foundry get {vm}   # shows the path of its console log"]),
-    (&["wait"], &["foundry create FILE --wait   # waits until SSH answers"]),
     (&["apply", "up", "run", "deploy", "define"], &["foundry create FILE --wait"]),
     (&["launch", "new", "quickstart"], &["foundry init   # writes a manifest", "foundry create FILE --wait"]),
     (
