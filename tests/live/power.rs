@@ -25,7 +25,8 @@ fn a_guest_is_stopped_restarted_and_paused() {
     let id = virsh.does(&["domid", vm]);
     does(&["restart", vm, "--reboot"]).exits(0).prints(&said("reboot requested"));
     assert_eq!(virsh.does(&["domid", vm]), id);
-    guest.answers_within(std::time::Duration::from_secs(120));
+    let ready = format!("answers by SSH: {}", manifest.address());
+    does(&["wait", vm, "--for=ssh"]).exits(0).prints(&said(&ready));
     let ran = bed.foundry(&["restart", vm, "-vv"]).run().exits(0).prints(&said("restarted"));
     assert_eq!(ran.count("virDomainDestroy"), 0, "the guest was asked: {ran:#?}");
     assert_ne!(virsh.does(&["domid", vm]), id);
@@ -106,4 +107,19 @@ fn many_are_changed_by_one_command() {
     let (resumed, _) = lines(&["resume", &format!("vm/{}", names[0]), &names[2]], 0);
     assert_eq!(resumed, of(&[&names[0], &names[2]], "resumed"));
     bed.foundry(&["stop", &bed.name("zz*")]).run().exits(4).mentions("no VM of foundry matches");
+
+    // By label, then by pattern; each VM's own disks go, and nothing else.
+    let destroyed = |names: &[&String]| -> Vec<String> {
+        names.iter().map(|name| format!("Successfully destroyed VM '{name}'")).collect()
+    };
+    let (waited, _) = lines(&["wait", &names[0], &names[2], "--for=running"], 0);
+    assert_eq!(waited, of(&[&names[0], &names[2]], "running"));
+    let odd: Vec<&String> = names.iter().skip(1).step_by(2).collect();
+    let (gone, _) = lines(&["destroy", "-l", "side=odd", "--yes"], 0);
+    assert_eq!(gone, destroyed(&odd));
+    let (gone, _) = lines(&["destroy", &pattern, "--force", "--yes", "--parallel", "8"], 0);
+    assert_eq!(gone, destroyed(&even));
+    let (gone, _) = lines(&["wait", &names[0], "--for=deleted"], 0);
+    assert_eq!(gone, of(&[&names[0]], "deleted"));
+    assert_eq!(bed.traces(), []);
 }

@@ -27,6 +27,8 @@ const POLL_EVERY: Duration = Duration::from_millis(300);
 pub(super) const AGENT_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait, after cloud-init's final message, for the guest agent to return its result file.
 pub(super) const RESULT_WITHIN: Duration = Duration::from_secs(10);
+/// A stage of the guest, in words.
+pub(super) const CLOUD_INIT_AT_WORK: &str = "cloud-init is at work";
 /// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 10;
 
@@ -286,6 +288,8 @@ impl GuestWatch<'_> {
         let stage = BootStage::read(&self.read_console());
         let error = match (seen, &stage) {
             (Some(reason), _) => error.because(reason),
+            // The stage tells more of the same.
+            (None, Some(stage)) if self.seen == CLOUD_INIT_AT_WORK => error.because(stage.to_sentence()),
             (None, Some(stage)) => error.because(format!("{}; {}", self.seen, stage.to_sentence())),
             (None, None) => error.because(self.seen),
         };

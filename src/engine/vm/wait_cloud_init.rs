@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cloud_init_log;
 use super::goal::Goal;
 use super::guest_file::read_guest_file;
-use super::wait::{AGENT_WITHIN, GuestWatch, RESULT_WITHIN};
+use super::wait::{AGENT_WITHIN, CLOUD_INIT_AT_WORK, GuestWatch, RESULT_WITHIN};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::strip_terminal_sequences;
 
@@ -19,7 +19,7 @@ impl GuestWatch<'_> {
         }
         let log = self.read_console();
         if cloud_init_log::is_at_work(&log) {
-            self.seen = "cloud-init is at work";
+            self.seen = CLOUD_INIT_AT_WORK;
         }
         if !cloud_init_log::is_finished(&log) || self.result_is_due()? {
             return Ok(false);
