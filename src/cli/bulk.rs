@@ -25,7 +25,8 @@ pub(crate) struct BulkArgs {
     parallel: usize,
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+/// Parses the number of VMs to work on at once.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=64) => Ok(count),
         _ => Err("it is a number from 1 to 64".into()),
@@ -44,6 +45,10 @@ impl Progress for OnlyWarnings {
 }
 
 impl BulkArgs {
+    pub(crate) fn new(parallel: usize) -> Self {
+        Self { parallel }
+    }
+
     /// Runs `act` for each name, and writes the line that it returns to stdout at once. The order of the lines is that
     /// in which the VMs are done.
     ///
@@ -70,6 +75,7 @@ impl BulkArgs {
         act: impl Fn(&Context, &T) -> Result<(), Error> + Sync,
     ) -> Vec<Error> {
         let next = AtomicUsize::new(0);
+        let is_alone = self.parallel == 1 || items.len() == 1;
         let failures: Mutex<Vec<(usize, Error)>> = Mutex::new(Vec::new());
         let work = || {
             // Each VM's operation has a life of its own, which its record may name.
@@ -79,9 +85,9 @@ impl BulkArgs {
                     next.fetch_sub(1, Ordering::SeqCst);
                     return;
                 }
-                let own = match items {
-                    [_] => context.clone(),
-                    _ => Context { lease: Arc::default(), ..context.with_progress(quiet.clone()) },
+                let own = match is_alone {
+                    true => context.clone(),
+                    false => Context { lease: Arc::default(), ..context.with_progress(quiet.clone()) },
                 };
                 if let (Err(error), Ok(mut failures)) = (act(&own, &items[index]), failures.lock()) {
                     failures.push((index, error));
@@ -100,16 +106,18 @@ impl BulkArgs {
         let mut failures: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
         let begun = next.into_inner().min(items.len());
         if context.cancel.is_requested() && begun < items.len() {
-            failures.push(name_rest(items[begun..].iter().map(name)));
+            let rest: Vec<&str> = items[begun..].iter().map(name).collect();
+            let interrupted = match failures.pop() {
+                Some(last) if last.kind() == Kind::Interrupted => last,
+                other => {
+                    failures.extend(other);
+                    Error::new(Kind::Interrupted, "interrupted")
+                }
+            };
+            failures.push(interrupted.outcome(format!("not begun: {}", rest.join(", "))));
         }
         failures
     }
-}
-
-/// The error for the VMs that were not begun when the user interrupted.
-fn name_rest<'a>(rest: impl Iterator<Item = &'a str>) -> Error {
-    let names: Vec<&str> = rest.collect();
-    Error::new(Kind::Interrupted, "interrupted").outcome(format!("not begun: {}", names.join(", ")))
 }
 
 /// Reports all failures except the worst one, which the caller reports.
