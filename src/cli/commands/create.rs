@@ -245,6 +245,22 @@ fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     worse
 }
 
+/// Creates one VM and waits for it.
+///
+/// # Errors
+/// Those of the creation, after a rollback; those of the wait, and then the VM is kept.
+pub(super) fn create_and_wait(
+    context: &Context,
+    plan: &VmPlan,
+    wait: Option<(Goal, Duration)>,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let made = Mutex::default();
+    create_one(context, plan, &made, ui)?;
+    let made = made.into_inner().unwrap_or_default();
+    made.iter().zip(wait).try_for_each(|(vm, wait)| wait_for(context, vm, wait, ui))
+}
+
 /// Creates one VM. It is added to `made` before the success is printed, so it is waited for even if stdout cannot be
 /// written.
 fn create_one(context: &Context, plan: &VmPlan, made: &Mutex<Vec<CreatedVm>>, ui: &Ui) -> Result<(), Error> {

@@ -14,6 +14,7 @@ pub(crate) mod image;
 mod init;
 mod init_answers;
 mod init_args;
+mod launch;
 mod list;
 mod man;
 pub(crate) mod pool;
@@ -35,6 +36,7 @@ use foundry_core::error::Error;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(create::CreateArgs),
+    Launch(launch::LaunchArgs),
     Destroy(destroy::DestroyArgs),
     Start(power::StartArgs),
     Stop(power::StopArgs),
@@ -90,6 +92,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
     }
     match command {
         Command::Create(args) => create::run_create(args, global, ui),
+        Command::Launch(args) => launch::run_launch(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
         Command::Stop(args) => power::run_stop(args, global, ui),

@@ -78,6 +78,12 @@ pub(crate) fn create_from(file: &str) -> String {
     format!("Next: foundry create {} --wait", quote_for_shell(file))
 }
 
+/// How to log in to a new VM, and how to delete it.
+pub(crate) fn log_in(vm: &str) -> String {
+    let vm = quote_for_shell(vm);
+    format!("Log in: foundry ssh {vm}; delete it: foundry destroy {vm}")
+}
+
 /// The command that destroys the VMs of a manifest file.
 pub(crate) fn destroy_file(file: &str) -> String {
     format!("foundry destroy -f {}", quote_for_shell(file))

@@ -20,7 +20,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["cp", "copy", "scp", "push"], &["foundry get {vm}   # shows the address", "scp FILE root@ADDRESS:"]),
     (&["logs", "log"], &["foundry get {vm}   # shows the path of its console log"]),
     (&["apply", "up", "run", "deploy", "define"], &["foundry create FILE --wait"]),
-    (&["launch", "new", "quickstart"], &["foundry init   # writes a manifest", "foundry create FILE --wait"]),
+    (&["new", "quickstart"], &["foundry launch debian-13", "foundry init   # writes a manifest"]),
     (
         &["plan", "validate", "check", "lint", "verify", "test"],
         &["foundry create FILE --dry-run", "foundry doctor FILE"],
