@@ -43,9 +43,10 @@ put() {
 # Each where the others' links look for it. The scripts are for the source tree: of them there is the name only.
 documents() {
   local file
-  for file in *.md src/core/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/*; do
+  for file in *.md src/core/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/* examples/ansible/*; do
     put "$file" "$DOCUMENTS/$file"
   done
+  chmod 755 "$TREE/$DOCUMENTS/examples/ansible/foundry-inventory"
   # shellcheck disable=SC2016
   sed -i 's/\[\(scripts\/[^]]*\)\](scripts\/[^)]*)/`\1`/g' "$TREE/$DOCUMENTS"/*.md
 }

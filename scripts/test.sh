@@ -78,6 +78,7 @@ setup() {
   [[ -n $FAST ]] || step 'building the Debian guest' env_debian
   step 'unpacking cloud-init' tool_cloud_init
   step 'getting just' tool_just
+  step 'getting Ansible' tool_ansible
   env_print
 }
 
@@ -154,6 +155,7 @@ prepare() {
   stage_background tiny env_tiny
   [[ -n $FAST ]] || stage_background debian env_debian
   stage cloud-init tool_cloud_init
+  stage ansible tool_ansible
   stage kvm env_kvm
   env_export
 }

@@ -45,6 +45,7 @@ mod live {
     mod foreign;
     mod gc;
     mod images;
+    mod inventory;
     mod just;
     mod kill;
     mod neighbours;
@@ -59,6 +60,7 @@ mod live {
     mod secrets;
     mod signals;
     mod socket_keeper;
+    mod ssh;
     mod storage;
     mod turns;
     mod usage;

@@ -74,6 +74,7 @@ mod pure {
     mod inspect;
     mod interrupted;
     mod invalid;
+    mod inventory;
     mod layout;
     mod manifest_limits;
     mod meanwhile;
@@ -96,6 +97,7 @@ mod pure {
     mod scripts;
     mod secrets;
     mod seed;
+    mod ssh;
     mod storage;
     mod transfer;
     mod turns;

@@ -67,6 +67,7 @@ env_variables() {
   echo "FOUNDRY_VIRT_TYPE=$(cat "$cache/virt-type" 2>/dev/null || echo qemu)"
   echo "FOUNDRY_TEST_CLOUD_INIT=$cache/bin/cloud-init"
   echo 'FOUNDRY_TEST_PYTHON=/usr/bin/python3'
+  echo "FOUNDRY_TEST_ANSIBLE=$(PATH=$cache/bin:$PATH command -v ansible-inventory || true)"
   echo "FOUNDRY_TEST_JUST=$(PATH=$cache/bin:$PATH command -v just || true)"
 }
 

@@ -6,6 +6,7 @@ CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
 CARGO_DEB_VERSION=3.8.0
 CARGO_GENERATE_RPM_VERSION=0.21.1
+ANSIBLE_VERSION=2.19.14
 JUST_VERSION=1.59.0
 # The wheel rust-just of that version, for x86-64 and for aarch64
 JUST_WHEEL_SHA256='3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9 a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20'
@@ -78,6 +79,25 @@ tool_from_wheel() {
   mkdir -p "$(tools_dir)"
   install -m 755 "$found" "$(tools_dir)/$3"
   rm -rf "$scratch"
+}
+
+# Ansible, for examples/ansible. Its tests are skipped if it is not to be had, as on a machine without a package index.
+tool_ansible() {
+  local target name
+  target=$(cache_dir)/ansible-$ANSIBLE_VERSION
+  if [[ ! -x $target/bin/ansible-inventory ]]; then
+    rm -rf "$target"
+    python3 -m pip -q install --target "$target" "ansible-core==$ANSIBLE_VERSION" >/dev/null 2>&1 || {
+      rm -rf "$target"
+      note "ansible-core $ANSIBLE_VERSION is not to be had here: the tests of the inventory with it are skipped"
+      return 0
+    }
+  fi
+  mkdir -p "$(tools_dir)"
+  for name in ansible ansible-inventory ansible-playbook; do
+    printf '#!/bin/sh\nPYTHONPATH=%q exec %q "$@"\n' "$target" "$target/bin/$name" >"$(tools_dir)/$name"
+    chmod 755 "$(tools_dir)/$name"
+  done
 }
 
 # `cloud-init schema` without installing cloud-init, whose services would run at the machine's next start:

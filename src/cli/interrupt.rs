@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -55,6 +56,23 @@ pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
         }
     });
     Ok(())
+}
+
+/// Forwards signals to a child process and goes on, so this process ends with the child and after it. A terminal sends
+/// its own to both.
+pub(super) fn forward_signals(child: u32) {
+    let ignored = ignored_signals();
+    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
+    // Without a handler, a signal ends this process, and the child at its next output.
+    let Ok(mut signals) = Signals::new(heard) else { return };
+    let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return };
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let Some(signal) = Signal::from_named_raw(signal) else { continue };
+            // It may have ended by itself.
+            let _ = kill_process(child, signal);
+        }
+    });
 }
 
 /// The exit code for a kind of failure. For an interruption it is 128 plus the signal, as in shells: 130, 143, 129.

@@ -13,6 +13,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod settings;
+mod ssh_client;
 pub mod ui;
 mod usage_hints;
 mod vm_selection;
@@ -107,7 +108,7 @@ pub fn run() -> u8 {
     let word = |key| global.effective_config().setting_text(key).unwrap_or_default();
     let ui = Ui::new(global.quiet, global.verbose, word(SettingKey::Color), word(SettingKey::Progress));
     match commands::run_command(&cli.command, global, &ui) {
-        Ok(()) => 0,
+        Ok(exit) => exit,
         Err(error) => {
             ui.show_error(&error);
             interrupt::exit_code(error.kind())

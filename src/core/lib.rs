@@ -9,6 +9,7 @@
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] the XML for libvirt;
 //! * [`pool`] is a storage pool to be added;
 //! * [`record`] is the metadata of a domain: its creator and the volumes that belong to it;
+//! * [`ssh`] is what OpenSSH needs to log in to a guest;
 //! * [`manifest_writer`] writes a first manifest;
 //! * [`names`], [`units`], [`yaml`], [`text`], [`origin`] and [`error`] are used by all of them.
 //!
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod schema;
+pub mod ssh;
 pub mod storage_xml;
 pub mod text;
 pub mod units;

@@ -35,7 +35,7 @@ pub use traits::{
     Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo, Networks, Pools,
     Transfers, Volumes, Zeros,
 };
-pub use uri::is_local_uri;
+pub use uri::{is_local_uri, ssh_host_of};
 
 /// The result of a call to a host.
 pub type Result<T> = std::result::Result<T, HostError>;

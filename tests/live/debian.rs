@@ -25,7 +25,6 @@ fn manifest(bed: &Bed) -> Manifest {
         .cloud_init(&format!(
             "passwordHash: {HASH}
 userData:
-  ssh_genkeytypes: [ed25519]
   write_files:
     - {{path: /etc/foundry-test, content: \"{TOKEN} & <it's>\\n\", permissions: \"0640\"}}
   runcmd:
@@ -116,6 +115,7 @@ fn cloud_init(guest: &Guest) {
         format!("{TOKEN} & <it's>\n640")
     );
     assert_eq!(guest.says("cat /run/foundry-ran"), std::env::consts::ARCH);
+    // The key that foundry made, and no other.
     assert_eq!(guest.says("ls /etc/ssh/ssh_host_*_key"), "/etc/ssh/ssh_host_ed25519_key");
     let shadow = guest.says("getent shadow root");
     assert_eq!(shadow.split(':').nth(1), Some(HASH));
@@ -125,7 +125,7 @@ fn cloud_init(guest: &Guest) {
 /// The seed as the guest's own kernel sees it.
 fn seed(guest: &Guest, bed: &Bed, vm: &str) {
     guest.says("mkdir -p /mnt/seed && mount -o ro /dev/sr0 /mnt/seed");
-    assert_eq!(guest.says("ls -A /mnt/seed"), "meta-data\nnetwork-config\nuser-data");
+    assert_eq!(guest.says("ls -A /mnt/seed"), "meta-data\nnetwork-config\nuser-data\nvendor-data");
     assert_eq!(guest.says("blkid -o value -s LABEL /dev/sr0"), "cidata");
     let user_data = guest.says("cat /mnt/seed/user-data");
     assert!(user_data.starts_with("#cloud-config\n") && user_data.contains(HASH), "{user_data}");
@@ -133,6 +133,9 @@ fn seed(guest: &Guest, bed: &Bed, vm: &str) {
     assert!(guest.says("cat /mnt/seed/meta-data").contains(&instance));
     assert_eq!(guest.says("cloud-init query instance_id"), instance);
     guest.says("umount /mnt/seed");
+    let host_key = &bed.record(vm)["ssh"]["hostKeys"][0];
+    assert_eq!(*host_key, serde_json::json!(guest.says("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")));
+    assert_eq!(bed.record(vm)["ssh"]["user"], "root");
 }
 
 /// A read-only connection shows the metadata, so it must not hold what is in the seed.

@@ -14,6 +14,10 @@ use crate::support::live::{Bed, program};
 /// The server of images in the documents.
 const IMAGES: &str = "https://images.example.com";
 
+/// The public key in the documents.
+const READERS_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD alice@example.com";
+
 /// The name of the VM in the documents, and what it is here.
 fn vm(bed: &Bed) -> String {
     bed.name("web")
@@ -26,6 +30,7 @@ fn in_this_bed(bed: &Bed, text: &str) -> String {
         // Translated by QEMU, a guest with two processors was once seen to stand still.
         .replace("vcpus: 2\n", "vcpus: 1\n")
         .replace("name: web\n", &format!("name: {}\n", vm(bed)))
+        .replace(READERS_KEY, bed.public_key())
 }
 
 /// A directory as a reader has it: the examples, a manifest, downloaded images; and a catalogue in which the tiny guest
@@ -81,7 +86,9 @@ fn word_in_this_bed(bed: &Bed, word: &str) -> String {
 #[track_caller]
 fn run(bed: &Bed, server: &Server, line: &str) {
     let line: Vec<String> = line.split_whitespace().map(|w| word_in_this_bed(bed, w)).collect();
-    let line = line.join(" ").replace(IMAGES, &server.url(""));
+    // The reader's key is where ssh looks for it, which is not below HOME but in the user's home directory.
+    let login = format!("foundry ssh --identity {} ", bed.private_key());
+    let line = line.join(" ").replace(IMAGES, &server.url("")).replace("foundry ssh ", &login);
     let program = Path::new(env!("CARGO_BIN_EXE_foundry")).parent().unwrap();
     let mut command = Command::new("bash");
     command.args(["-o", "pipefail", "-c", &line]).current_dir(bed.home()).env_clear();

@@ -14,6 +14,7 @@ pub(crate) mod image;
 mod init;
 mod init_answers;
 mod init_args;
+mod inventory;
 mod launch;
 mod list;
 mod man;
@@ -23,6 +24,8 @@ mod power;
 mod render;
 mod schema;
 mod seed;
+mod ssh;
+mod ssh_config;
 mod storage;
 mod test_conn;
 mod wait;
@@ -46,6 +49,7 @@ pub(crate) enum Command {
     Wait(wait::WaitArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
     Vm(get::VmArgs),
@@ -54,6 +58,8 @@ pub(crate) enum Command {
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
     Seed(seed::SeedArgs),
+    Ssh(ssh::SshArgs),
+    SshConfig(ssh_config::SshConfigArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -84,13 +90,14 @@ impl Command {
     }
 }
 
-/// Runs the command.
-pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<(), Error> {
+/// Runs the command and returns the exit code of a successful one: 0, or that of a program that it ran.
+pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<u8, Error> {
     if !command.does_without_configuration() {
         global.resolved().check_errors()?;
         global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
     }
     match command {
+        Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Launch(args) => launch::run_launch(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
@@ -103,12 +110,14 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),
         Command::Disk(args) => disk::run_disk(args, global, ui),
         Command::Pool(args) => pool::run_pool(args, global, ui),
         Command::Storage(args) => storage::run_storage(args, global, ui),
         Command::Seed(args) => seed::run_seed(args, global, ui),
+        Command::SshConfig(args) => ssh_config::run_ssh_config(args, global, ui),
         Command::Gc(args) => gc::run_gc(args, global, ui),
         Command::Config(args) => config::run_config(args, global, ui),
         Command::Init(args) => init::run_init(args, global, ui),
@@ -120,5 +129,6 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run_test_conn(args, global, ui),
         Command::Doctor(args) => doctor::run_doctor(args, global, ui),
-    }
+    }?;
+    Ok(0)
 }

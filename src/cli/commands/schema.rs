@@ -16,6 +16,7 @@ use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
+use foundry_engine::vm::inventory::Inventory;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -39,6 +40,8 @@ enum SchemaSubject {
     List,
     /// foundry get, foundry vm info
     Get,
+    /// foundry inventory --list
+    Inventory,
     /// foundry image list
     ImageList,
     /// foundry image info
@@ -76,6 +79,7 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Manifest => schema::manifest_schema(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
         SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),
         SchemaSubject::ImageOutdated => output_schema::<Vec<FreshnessView<'_>>>(),

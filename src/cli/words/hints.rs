@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use foundry_core::ssh::SshLogin;
 use foundry_core::text::quote_for_shell;
 use foundry_engine::gc::LeftoverAction;
 
@@ -87,4 +88,19 @@ pub(crate) fn log_in(vm: &str) -> String {
 /// The command that destroys the VMs of a manifest file.
 pub(crate) fn destroy_file(file: &str) -> String {
     format!("foundry destroy -f {}", quote_for_shell(file))
+}
+
+/// After ssh or scp ended with 255, which is its own failure or the command's exit code.
+pub(crate) fn ssh_failed(program: &str, vm: &str, login: &SshLogin) -> String {
+    let (user, address) = (login.user.as_str(), login.address);
+    let changed = if login.host_keys.is_empty() {
+        "its host key is not in its record"
+    } else {
+        "its host key must be the recorded one"
+    };
+    format!(
+        "{program} ended with 255, which is its own failure: logging in as {user} to {address}; {changed}. \
+         foundry get {} shows whether the VM runs",
+        quote_for_shell(vm)
+    )
 }

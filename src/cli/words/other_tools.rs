@@ -12,12 +12,9 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["save", "hibernate"], &["virsh managedsave {vm}   # saves its memory to disk and stops QEMU"]),
     (&["console", "serial", "attach", "tty"], &["virsh console {vm}   # ^] leaves it"]),
     (&["vnc", "view", "screen"], &["virsh console {vm}   # VMs have a serial console and no screen"]),
-    (
-        &["ssh", "shell", "login", "enter", "connect"],
-        &["foundry get {vm}   # shows the address", "ssh root@ADDRESS"],
-    ),
-    (&["exec"], &["foundry get {vm}   # shows the address", "ssh root@ADDRESS COMMAND"]),
-    (&["cp", "copy", "scp", "push"], &["foundry get {vm}   # shows the address", "scp FILE root@ADDRESS:"]),
+    (&["shell", "login", "enter", "connect"], &["foundry ssh {vm}", "virsh console {vm}   # ^] leaves it"]),
+    (&["exec"], &["foundry ssh {vm} -- COMMAND"]),
+    (&["cp", "copy", "scp", "push"], &["foundry ssh-config {vm} > ssh.conf", "scp -F ssh.conf FILE {vm}:"]),
     (&["logs", "log"], &["foundry get {vm}   # shows the path of its console log"]),
     (&["apply", "up", "run", "deploy", "define"], &["foundry create FILE --wait"]),
     (&["new", "quickstart"], &["foundry launch debian-13", "foundry init   # writes a manifest"]),
@@ -79,7 +76,6 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["network", "networks", "net", "net-list"], &["virsh net-list --all"]),
     (&["df", "usage"], &["foundry storage status"]),
     (&["prune", "cleanup", "clean"], &["foundry gc --dry-run", "foundry image prune --dry-run"]),
-    (&["inventory"], &["foundry list --all -o json"]),
     (&["context", "contexts", "use-context"], &["foundry config --help"]),
     (&["version"], &["foundry --version"]),
 ];

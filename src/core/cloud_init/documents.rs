@@ -1,4 +1,4 @@
-//! Creates the three files of a seed from a plan.
+//! Creates the files of a seed from a plan.
 
 use super::check::SeedError;
 use super::meta_data::build_meta_data;
@@ -6,7 +6,7 @@ use super::network_config::build_network_config;
 use super::user_data::build_user_data;
 use crate::plan::{SeedPlan, VmPlan};
 
-/// The three files of a NoCloud seed (cloud-init's NoCloud page).
+/// The files of a NoCloud seed (cloud-init's NoCloud page).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeedFiles {
     /// Content of `user-data`.
@@ -15,9 +15,12 @@ pub struct SeedFiles {
     pub meta_data: String,
     /// Content of `network-config`: version 2, or the user's own.
     pub network_config: String,
+    /// Content of `vendor-data`, with the guest's host key; `None` if the seed has no such file. cloud-init merges it
+    /// below the user-data, whatever the format of that is.
+    pub vendor_data: Option<String>,
 }
 
-/// Creates the seed's files for one instance of a VM. The same plan and id give the same text.
+/// Creates the seed's files for one instance of a VM, without vendor-data. The same plan and id give the same text.
 ///
 /// # Errors
 /// The user's cloud-config cannot be merged. [`super::check_user_data`] detects this earlier.
@@ -29,5 +32,6 @@ pub fn build_seed_files(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Re
             Some(own) => own.clone(),
             None => build_network_config(&plan.interfaces),
         },
+        vendor_data: None,
     })
 }

@@ -41,6 +41,11 @@ impl Header {
         BEGINNINGS.iter().find(|(beginning, _)| begins(beginning)).map(|(_, header)| *header)
     }
 
+    /// Whether it is a script, which sets no key of a cloud-config.
+    pub(super) fn is_script(self) -> bool {
+        matches!(self, Self::Script | Self::Boothook)
+    }
+
     /// Detects the type as cloud-init does. `MIME-Version:` within the first 4,096 bytes makes a MIME message
     /// (`convert_string`); without it there is none. A text with another known beginning keeps its type, because the
     /// type of a message without headers is determined by its body.

@@ -18,6 +18,7 @@ pub const VOLUME_ID: &str = "cidata";
 const USER_DATA: &str = "user-data";
 const META_DATA: &str = "meta-data";
 const NETWORK_CONFIG: &str = "network-config";
+const VENDOR_DATA: &str = "vendor-data";
 
 /// Size of an ISO 9660 sector; an image is a whole number of sectors.
 const SECTOR: u32 = 2048;
@@ -27,7 +28,7 @@ const FIRST_DESCRIPTOR: usize = 16;
 const LAST_DESCRIPTOR: u8 = 255;
 /// Block size for reading. Images of other tools may end inside a sector.
 const READ_BLOCK: u32 = 512;
-/// Maximum number of root entries that are read. A seed has three, or a few more.
+/// Maximum number of root entries that are read. A seed has three or four, or a few more.
 const MAX_ENTRIES: usize = 64;
 
 /// Writes the image of a seed.
@@ -76,6 +77,9 @@ fn file_tree(documents: &SeedFiles) -> Result<Tree, hadris_fs::PathError> {
     tree.insert(META_DATA, file_node(&documents.meta_data))?;
     tree.insert(NETWORK_CONFIG, file_node(&documents.network_config))?;
     tree.insert(USER_DATA, file_node(&documents.user_data))?;
+    if let Some(vendor_data) = &documents.vendor_data {
+        tree.insert(VENDOR_DATA, file_node(vendor_data))?;
+    }
     Ok(tree)
 }
 
@@ -86,7 +90,7 @@ fn file_node(text: &str) -> Node {
 }
 
 /// Reads a seed, including those of other tools: names are taken from Rock Ridge, Joliet or plain ISO 9660. `meta-data`
-/// and `network-config` may be missing; they are then empty.
+/// and `network-config` may be missing; they are then empty. An empty `vendor-data` is treated as missing.
 ///
 /// # Errors
 /// Data that is not an ISO 9660 image, an image without user-data, and text that is not UTF-8.
@@ -104,6 +108,7 @@ pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
         user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image contains no user-data".into()))?,
         meta_data: text(META_DATA)?.unwrap_or_default(),
         network_config: text(NETWORK_CONFIG)?.unwrap_or_default(),
+        vendor_data: text(VENDOR_DATA)?.filter(|text| !text.is_empty()),
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! VmPlan + SeedPlan + instance-id ── build_seed_files() ──▶ SeedFiles ── write_iso() ──▶ bytes of the seed volume
+//!                              HostKeyPair ── vendor_data() ──▶┤                              │
 //!                                                              ▲                              │
 //!          read_seed_secrets() ◀── user-data ──────────────────┴─────────── read_iso() ◀──────┘
 //! ```
@@ -13,7 +14,9 @@
 mod check;
 mod documents;
 mod header;
+mod host_key;
 mod iso;
+mod login;
 mod merge;
 mod meta_data;
 mod network_config;
@@ -23,7 +26,9 @@ mod user_data;
 
 pub use check::{SeedError, check_raw_user_data, check_user_data, find_ineffective_keys, read_host_name};
 pub use documents::{SeedFiles, build_seed_files};
+pub use host_key::HostKeyPair;
 pub use iso::{VOLUME_ID, read_iso, write_iso};
+pub use login::{HostKeyChoice, SeedLogin, read_seed_login};
 pub use meta_data::{append_salt, read_salt};
 pub use own_network::check_network_config;
 pub use secrets::{SeedSecrets, read_seed_secrets};

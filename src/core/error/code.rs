@@ -159,6 +159,7 @@ codes! {
         4304 GuestUnstoppable
         4305 GuestPaused
         4306 GuestOff
+        4321 AddressUnknown
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing

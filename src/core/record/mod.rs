@@ -14,10 +14,12 @@
 
 mod maker;
 mod salt;
+mod ssh_access;
 mod volume_ref;
 
 pub use maker::{Liveness, Maker, Operation};
 pub use salt::{Salt, is_recorded};
+pub use ssh_access::{HostKey, SshAccess};
 pub use volume_ref::VolumeRef;
 
 use std::collections::BTreeMap;
@@ -80,6 +82,9 @@ pub struct Record {
     /// Origin of that image when the VM was created. The image may have been replaced since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_origin: Option<ImageOrigin>,
+    /// How to log in over SSH. `None` in older records, and without a seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshAccess>,
 }
 
 /// Stage of a VM's life.

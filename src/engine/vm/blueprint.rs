@@ -7,11 +7,11 @@ use crate::Context;
 use crate::preflight::ReadyVm;
 use crate::preflight::storage::ReadyStorage;
 use crate::storage::backend::PoolBackend;
-use foundry_core::cloud_init;
+use foundry_core::cloud_init::{self, HostKeyChoice, HostKeyPair};
 use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Error, Kind, Outcome, Verb};
 use foundry_core::plan::VmPlan;
-use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, VolumeRole};
+use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, SshAccess, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 
@@ -47,8 +47,9 @@ pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Bluep
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
     let salt = Salt::generate();
-    let iso = seed_iso(plan, &instance_id, &salt)?;
-    let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
+    let seed = make_seed(plan, &instance_id, &salt)?;
+    let (iso, ssh) = seed.map_or((None, None), |(iso, ssh)| (Some(iso), Some(ssh)));
+    let record = Record { ssh, ..new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt) };
     let text = record.to_text()?;
     let placement = Placement {
         uuid: Some(uuid),
@@ -86,7 +87,9 @@ fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: Disk
     }
 }
 
-fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<u8>>, Error> {
+/// Makes the image of the seed, and reads from the plan how to log in to the guest. The guest's private host key is in
+/// the image only.
+fn make_seed(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<(Vec<u8>, SshAccess)>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let failed = |cause: String| {
         Error::new(Kind::Vm, format!("cannot create the cloud-init seed of VM '{}'", plan.name))
@@ -96,7 +99,13 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
     let mut documents =
         cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
     documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
-    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+    let login = cloud_init::read_seed_login(seed);
+    let host_key = (login.host_keys == HostKeyChoice::Foundry).then(HostKeyPair::generate).transpose();
+    let host_key = host_key.map_err(|e| failed(e.to_string()))?;
+    documents.vendor_data = host_key.as_ref().map(HostKeyPair::vendor_data);
+    let ssh = login.to_access(host_key.as_ref().map(HostKeyPair::public));
+    let iso = cloud_init::write_iso(&documents).map_err(|e| failed(e.to_string()))?;
+    Ok(Some((iso, ssh)))
 }
 
 fn new_record(
@@ -130,5 +139,6 @@ fn new_record(
         console_log: console::log_path(context.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
         image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
+        ssh: None,
     }
 }

@@ -126,7 +126,7 @@ fn gib_number(memory: Bytes) -> Number {
 }
 
 /// The addresses in the manifest; if it has none, those from the first source that knows any.
-fn list_addresses(
+pub(crate) fn list_addresses(
     context: &Context,
     domain: &Domain,
     vm: &VirtualMachine,
@@ -318,7 +318,8 @@ pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
 
 /// Fills in the secrets from the seed. Returns the paths of those that could not be restored.
 fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Result<Vec<String>, Error> {
-    let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
+    let SeedFiles { user_data, network_config, meta_data, .. } =
+        read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let salt = cloud_init::read_salt(&meta_data);
     let mut missing = Vec::new();

@@ -3,7 +3,9 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod guest_login;
 pub mod inspect;
+pub mod inventory;
 pub mod power;
 pub mod seed;
 pub mod wait;

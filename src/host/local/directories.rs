@@ -13,6 +13,7 @@ pub(super) struct UserDirectories {
     data_home: Option<PathBuf>,
     config_home: Option<PathBuf>,
     cache_home: Option<PathBuf>,
+    state_home: Option<PathBuf>,
     runtime: Option<PathBuf>,
     temporary: Option<PathBuf>,
 }
@@ -31,6 +32,7 @@ impl UserDirectories {
             data_home: path("XDG_DATA_HOME"),
             config_home: path("XDG_CONFIG_HOME"),
             cache_home: path("XDG_CACHE_HOME"),
+            state_home: path("XDG_STATE_HOME"),
             runtime: path("XDG_RUNTIME_DIR"),
             temporary: path("TMPDIR"),
         }
@@ -44,6 +46,7 @@ impl UserDirectories {
             data_home: absolute(self.data_home),
             config_home: absolute(self.config_home),
             cache_home: absolute(self.cache_home),
+            state_home: absolute(self.state_home),
             runtime: absolute(self.runtime),
             temporary: absolute(self.temporary),
         }
@@ -62,6 +65,11 @@ impl UserDirectories {
         self.cache_home.clone().or_else(|| self.below_home(".cache"))
     }
 
+    /// For files that outlive a restart, and that nobody edits.
+    fn state(&self) -> Option<PathBuf> {
+        self.state_home.clone().or_else(|| self.below_home(".local/state"))
+    }
+
     /// For files that are needed until the user logs out.
     pub(super) fn runtime(&self) -> Option<PathBuf> {
         self.runtime.clone()
@@ -77,6 +85,11 @@ impl UserDirectories {
 pub fn spool_directory() -> PathBuf {
     let lasting = || Some(PathBuf::from("/var/tmp")).filter(|path| path.is_dir());
     UserDirectories::from_environment().temporary.or_else(lasting).unwrap_or_else(std::env::temp_dir)
+}
+
+/// The directory for what foundry notes for this user; `None` if no variable determines it.
+pub fn state_directory() -> Option<PathBuf> {
+    Some(UserDirectories::from_environment().absolute().state()?.join("foundry"))
 }
 
 /// Whether a URI names a user's own libvirt, with its directories in the user's home. The session of root is the
@@ -182,6 +195,7 @@ mod tests {
         assert_eq!(libvirt.domain_directories().unwrap().nvram, PathBuf::from("/c/libvirt/qemu/nvram"));
         let own = libvirt.0.unwrap().absolute();
         assert_eq!(own.cache(), Some("/home/a/.cache".into()));
+        assert_eq!(own.state(), Some("/home/a/.local/state".into()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod process_status;
 pub use accounts::{Accounts, UnixPermissions, User, is_root, path_below, permissions_along, permissions_of};
 pub use bridge_helper::{BridgeObstacle, find_bridge_obstacle};
 pub use bridges::read_mtus;
-pub use directories::{DomainDirectories, LibvirtInstance, is_session, spool_directory};
+pub use directories::{DomainDirectories, LibvirtInstance, is_session, spool_directory, state_directory};
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
 pub use file_locks::{is_locked, reason_if_locked};
 pub use kernel_log::KernelLog;

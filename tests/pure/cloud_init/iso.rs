@@ -35,6 +35,7 @@ fn sizes() -> Vec<SeedFiles> {
         user_data: "u".repeat(n),
         meta_data: "\u{e9}".repeat(n / 3),
         network_config: "n\n".repeat(n / 2),
+        vendor_data: None,
     };
     vec![made(), of(0), of(1), of(2047), of(2048), of(2049), of(6_000_000)]
 }

@@ -108,6 +108,16 @@ impl Bed {
         &self.tiny
     }
 
+    /// The key that the guests' root has.
+    pub(crate) fn public_key(&self) -> &str {
+        &self.public_key
+    }
+
+    /// The file of its private key.
+    pub(crate) fn private_key(&self) -> &str {
+        &self.key
+    }
+
     /// A directory for files of the test, and foundry's HOME.
     pub(crate) fn home(&self) -> &std::path::Path {
         self.home.path()
@@ -258,6 +268,15 @@ impl Bed {
     pub(crate) fn set_record(&self, name: &str, record: &serde_json::Value) {
         let text = record.to_string().replace('&', "&amp;").replace('<', "&lt;");
         self.set_metadata(name, &format!("<vm>{text}</vm>"));
+    }
+
+    /// Puts another record into the metadata of a running VM.
+    pub(crate) fn set_live_record(&self, name: &str, record: &serde_json::Value) {
+        let text = record.to_string().replace('&', "&amp;").replace('<', "&lt;");
+        let (uri, element) = ("http://foundry.cofront.xyz/v1alpha1", format!("<vm>{text}</vm>"));
+        for affect in ["--config", "--live"] {
+            self.virsh.does(&["metadata", name, uri, affect, "--key", "foundry", "--set", &element]);
+        }
     }
 
     pub(crate) fn set_metadata(&self, name: &str, element: &str) {
