@@ -77,8 +77,7 @@ fn a_vm_is_launched_without_a_manifest() {
 
     // The name is taken, so the next one has a number.
     launch(&[&vm, "--no-wait"]).run().exits(0).prints(&format!("Successfully created VM '{vm}-2'\n"));
-    let nothing = launch(&[&bed.name("nosuch")]).run().exits(5);
-    nothing.mentions("nothing was changed");
+    launch(&[&bed.name("nosuch")]).run().exits(2).has_code("FND-2502").prints("");
     bed.foundry(&["destroy", &format!("{vm}*"), "--force", "--yes"]).run().exits(0);
     assert_eq!(bed.traces(), []);
 }
