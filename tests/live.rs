@@ -31,6 +31,7 @@ mod support {
 #[path = "live"]
 mod live {
     mod causes;
+    mod changes;
     mod completion;
     mod connections;
     mod cost;
@@ -65,4 +66,5 @@ mod live {
     mod turns;
     mod usage;
     mod watch;
+    mod whois;
 }

@@ -14,6 +14,7 @@
 #[path = "support"]
 mod support {
     pub(crate) mod again;
+    pub(crate) mod agent;
     pub(crate) mod bench;
     pub(crate) mod codes;
     pub(crate) mod command;
@@ -38,6 +39,7 @@ mod pure {
     mod advice;
     mod calls;
     mod catalog;
+    mod changes;
     mod cli;
     mod cli_terminal;
     mod cloud_init;
@@ -61,6 +63,7 @@ mod pure {
     mod forged_records;
     mod fuzz;
     mod gc;
+    mod guest_agent;
     mod help;
     mod host_contract;
     mod hostile_manifests;
@@ -79,6 +82,7 @@ mod pure {
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;
+    mod next_ip;
     mod output;
     mod own_disks;
     mod planning;
@@ -104,4 +108,5 @@ mod pure {
     mod users;
     mod wait;
     mod wait_state;
+    mod whois;
 }

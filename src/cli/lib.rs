@@ -8,6 +8,7 @@ mod completion;
 pub mod config;
 mod connect;
 mod consent;
+mod guest_access;
 mod host_query;
 mod interrupt;
 mod output;

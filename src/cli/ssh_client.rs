@@ -4,6 +4,7 @@
 //! one, and a VM that is created again has another.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,6 +21,9 @@ use foundry_engine::vm::guest_login::GuestLogin;
 use foundry_fetch::atomic_write::write_atomically;
 use foundry_host::local::state_directory;
 
+/// The directory of the known host keys, below that of foundry's state.
+const KNOWN_HOSTS: &str = "known_hosts.d";
+
 /// The exit code of ssh and scp if they fail themselves (ssh(1), "EXIT STATUS").
 const OWN_FAILURE: u8 = 255;
 
@@ -30,7 +34,7 @@ pub(super) fn write_known_hosts(login: &GuestLogin) -> Result<String, Error> {
         Error::new(Code::NoDirectory, "there is no directory for known SSH host keys")
             .because("neither XDG_STATE_HOME nor HOME is an absolute path")
     };
-    let directory = state_directory().ok_or_else(no_directory)?.join("known_hosts.d");
+    let directory = state_directory().ok_or_else(no_directory)?.join(KNOWN_HOSTS);
     let file = directory.join(login.uuid.to_string());
     let failed = |file: &PathBuf, e: &std::io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", file.display()))
@@ -42,6 +46,13 @@ pub(super) fn write_known_hosts(login: &GuestLogin) -> Result<String, Error> {
         write_atomically(&file, lines.as_bytes(), 0o600).map_err(|e| failed(&file, &e))?;
     }
     file.into_os_string().into_string().map_err(|_| no_directory())
+}
+
+/// Deletes the known host keys of a VM that was destroyed. A file that remains does no harm: no other VM has its name.
+pub(super) fn forget_known_hosts(vm: impl Display) {
+    if let Some(directory) = state_directory() {
+        let _ = fs::remove_file(directory.join(KNOWN_HOSTS).join(vm.to_string()));
+    }
 }
 
 /// Returns the options of ssh and scp for a guest: `-o NAME=VALUE` each.

@@ -5,7 +5,7 @@ mod call_log;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,6 +76,34 @@ impl Ui {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Passes on a piece of a guest's output, to stdout or stderr, as it is.
+    ///
+    /// # Errors
+    /// If it cannot be written, also if the reader has closed the pipe: nobody needs the rest.
+    pub fn write_piece(&self, to_stderr: bool, bytes: &[u8]) -> Result<(), Error> {
+        self.clear_spinner();
+        let write = |out: &mut dyn Write| out.write_all(bytes).and_then(|()| out.flush());
+        let written =
+            if to_stderr { write(&mut io::stderr().lock()) } else { write(&mut io::stdout().lock()) };
+        let name = if to_stderr { "stderr" } else { "stdout" };
+        written.map_err(|e| {
+            Error::new(Code::OutputUnwritable, format!("cannot write to {name}")).because(e.to_string())
+        })
+    }
+
+    /// Reads stdin to its end, but at most `limit` bytes and one. Empty if it is a terminal.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_stdin(&self, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        if !self.can_ask() {
+            let read = io::stdin().lock().take(limit as u64 + 1).read_to_end(&mut content);
+            read.map_err(|e| Error::new(Code::FileUnreadable, "cannot read stdin").because(e.to_string()))?;
+        }
+        Ok(content)
     }
 
     /// Writes lines for people. Invisible characters in them are escaped by `escape_unseen_lines`.

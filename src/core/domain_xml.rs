@@ -141,8 +141,14 @@ fn domain_element<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> DomainE
         metadata: placement
             .record
             .map(|text| MetadataElement { record: RecordElement { namespace: METADATA_NAMESPACE, text } }),
-        memory: Memory { unit: "KiB", value: plan.memory.to_kib() },
-        vcpu: Vcpu { placement: "static", count: plan.vcpus },
+        memory: Memory { unit: "KiB", value: plan.max_memory.to_kib() },
+        current_memory: (plan.memory != plan.max_memory)
+            .then(|| Memory { unit: "KiB", value: plan.memory.to_kib() }),
+        vcpu: Vcpu {
+            placement: "static",
+            current: (plan.vcpus != plan.max_vcpus).then_some(plan.vcpus),
+            count: plan.max_vcpus,
+        },
         os: os_element(plan, placement.arch),
         features: features_element(placement.arch),
         cpu: cpu_element(plan, placement),
@@ -173,14 +179,18 @@ fn features_element(arch: Arch) -> Features {
 }
 
 fn cpu_element(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
-    let mode = match (placement.virt_type, plan.cpu_mode) {
+    Cpu { mode: cpu_mode(plan.cpu_mode, placement.virt_type, placement.native) }
+}
+
+/// Returns libvirt's word for a guest's CPU. `native` is whether the guest's architecture is the host's.
+pub fn cpu_mode(mode: CpuMode, virt_type: VirtType, native: bool) -> &'static str {
+    match (virt_type, mode) {
         (VirtType::Kvm, CpuMode::HostPassthrough) => "host-passthrough",
         (VirtType::Kvm, CpuMode::HostModel) => "host-model",
-        (VirtType::Qemu, CpuMode::HostModel) if placement.native => "host-model",
+        (VirtType::Qemu, CpuMode::HostModel) if native => "host-model",
         // Emulation has no host CPU to pass through, and no model of a foreign one.
         (VirtType::Qemu, _) => "maximum",
-    };
-    Cpu { mode }
+    }
 }
 
 fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
@@ -190,11 +200,7 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
         list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
     }
     list.extend(root_ports(plan).map(Device::Controller));
-    let mut boot_order = 1..;
-    // Network boot comes after the boot disk, in the order of the interfaces.
-    boot_order.next(); // 1 is the boot disk's
-    for interface in &plan.interfaces {
-        let boot = if interface.pxe_boot { boot_order.next() } else { None };
+    for (interface, boot) in plan.interfaces.iter().zip(boot_orders(plan)) {
         list.push(Device::Interface(interface_element(interface, boot)));
     }
     list.extend(console_elements(placement));
@@ -208,6 +214,13 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
         backend: RngBackend { model: "random", path: "/dev/urandom" },
     }));
     elements::Devices { list }
+}
+
+/// The place of each interface in the firmware's boot order. Network boot comes after the boot disk, in the order of the
+/// interfaces.
+pub fn boot_orders(plan: &VmPlan) -> Vec<Option<u32>> {
+    let mut orders = 2..;
+    plan.interfaces.iter().map(|i| if i.pxe_boot { orders.next() } else { None }).collect()
 }
 
 /// Makes slots for hotplugging disks. Both machine types are PCI Express: each device needs its own root port, and a

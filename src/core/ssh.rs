@@ -168,6 +168,16 @@ impl JumpHost {
     }
 }
 
+/// Quotes the words of a command for a POSIX shell, which sshd runs: each stays one word, whatever it contains.
+pub fn quote_command(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    let quoted = words.iter().map(|word| match word.is_empty() || !word.chars().all(plain) {
+        true => format!("'{}'", word.replace('\'', r"'\''")),
+        false => word.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// Quotes a path for a value of ssh_config(5), which interprets `%`, `${` and quotes.
 fn quote_path(path: &str) -> Result<String, Error> {
     if path.is_empty() || path.chars().any(|c| c.is_control() || "\"$\\'".contains(c)) {
@@ -240,6 +250,14 @@ mod tests {
         let command =
             r"ssh -W '[%h]:%p' -i '/k/it'\''s 5%%' -p 2 -o StrictHostKeyChecking=accept-new -- root@hv1";
         assert_eq!(through(keyed), ("ProxyCommand", command.into()));
+    }
+
+    #[test]
+    fn words_of_a_command_stay_words() {
+        let words = ["printf", "%s|", "", "a b", "it's", "$HOME", "a\nb", "-n"].map(str::to_owned);
+        let command = quote_command(&words);
+        let ran = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert_eq!(String::from_utf8(ran.stdout).unwrap(), "|a b|it's|$HOME|a\nb|-n|", "{command}");
     }
 
     #[test]

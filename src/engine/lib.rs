@@ -9,11 +9,13 @@
 //! Nothing here prints, asks the user or reads a clock by itself. Everything from outside comes in a [`Context`], so other
 //! programs than the command line can use it.
 
+pub mod change;
 pub mod diagnose;
 pub mod disk;
 pub mod doctor;
 pub mod gc;
 pub mod image;
+pub mod network;
 pub mod preflight;
 pub mod storage;
 pub mod vm;

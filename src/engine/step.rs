@@ -39,6 +39,8 @@ pub enum Event {
 pub enum Task {
     /// Creates a VM of that name.
     CreateVm(String),
+    /// Changes a VM of that name as its manifest says.
+    ChangeVm(String),
     /// Destroys a VM of that name.
     DestroyVm(String),
     /// Removes what an interrupted creation left: those volumes.
@@ -72,6 +74,10 @@ pub enum Step {
     RemoveInterrupted,
     /// The domain is defined.
     DefineDomain,
+    /// The persistent definition is changed.
+    ChangeDefinition,
+    /// These fields of the running VM are changed.
+    ChangeRunning(String),
     /// The domain is undefined.
     UndefineDomain,
     /// The VM is started.

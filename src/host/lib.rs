@@ -32,8 +32,8 @@ pub use state::DomainState;
 pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{
-    Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo, Networks, Pools,
-    Transfers, Volumes, Zeros,
+    AgentAnswer, Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo,
+    Networks, Pools, Transfers, Volumes, Zeros,
 };
 pub use uri::{is_local_uri, ssh_host_of};
 

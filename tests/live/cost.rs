@@ -153,12 +153,24 @@ fn get_asks_a_running_guest_for_its_addresses() {
     let vm = manifest.name.as_str();
     bed.creates(&manifest);
     let get = |arguments: &[&str]| run(&bed, &[&["get", vm], arguments].concat(), "").0;
-    let running = [("connect", 1), ("the VM", DOMAIN), ("lease, agent, ARP", 3 * 2)];
+    let running =
+        [("connect", 1), ("the VM", DOMAIN), ("lease, agent, ARP", 3 * 2), ("both definitions", 2 * 2)];
     costs(&get(&[]), &running);
     let secrets = [running.as_slice(), &[("the seed", LOOK + READ)]].concat();
     costs(&get(&["--with-secrets"]), &secrets);
     bed.virsh().does(&["destroy", vm]);
-    costs(&get(&[]), &[&running[..2], &[("is it saved", 1)]].concat());
+    costs(&get(&[]), &[&running[..2], &[("is it saved", 1), ("the definition", 2)]].concat());
+}
+
+#[test]
+fn an_apply_with_nothing_to_do_looks_at_the_vm_alone() {
+    let Some(bed) = Bed::with_tiny("costapply") else { return };
+    let manifest = bed.manifest("web", 89).disk("vdb", 1);
+    bed.creates(&manifest);
+    let bill = [("connect", 1), ("the VM", DOMAIN), ("both definitions", 2 * 2), ("two disks", 2 * LOOK)];
+    for command in ["apply", "diff"] {
+        costs(&run(&bed, &[command, "-"], &manifest.to_string()).0, &bill);
+    }
 }
 
 #[test]

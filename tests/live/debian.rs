@@ -55,6 +55,7 @@ fn a_debian_guest_is_what_its_manifest_says_and_leaves_nothing() {
     cloud_init(&guest);
     seed(&guest, &bed, &manifest.name);
     secrets(&bed, &manifest);
+    ssh_and_agent(&guest, &bed, &manifest.name);
     instance_id_survives_a_reboot(&guest, &bed, &manifest.name);
     the_seed_is_ejected(&guest, &bed, &manifest.name);
     nothing_is_left(&bed, &manifest.name);
@@ -136,6 +137,58 @@ fn seed(guest: &Guest, bed: &Bed, vm: &str) {
     let host_key = &bed.record(vm)["ssh"]["hostKeys"][0];
     assert_eq!(*host_key, serde_json::json!(guest.says("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")));
     assert_eq!(bed.record(vm)["ssh"]["user"], "root");
+}
+
+/// foundry's own ways into the guest, with the real ssh, scp and agent.
+fn ssh_and_agent(guest: &Guest, bed: &Bed, vm: &str) {
+    let key = bed.private_key();
+    bed.foundry(&["ssh", vm, "-i", key, "--", "hostname"])
+        .run()
+        .exits(0)
+        .prints(&format!("{vm}\n"))
+        .tells("");
+    let printf = ["--", "printf", "%s|", "a b", "$HOME", "it's"];
+    let printed = "a b|$HOME|it's|";
+    for way in [&["-i", key][..], &["--agent"]] {
+        let exec = |command: &[&str]| bed.foundry(&[&["exec", vm], way, command].concat());
+        exec(&printf).run().exits(0).prints(printed).tells("");
+        exec(&["--", "sh", "-c", "cat; echo err >&2; exit 42"])
+            .reads("in")
+            .run()
+            .exits(42)
+            .prints("in")
+            .tells("err\n");
+        // More than libvirt passes on of an agent's answer.
+        let large = exec(&["--", "head", "-c", "5000000", "/dev/zero"]).run().exits(0);
+        assert_eq!(large.stdout.len(), 5_000_000, "{way:?}");
+        exec(&["--", "no-such-program"]).run().exits(127);
+    }
+    assert_eq!(guest.says("ls -d /tmp/foundry-exec.* 2>/dev/null || true"), "");
+
+    let file = bed.home().join("sent");
+    let content: String = (0..400_000).map(|n| format!("{n}\n")).collect();
+    std::fs::write(&file, &content).unwrap();
+    for (way, name) in [(&["-i", key][..], "by-ssh"), (&["--agent"], "by-agent")] {
+        let cp = |from: &str, to: &str| bed.foundry(&[&["cp", from, to], way].concat()).run();
+        let (there, back) = (format!("{vm}:/root/{name}"), format!("back-{name}"));
+        cp("sent", &there).exits(0).prints("").tells("");
+        cp(&there, &back).exits(0);
+        assert!(std::fs::read_to_string(bed.home().join(&back)).unwrap() == content, "{name}");
+    }
+    bed.foundry(&["cp", "-r", "-i", key, &format!("{vm}:/etc/cloud"), "."]).run().exits(0);
+    assert!(bed.home().join("cloud/cloud.cfg").exists());
+    bed.foundry(&["cp", "--agent", &format!("{vm}:/no/such"), "."]).run().exits(4).has_code("FND-4323");
+
+    // Without an SSH server the agent does it.
+    bed.foundry(&["exec", vm, "--agent", "--", "systemctl", "stop", "ssh.socket", "ssh"]).run();
+    bed.foundry(&["exec", vm, "--", "hostname"]).run().exits(0).prints(&format!("{vm}\n"));
+    bed.foundry(&["exec", vm, "--", "systemctl", "start", "ssh"]).run().exits(0);
+    guest.answers_within(Duration::from_secs(60));
+
+    bed.virsh().does(&["domfsfreeze", vm]);
+    let frozen = bed.foundry(&["exec", vm, "--agent", "--", "true"]).run();
+    bed.virsh().does(&["domfsthaw", vm]);
+    frozen.exits(4).has_code("FND-4323").mentions("frozen");
 }
 
 /// A read-only connection shows the metadata, so it must not hold what is in the seed.

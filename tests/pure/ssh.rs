@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::bench::Bench;
 use crate::support::command::{Ran, foundry};
-use crate::support::deadline::CommandInTime as _;
+use crate::support::deadline::{ChildInTime as _, CommandInTime as _, within};
 use foundry::Code;
 use foundry::host::{DomainState, Domains};
 use foundry::operations::vm::guest_login::{find_guest_login, list_guest_logins};
@@ -157,6 +157,38 @@ fn failures_of_ssh_itself_are_explained() {
     let ran = desk.run(&["ssh", "web"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("cannot run ssh: it is not installed"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_signal_is_passed_on_to_ssh() {
+    let desk = Desk::new("web", unchanged);
+    desk.program("ssh", "trap 'exit 9' TERM; echo >\"$HOME/ready\"; while :; do /bin/sleep 0.1; done");
+    let uri = format!("test://{}", desk.at("node.xml"));
+    let mut command = foundry(&["-c", &uri, "ssh", "web"]);
+    command.env("HOME", desk.home.path()).env("PATH", desk.at("bin")).stdin(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    within("the start of ssh", || {
+        while !Path::new(&desk.at("ready")).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status_in_time().unwrap();
+    assert_eq!(child.wait_in_time().unwrap().code(), Some(9));
+}
+
+#[test]
+fn without_ssh_and_agent_both_are_named() {
+    let desk = Desk::new("web", unchanged);
+    for args in [&["exec", "web", "--", "true"][..], &["cp", "web:/etc/motd", "motd"]] {
+        let ran = desk.run(args);
+        assert_eq!(ran.code_of_error.as_deref(), Some("FND-4322"), "{}", ran.said);
+        assert!(ran.stderr.contains("an SSH server does not answer either"), "{}", ran.stderr);
+    }
+    assert!(!desk.run(&["exec", "web", "--agent", "--", "true"]).stderr.contains("SSH server"));
+    for (from, to) in [("a", "b"), ("web:/a", "web:/b")] {
+        let ran = desk.run(&["cp", from, to]);
+        assert_eq!(ran.code, 2, "{}", ran.said);
+    }
 }
 
 /// What ssh itself makes of a configuration: its options in small letters.

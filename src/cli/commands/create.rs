@@ -238,7 +238,7 @@ fn created_name(vm: &CreatedVm) -> &str {
 }
 
 /// Reports the lesser of two errors, or the earlier of two equal ones, and returns the other.
-fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+pub(super) fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     let Some(earlier) = earlier else { return error };
     let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
     ui.show_error(&lesser);

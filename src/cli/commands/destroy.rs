@@ -11,6 +11,7 @@ use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::{Selector, parse_duration};
+use crate::ssh_client;
 use crate::ui::Ui;
 use crate::vm_selection::find_names;
 use crate::words;
@@ -164,8 +165,9 @@ fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result
     consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
 }
 
-fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
+pub(super) fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
     execute_destroy(context, plan)?;
+    ssh_client::forget_known_hosts(plan.domain.uuid);
     let name = &plan.domain.name;
     let kept =
         plan.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
@@ -175,7 +177,7 @@ fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Err
 }
 
 /// The question, with every disk that would be deleted.
-fn destroy_question(plans: &[DestroyPlan]) -> String {
+pub(super) fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
     for plan in plans {
         let domain = &plan.domain;

@@ -12,6 +12,7 @@ use crate::words;
 use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
+use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
 use foundry_engine::vm::inspect::{self, VmView};
 
 /// Show one VM: its manifest and its status
@@ -61,6 +62,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
         let mut last = None;
         return watch_host(global, ui, |context| {
             let mut seen = inspect::get_vm(context, &args.name)?;
+            add_change_conditions(context, &mut seen)?;
             words::add_advice(&mut seen);
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
@@ -69,6 +71,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
     }
     let context = connect_host(global, ui)?;
     let mut seen = inspect::get_vm(&context, &args.name).map_err(|error| hint_for_kind(args, error))?;
+    add_change_conditions(&context, &mut seen)?;
     words::add_advice(&mut seen);
     if args.with_secrets {
         inspect::add_secrets(&context, &mut seen)?;
@@ -126,7 +129,12 @@ fn describe_vm(seen: &VmView, ui: &Ui) -> String {
     line("State", &domain.state.to_string());
     if let Some(status) = &seen.vm.status {
         line("Phase", status.phase.as_str());
-        status.conditions.iter().for_each(|c| line(&c.kind, &format!("{} ({})", c.status, c.message)));
+        for condition in &status.conditions {
+            match condition.kind.as_str() {
+                RESTART_REQUIRED | DRIFTED => line("Changes", &condition.message),
+                kind => line(kind, &format!("{} ({})", condition.status, condition.message)),
+            }
+        }
     }
     line("UUID", &domain.uuid.to_string());
     line("VCPUs", &domain.vcpus.to_string());

@@ -4,13 +4,14 @@ use clap::Args;
 
 use crate::Global;
 use crate::connect::connect_host;
-use crate::output::{ListingArgs, Selector, TableRow, WatchState, format_age, or_dash};
+use crate::output::{ListingArgs, OutputFormat, Selector, TableRow, WatchState, format_age, or_dash};
 use crate::ui::Ui;
 use crate::watch::watch_host;
 use crate::words;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
 use foundry_engine::Context;
+use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
 use foundry_engine::vm::inspect::{self, VmView};
 use foundry_host::DomainState;
 
@@ -44,19 +45,23 @@ pub(super) fn run_list(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), 
     if args.watch {
         let mut shown = WatchState::default();
         return watch_host(global, ui, |context| {
-            args.listing.show_again(&args.find_vms(context)?, empty, &mut shown, (global, ui))
+            args.listing.show_again(&args.find_vms(context, global)?, empty, &mut shown, (global, ui))
         });
     }
     let context = connect_host(global, ui)?;
-    args.listing.show_list(&args.find_vms(&context)?, empty, (global, ui))
+    args.listing.show_list(&args.find_vms(&context, global)?, empty, (global, ui))
 }
 
 impl ListArgs {
     /// The selected VMs.
-    fn find_vms(&self, context: &Context) -> Result<Vec<VmView>, Error> {
+    fn find_vms(&self, context: &Context, global: &Global) -> Result<Vec<VmView>, Error> {
         let mut seen = inspect::list_vms(context, self.all)?;
         if let Some(selector) = &self.selector {
             seen.retain(|vm| selector.matches_labels(&vm.vm.metadata.labels));
+        }
+        // Comparing takes some calls for each VM, which the plain table does without.
+        if !matches!(self.listing.chosen_format(global), OutputFormat::Table | OutputFormat::Name) {
+            seen.iter_mut().try_for_each(|vm| add_change_conditions(context, vm))?;
         }
         seen.iter_mut().for_each(words::add_advice);
         Ok(seen)
@@ -67,7 +72,7 @@ impl TableRow for VmView {
     type Object = VirtualMachine;
     const HEADERS: &'static [&'static str] =
         &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
-    const WIDE_HEADERS: &'static [&'static str] = &["AUTOSTART", "IMAGE", "POOL", "UUID"];
+    const WIDE_HEADERS: &'static [&'static str] = &["AUTOSTART", "IMAGE", "POOL", "UUID", "CHANGES"];
 
     fn json_object(&self) -> &VirtualMachine {
         &self.vm
@@ -96,8 +101,17 @@ impl TableRow for VmView {
         let image = record.and_then(|r| r.image.clone());
         let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
         let autostart = if self.domain.autostart { "yes" } else { "no" };
-        vec![autostart.into(), or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
+        let changes = or_dash(change_words(self));
+        vec![autostart.into(), or_dash(image), or_dash(pool), self.domain.uuid.to_string(), changes]
     }
+}
+
+/// What waits for a restart, and what another program changed.
+fn change_words(seen: &VmView) -> Option<String> {
+    let conditions = seen.vm.status.iter().flat_map(|status| &status.conditions);
+    let told = conditions.filter(|c| [RESTART_REQUIRED, DRIFTED].contains(&c.kind.as_str()));
+    let texts: Vec<&str> = told.map(|condition| condition.message.as_str()).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// libvirt's word for the state, or foundry's if its record says more.

@@ -1,15 +1,21 @@
 //! One file for each command: its arguments directly above its handler.
 
+mod apply;
 mod config;
+mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
+pub(crate) mod diff;
 mod disk;
 mod doctor;
+mod edit;
+mod exec;
 mod explain;
 mod explain_code;
 mod gc;
 pub(crate) mod get;
 pub(crate) mod help;
+pub(crate) mod history;
 pub(crate) mod image;
 mod init;
 mod init_answers;
@@ -18,17 +24,20 @@ mod inventory;
 mod launch;
 mod list;
 mod man;
+mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
 mod render;
 mod schema;
 mod seed;
+mod set;
 mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
 mod wait;
+mod whois;
 
 use clap::Subcommand;
 
@@ -40,6 +49,13 @@ use foundry_core::error::Error;
 pub(crate) enum Command {
     Create(create::CreateArgs),
     Launch(launch::LaunchArgs),
+    Apply(apply::ApplyArgs),
+    Diff(diff::DiffArgs),
+    Edit(edit::EditArgs),
+    Set(set::SetArgs),
+    Label(set::LabelArgs),
+    Annotate(set::AnnotateArgs),
+    History(history::HistoryArgs),
     Destroy(destroy::DestroyArgs),
     Start(power::StartArgs),
     Stop(power::StopArgs),
@@ -49,6 +65,8 @@ pub(crate) enum Command {
     Wait(wait::WaitArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
+    Whois(whois::WhoisArgs),
+    NextIp(next_ip::NextIpArgs),
     Inventory(inventory::InventoryArgs),
     Render(render::RenderArgs),
     /// Show one VM (same as get)
@@ -60,6 +78,8 @@ pub(crate) enum Command {
     Seed(seed::SeedArgs),
     Ssh(ssh::SshArgs),
     SshConfig(ssh_config::SshConfigArgs),
+    Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -90,16 +110,25 @@ impl Command {
     }
 }
 
-/// Runs the command and returns the exit code of a successful one: 0, or that of a program that it ran.
+/// Runs the command and returns the exit code of a successful one: 0, that of a program that it ran, or diff's.
 pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<u8, Error> {
     if !command.does_without_configuration() {
         global.resolved().check_errors()?;
         global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
     }
     match command {
+        Command::Diff(args) => return diff::run_diff(args, global, ui),
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
+        Command::Exec(args) => return exec::run_exec(args, global, ui),
+        Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Launch(args) => launch::run_launch(args, global, ui),
+        Command::Apply(args) => apply::run_apply(args, global, ui),
+        Command::Edit(args) => edit::run_edit(args, global, ui),
+        Command::Set(args) => set::run_set(args, global, ui),
+        Command::Label(args) => set::run_label(args, global, ui),
+        Command::Annotate(args) => set::run_annotate(args, global, ui),
+        Command::History(args) => history::run_history(args, global, ui),
         Command::Destroy(args) => destroy::run_destroy(args, global, ui),
         Command::Start(args) => power::run_start(args, global, ui),
         Command::Stop(args) => power::run_stop(args, global, ui),
@@ -110,6 +139,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Whois(args) => whois::run_whois(args, global, ui),
+        Command::NextIp(args) => next_ip::run_next_ip(args, global, ui),
         Command::Inventory(args) => inventory::run_inventory(args, global, ui),
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),

@@ -4,8 +4,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::config::SettingView;
+use super::diff::DiffView;
 use super::doctor::ReportView;
 use super::gc::LeftoverView;
+use super::history::RevisionView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
 use crate::config;
@@ -17,6 +19,7 @@ use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
+use foundry_engine::vm::whois::WhoisMatch;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -34,12 +37,18 @@ pub(crate) struct SchemaArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SchemaSubject {
-    /// A manifest, for create and render
+    /// A manifest, for create, apply and render
     Manifest,
     /// foundry list
     List,
     /// foundry get, foundry vm info
     Get,
+    /// foundry diff
+    Diff,
+    /// foundry history
+    History,
+    /// foundry whois
+    Whois,
     /// foundry inventory --list
     Inventory,
     /// foundry image list
@@ -79,6 +88,9 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Manifest => schema::manifest_schema(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::History => output_schema::<Vec<RevisionView>>(),
+        SchemaSubject::Diff => output_schema::<Vec<DiffView>>(),
+        SchemaSubject::Whois => output_schema::<Vec<WhoisMatch>>(),
         SchemaSubject::Inventory => output_schema::<Inventory>(),
         SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
         SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),

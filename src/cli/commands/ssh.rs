@@ -1,16 +1,15 @@
 //! `foundry ssh`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::Global;
 use crate::connect::connect_host;
-use crate::ssh_client::{login_arguments, run_client};
+use crate::guest_access::LoginArgs;
+use crate::ssh_client::run_client;
 use crate::ui::Ui;
 use foundry_core::error::Error;
-use foundry_engine::vm::guest_login::find_guest_login;
 
 /// Log in to a VM over SSH, or run a command there
 ///
@@ -26,12 +25,8 @@ pub(crate) struct SshArgs {
     /// Name of the VM
     #[arg(value_name = "VM")]
     name: String,
-    /// The user in the guest
-    #[arg(short = 'l', long, value_name = "USER")]
-    user: Option<String>,
-    /// File with the private key to log in with
-    #[arg(short, long, value_name = "FILE")]
-    identity: Option<PathBuf>,
+    #[command(flatten)]
+    login: LoginArgs,
     /// A command for the guest's shell; without it, a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -41,12 +36,9 @@ pub(super) fn run_ssh(args: &SshArgs, global: &Global, ui: &Ui) -> Result<u8, Er
     let login = {
         // The connection is closed while ssh runs.
         let context = connect_host(global, ui)?;
-        find_guest_login(&context, &args.name, args.user.as_deref())?
+        args.login.find(&context, &args.name)?
     };
-    let mut arguments = login_arguments(&login)?;
-    if let Some(identity) = &args.identity {
-        arguments.extend(["-i".into(), identity.into()]);
-    }
+    let mut arguments = args.login.options(&login)?;
     arguments.extend(["--".into(), login.ssh.alias.as_str().into()]);
     // After `--` and the host, ssh takes everything for the command, a word with `-` too.
     arguments.extend(args.command.iter().cloned());

@@ -70,7 +70,8 @@ impl CommandLine {
             "POOL" => pool_names,
             "IMAGE" => image_names,
             "DISK" => disk_names,
-            "BRIDGE" => bridge_names,
+            "BRIDGE" | "CIDR|BRIDGE" => bridge_names,
+            "IP|MAC|TAP|VOLUME" => owned_names,
             "URL|NAME" => catalogue_names,
             "CONTEXT" => context_names,
             "LABELS" => vm_labels,
@@ -172,6 +173,20 @@ fn vm_labels(line: &TypedLine) -> Option<Vec<Name>> {
 fn bridge_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         Some(context.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
+    })
+}
+
+/// The addresses and volumes of foundry's VMs, each with the VM.
+fn owned_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let seen = inspect::list_vms(context, true).ok()?;
+        let of = |vm: &inspect::VmView| {
+            let addresses = vm.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.clone());
+            let volumes = vm.record().into_iter().flat_map(|r| &r.volumes);
+            let names = addresses.chain(volumes.map(|v| v.reference().to_argument()));
+            names.map(|name| (name, vm.domain.name.clone())).collect::<Vec<_>>()
+        };
+        Some(seen.iter().flat_map(of).collect())
     })
 }
 

@@ -18,6 +18,9 @@ pub(crate) const LIST_CONTEXTS: &str = "foundry config get-contexts lists all";
 /// For a configuration without a current context.
 pub(crate) const USE_CONTEXT: &str = "foundry config use-context NAME sets it";
 
+/// For a list or a map, of which `set` only changes the elements that are there.
+pub(crate) const EDIT_LISTS: &str = "foundry edit changes lists and maps";
+
 /// For an error code that is unknown and similar to none.
 pub(crate) const LIST_CODES: &str = "foundry explain --codes lists all";
 

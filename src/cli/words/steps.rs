@@ -7,6 +7,7 @@ use foundry_engine::{Cleanup, Step, Task};
 pub fn render_task(task: &Task) -> String {
     match task {
         Task::CreateVm(vm) => format!("Creating VM '{vm}'..."),
+        Task::ChangeVm(vm) => format!("Changing VM '{vm}'..."),
         Task::DestroyVm(vm) => format!("Destroying VM '{vm}'..."),
         Task::RemoveInterrupted(volumes) => {
             format!("Removing what an interrupted creation left: {}", volumes.join(", "))
@@ -24,6 +25,8 @@ pub fn render_started(step: &Step) -> String {
         Step::Validate => "Validating the configuration".into(),
         Step::RemoveInterrupted => "Removing what an interrupted creation left".into(),
         Step::DefineDomain => "Defining the domain".into(),
+        Step::ChangeDefinition => "Changing the definition".into(),
+        Step::ChangeRunning(field) => format!("Changing {field} of the running VM"),
         Step::UndefineDomain => "Undefining the domain".into(),
         Step::StartVm => "Starting the VM".into(),
         Step::StopVm => "Stopping the VM".into(),
@@ -59,6 +62,8 @@ pub fn render_finished(step: &Step) -> String {
         Step::Validate => "Configuration validated".into(),
         Step::RemoveInterrupted => "Remains of an interrupted creation removed".into(),
         Step::DefineDomain => "Domain defined".into(),
+        Step::ChangeDefinition => "Definition changed".into(),
+        Step::ChangeRunning(field) => format!("Running VM changed: {field}"),
         Step::UndefineDomain => "Domain undefined".into(),
         Step::StartVm => "VM started".into(),
         Step::StopVm => "VM stopped".into(),

@@ -17,6 +17,8 @@ pub(super) struct DomainElement<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) metadata: Option<MetadataElement<'a>>,
     pub(super) memory: Memory,
+    #[serde(rename = "currentMemory", skip_serializing_if = "Option::is_none")]
+    pub(super) current_memory: Option<Memory>,
     pub(super) vcpu: Vcpu,
     pub(super) os: Os,
     pub(super) features: Features,
@@ -54,6 +56,8 @@ pub(super) struct Memory {
 pub(super) struct Vcpu {
     #[serde(rename = "@placement")]
     pub(super) placement: &'static str,
+    #[serde(rename = "@current", skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<u32>,
     #[serde(rename = "$text")]
     pub(super) count: u32,
 }

@@ -123,6 +123,7 @@ codes! {
         4008 VmTurnTaken
         4009 RecordUnreadable
         4010 VmDeclined
+        4020 ChangeRefused
         4075 TurnsUnsafe
         // The hypervisor and the machine.
         4101 NoKvm
@@ -160,6 +161,8 @@ codes! {
         4305 GuestPaused
         4306 GuestOff
         4321 AddressUnknown
+        4322 AgentSilent
+        4323 AgentRefuses
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing

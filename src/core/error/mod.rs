@@ -160,6 +160,13 @@ impl Error {
         self
     }
 
+    /// Replaces all outcomes: what a step says of itself is not what the whole operation left.
+    #[must_use]
+    pub fn only_outcome(mut self, outcome: impl Into<Outcome>) -> Self {
+        self.0.outcomes = vec![outcome.into()];
+        self
+    }
+
     /// Adds that nothing was changed.
     #[must_use]
     pub fn unchanged(self) -> Self {

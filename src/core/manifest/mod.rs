@@ -102,6 +102,9 @@ pub struct Spec {
     #[serde(default, rename = "memoryGiB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 0.0625, "maximum" = 4_194_304, "examples" = [4, 0.5]))]
     pub memory_gib: Option<Number>,
+    /// Room to grow: how far vcpus and memoryGiB can be raised while the VM runs. The default is no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
     /// The disk that the VM boots from, /dev/vda in the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_disk: Option<BootDisk>,
@@ -135,6 +138,21 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["x86_64", "aarch64"]))]
     pub arch: Option<String>,
+}
+
+/// Room to grow while the VM runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// The most virtual CPUs that the running VM can get, at least vcpus. The default is vcpus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 4096, "examples" = [4]))]
+    pub max_vcpus: Option<Number>,
+    /// The most memory in GiB that the running VM can get, at least memoryGiB. The guest's kernel sets some memory
+    /// aside for all of it. The default is memoryGiB.
+    #[serde(default, rename = "maxMemoryGiB", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0.0625, "maximum" = 4_194_304, "examples" = [8]))]
+    pub max_memory_gib: Option<Number>,
 }
 
 /// The disk that the VM boots from: its size, and an image or 'empty: true'.

@@ -44,6 +44,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let Spec {
         vcpus,
         memory_gib,
+        resources,
         boot_disk,
         data_disks,
         network_interfaces,
@@ -59,6 +60,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let labels = metadata::judge_labels(judge, metadata);
     let vcpus = resources::judge_vcpus(judge, *vcpus);
     let memory = resources::judge_memory(judge, *memory_gib);
+    let (max_vcpus, max_memory) = resources::judge_room(judge, resources.as_ref(), vcpus, memory);
     let boot_disk = disks::judge_boot_disk(judge, boot_disk.as_ref(), vm, defaults);
     let data_disks = disks::judge_data_disks(judge, data_disks, vm);
     let interfaces =
@@ -73,6 +75,8 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         labels: labels?,
         vcpus: vcpus?,
         memory: memory?,
+        max_vcpus: max_vcpus?,
+        max_memory: max_memory?,
         cpu_mode: cpu_mode?,
         firmware: firmware?,
         arch: arch?,

@@ -48,6 +48,10 @@ pub struct VmPlan {
     pub vcpus: u32,
     /// Memory, a whole number of KiB.
     pub memory: Bytes,
+    /// The most virtual CPUs that it can have while it runs, at least `vcpus`.
+    pub max_vcpus: u32,
+    /// The most memory that it can have while it runs, at least `memory`.
+    pub max_memory: Bytes,
     /// CPU model of the guest.
     pub cpu_mode: CpuMode,
     /// Firmware of the guest.

@@ -29,14 +29,55 @@ pub(super) fn judge_memory(judge: &mut Judge, number: Option<Number>) -> Judged<
     let Some(number) = number else {
         return Err(judge.reject_missing(PATH, "is required: the memory in GiB, such as 4 or 0.5"));
     };
+    read_memory(judge, PATH, number)
+}
+
+fn read_memory(judge: &mut Judge, path: &str, number: Number) -> Judged<Bytes> {
     // A comparison with not-a-number is false, so it is refused here, too.
     if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.to_f64()) {
         let message = format!("must be from {MIN_MEMORY_GIB} (64 MiB) to {MAX_MEMORY_GIB} (4 PiB)");
-        return Err(judge.reject_value(Code::NumberUnfit, PATH, number, message));
+        return Err(judge.reject_value(Code::NumberUnfit, path, number, message));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range: checked above")]
     let kib = (number.to_f64() * f64::from(1 << 20)).round() as u64;
     Ok(Bytes(kib * 1024))
+}
+
+/// Judges `spec.resources`: the most CPUs and memory while the VM runs.
+pub(super) fn judge_room(
+    judge: &mut Judge,
+    room: Option<&manifest::Resources>,
+    vcpus: Judged<u32>,
+    memory: Judged<Bytes>,
+) -> (Judged<u32>, Judged<Bytes>) {
+    const CPUS: &str = "spec.resources.maxVcpus";
+    const MEMORY: &str = "spec.resources.maxMemoryGiB";
+    let manifest::Resources { max_vcpus, max_memory_gib } = room.cloned().unwrap_or_default();
+    let most_cpus = match max_vcpus {
+        None => vcpus,
+        Some(number) => judge.check_whole_number(CPUS, number, (1, MAX_VCPUS), "").and_then(|most| {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            if vcpus.is_ok_and(|vcpus| most < vcpus) {
+                return Err(judge.reject_value(Code::NumberUnfit, CPUS, number, "is less than spec.vcpus"));
+            }
+            Ok(most)
+        }),
+    };
+    let most_memory = match max_memory_gib {
+        None => memory,
+        Some(number) => read_memory(judge, MEMORY, number).and_then(|most| {
+            if memory.is_ok_and(|memory| most < memory) {
+                return Err(judge.reject_value(
+                    Code::NumberUnfit,
+                    MEMORY,
+                    number,
+                    "is less than spec.memoryGiB",
+                ));
+            }
+            Ok(most)
+        }),
+    };
+    (most_cpus, most_memory)
 }
 
 /// Judges `spec.cpuMode`.

@@ -12,11 +12,13 @@
 //! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection can read it, so
 //! it contains no secrets: those are in the seed volume, and the record has only their digests.
 
+mod history;
 mod maker;
 mod salt;
 mod ssh_access;
 mod volume_ref;
 
+pub use history::{KEPT, KEPT_BYTES, Revision, manifest_digest};
 pub use maker::{Liveness, Maker, Operation};
 pub use salt::{Salt, is_recorded};
 pub use ssh_access::{HostKey, SshAccess};
@@ -82,6 +84,10 @@ pub struct Record {
     /// Origin of that image when the VM was created. The image may have been replaced since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_origin: Option<ImageOrigin>,
+    /// Earlier versions of the manifest, oldest first, and the present one without its manifest. Empty if it never
+    /// changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Revision>,
     /// How to log in over SSH. `None` in older records, and without a seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshAccess>,

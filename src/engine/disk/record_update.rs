@@ -8,6 +8,7 @@ use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
 use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::{Bytes, GIB};
+use foundry_host::local::user_and_host;
 use foundry_host::{Domain, HostError};
 
 /// How often to write a record that other processes overwrite at the same time.
@@ -28,6 +29,15 @@ pub(super) fn update_record(
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
     let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
+    update_locked_record(context, domain, change)
+}
+
+/// As [`update_record`], for a caller that holds the VM's lock.
+pub(crate) fn update_locked_record(
+    context: &Context,
+    domain: &Domain,
+    change: impl Fn(&mut Record),
+) -> Result<Record, Error> {
     let mut failed: Option<HostError> = None;
     for attempt in 0..TRIES {
         // A write goes to both definitions, so they have the same record afterwards.
@@ -42,8 +52,11 @@ pub(super) fn update_record(
         if let Some(refused) = failed.take() {
             return Err(refused.into());
         }
-        after.generation += u64::from(after.manifest != before.manifest);
-        after.changed_at = context.clock.timestamp();
+        let now = context.clock.timestamp();
+        if after.manifest != before.manifest {
+            after.note_revision(&before.manifest, user_and_host(), &now);
+        }
+        after.changed_at = now;
         failed = context.host.set_record(domain.uuid, &after.to_text()?).err();
     }
     Err(failed.map_or_else(

@@ -233,27 +233,47 @@ fn check_size(
         let message =
             format!("spec.memoryGiB: the VM needs {} of memory, but the host has only {memory}", plan.memory);
         report.push(Issue::new(Code::OutOfMemory, message).hint("assign less memory"));
+    } else if plan.max_memory > memory {
+        let message = format!(
+            "spec.resources.maxMemoryGiB: the VM may grow to {}, but the host has only {memory}",
+            plan.max_memory
+        );
+        report.push(Issue::new(Code::OutOfMemory, message).hint("leave it less room"));
     }
-    let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
+    let Some((virt_type, arch, _)) = machine.filter(|_| plan.max_vcpus > FEW_CPUS) else { return Ok(()) };
     let asked = context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str());
     let most = match asked {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         // If the host does not report a limit, none is assumed.
         asked => asked.ok().and_then(|machine| machine.max_vcpus),
     };
-    let issue = |message| Issue::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
-    if let Some(most) = most.filter(|most| plan.vcpus > *most) {
-        let message = format!(
-            "a {} machine of this host has at most {most} CPUs, not {}",
-            arch.machine_type(),
-            plan.vcpus
-        );
+    let vcpus = plan.max_vcpus;
+    let path = if vcpus == plan.vcpus { "spec.vcpus" } else { "spec.resources.maxVcpus" };
+    let issue = |message| Issue::new(Code::TooManyCpus, format!("{path}: {message}"));
+    if let Some(most) = most.filter(|most| vcpus > *most) {
+        let message =
+            format!("a {} machine of this host has at most {most} CPUs, not {vcpus}", arch.machine_type());
         report.push(issue(message));
-    } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
+    } else if arch == Arch::X86_64 && vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
         let message = "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's libvirt is older";
         report.push(issue(message.to_owned()).hint("use at most 255"));
     }
     Ok(())
+}
+
+/// Checks the size of a VM that exists and gets another one. Its machine stays what it is.
+pub(crate) fn check_changed_size(
+    context: &Context,
+    plan: &VmPlan,
+    domain_type: &str,
+    report: &mut PreflightReport,
+) -> Result<(), Error> {
+    let capabilities = context.host.capabilities()?;
+    let virt_type = if domain_type == "kvm" { VirtType::Kvm } else { VirtType::Qemu };
+    let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
+    let arch = Arch::ALL.into_iter().find(|arch| arch.as_str() == name);
+    let machine = arch.map(|arch| (virt_type, arch, name == capabilities.arch));
+    check_size(context, plan, &capabilities, machine, report)
 }
 
 /// A guest's kernel names disks by their order and ignores the names in the manifest.

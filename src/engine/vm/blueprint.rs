@@ -139,6 +139,7 @@ fn new_record(
         console_log: console::log_path(context.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
         image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
+        history: Vec::new(),
         ssh: None,
     }
 }

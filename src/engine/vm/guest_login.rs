@@ -1,11 +1,12 @@
 //! Finds out how to log in to a guest over SSH: user, address, host keys, and the way through a remote host.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use uuid::Uuid;
 
 use super::inspect::list_addresses;
 use super::lookup::{find_vm_to_show, vm_not_found};
+use super::ssh_greeting::{SshGreeting, read_greeting};
 use crate::Context;
 use crate::vm::handle::read_own_record;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
@@ -34,6 +35,14 @@ pub struct GuestLogin {
 pub fn find_guest_login(context: &Context, name: &str, user: Option<&str>) -> Result<GuestLogin, Error> {
     let domain = find_running(context, name)?;
     login_of(context, &domain, user)
+}
+
+impl GuestLogin {
+    /// Whether an SSH server answers. Through another host this cannot be seen, and true is returned.
+    pub fn answers_ssh(&self) -> bool {
+        let at = SocketAddr::new(self.ssh.address, 22);
+        self.ssh.jump.is_some() || matches!(read_greeting(at), SshGreeting::Ssh)
+    }
 }
 
 /// Finds a VM whose guest is running.

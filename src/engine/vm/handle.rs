@@ -30,7 +30,18 @@ impl VmHandle {
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] if there is none, foundry did not create it, or it is incomplete.
     pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Error> {
-        let (domain, record) = find_own_vm(context, name)?;
+        match find_vm(context, name)? {
+            Some(domain) => Self::of_domain(context, domain),
+            None => Err(vm_not_found(context, name)?),
+        }
+    }
+
+    /// As [`Self::find`], for a domain that was just found.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) fn of_domain(context: &Context, domain: Domain) -> Result<Self, Error> {
+        let record = whole_record(&domain)?;
         if !domain.persistent {
             return Err(undefined_meanwhile(&domain));
         }
@@ -39,7 +50,7 @@ impl VmHandle {
         }
         let described = |view| context.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
-        let Some(next) = described(View::Config)? else { return Err(vm_not_found(context, name)?) };
+        let Some(next) = described(View::Config)? else { return Err(vm_not_found(context, &domain.name)?) };
         let mut record = RecordPair::of(&domain, record, live.is_some().then_some(&next)).merge_volumes();
         let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
         follow_moves(context, &mut record, &views)?;

@@ -352,7 +352,7 @@ fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Resul
     Ok(missing)
 }
 
-fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {
+pub(crate) fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };

@@ -3,6 +3,8 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod guest_copy;
+pub mod guest_exec;
 pub mod guest_login;
 pub mod inspect;
 pub mod inventory;
@@ -10,6 +12,7 @@ pub mod power;
 pub mod seed;
 pub mod wait;
 pub mod wait_state;
+pub mod whois;
 
 pub(crate) mod address_race;
 mod blueprint;
@@ -20,6 +23,7 @@ pub(crate) mod created;
 mod destroy_mark;
 mod destroy_plan;
 pub(crate) mod goal;
+pub(crate) mod guest_agent;
 pub(crate) mod guest_file;
 pub(crate) mod handle;
 pub(crate) mod journal;

@@ -178,6 +178,31 @@ impl Domains for Libvirt {
         self.find("virDomainGetXMLDesc", &asked, || handle.xml_desc(flags))
     }
 
+    fn full_definition(&self, domain: Uuid) -> Result<Option<String>> {
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("describe domain '{}'", name_of(&handle)));
+        let flags = c::VIR_DOMAIN_XML_INACTIVE | c::VIR_DOMAIN_XML_SECURE;
+        self.find("virDomainGetXMLDesc", &asked, || handle.xml_desc(flags))
+    }
+
+    fn set_memory_now(&self, domain: Uuid, memory: Bytes) -> Result<()> {
+        self.on_domain(domain, "virDomainSetMemoryFlags", "change the memory of", |d| {
+            d.set_memory_flags(memory.to_kib(), c::VIR_DOMAIN_AFFECT_LIVE)
+        })
+    }
+
+    fn set_vcpus_now(&self, domain: Uuid, vcpus: u32) -> Result<()> {
+        self.on_domain(domain, "virDomainSetVcpusFlags", "change the CPUs of", |d| {
+            d.set_vcpus_flags(vcpus, c::VIR_DOMAIN_AFFECT_LIVE)
+        })
+    }
+
+    fn update_interface_now(&self, domain: Uuid, xml: &str) -> Result<()> {
+        self.on_domain(domain, "virDomainUpdateDeviceFlags", "change an interface of", |d| {
+            d.update_device_flags(xml, c::VIR_DOMAIN_AFFECT_LIVE)
+        })
+    }
+
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("write foundry's record of domain '{}'", name_of(&handle)));

@@ -10,7 +10,7 @@ use virt::sys as c;
 
 use super::domains::name_of;
 use super::{Libvirt, vm};
-use crate::{AddressSource, GuestAddress, Guests, Result};
+use crate::{AddressSource, AgentAnswer, GuestAddress, Guests, Result};
 
 /// Timeout for the agent's answer, because a hung agent must not delay a listing.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
@@ -35,17 +35,32 @@ impl Guests for Libvirt {
         }
     }
 
-    fn agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>> {
-        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+    fn ask_agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<AgentAnswer> {
+        let Some(handle) = self.find_handle(domain)? else {
+            return Ok(AgentAnswer::Silent("there is no such domain".into()));
+        };
         let asked = vm(format!("ask the guest agent of domain '{}'", name_of(&handle)));
         let seconds = i32::try_from(timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         match self
             .call("virDomainQemuAgentCommand", &asked, || handle.qemu_agent_command(command, seconds, 0))
         {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => Ok(AgentAnswer::Returned(answer)),
             Err(lost) if lost.outcome_unknown() => Err(lost),
-            Err(_) => Ok(None),
+            Err(failed) => Ok(judge_agent_error(failed.libvirt_words().unwrap_or_default())),
         }
+    }
+}
+
+/// Tells a refusal of the agent's from a silent one. libvirt has no error code of its own for it; its
+/// `qemuAgentCheckError` writes: unable to execute QEMU agent command 'guest-exec': REASON.
+fn judge_agent_error(message: &str) -> AgentAnswer {
+    const REFUSAL: &str = "unable to execute QEMU agent command";
+    match message.split_once(REFUSAL) {
+        Some((_, rest)) => {
+            let reason = rest.split_once(": ").map_or(rest, |(_, reason)| reason);
+            AgentAnswer::Refused(reason.trim().to_owned())
+        }
+        None => AgentAnswer::Silent(message.to_owned()),
     }
 }
 
@@ -100,6 +115,16 @@ fn addresses_of_link(interface: &Interface) -> impl Iterator<Item = GuestAddress
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusal_of_the_agent_is_told_from_its_silence() {
+        let refused = "internal error: unable to execute QEMU agent command 'guest-file-open': failed to open file \
+                       '/x: y' (mode: 'r'): No such file or directory";
+        let reason = "failed to open file '/x: y' (mode: 'r'): No such file or directory";
+        assert_eq!(judge_agent_error(refused), AgentAnswer::Refused(reason.into()));
+        let silent = "Guest agent is not responding: QEMU guest agent is not connected";
+        assert_eq!(judge_agent_error(silent), AgentAnswer::Silent(silent.into()));
+    }
 
     #[test]
     fn addresses_of_all_interfaces() {

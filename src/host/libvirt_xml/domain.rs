@@ -26,10 +26,19 @@ pub struct DomainDescription {
     pub arch: Option<String>,
     /// The maximum memory of the guest.
     pub memory: Bytes,
-    /// The number of CPUs at start.
+    /// The memory that the guest has at start; in a running domain, what its balloon leaves it now.
+    pub current_memory: Bytes,
+    /// The number of CPUs at start; in a running domain, those that are plugged in now.
     pub vcpus: u32,
+    /// The number of CPUs that it can have while it runs.
+    pub max_vcpus: u32,
+    /// How its CPU is chosen (`host-model`, `host-passthrough`, `maximum`). libvirt replaces `host-model` in a running
+    /// domain.
+    pub cpu_mode: Option<String>,
     /// The type of firmware that libvirt selects (`efi`, `bios`).
     pub firmware: Option<String>,
+    /// Whether the firmware must have Secure Boot, if the domain says so.
+    pub secure_boot: Option<bool>,
     /// The file with its EFI variables.
     pub nvram: Option<String>,
     /// Its disks, in the order of the XML.
@@ -119,6 +128,14 @@ pub struct InterfaceDescription {
     pub target: Option<String>,
     /// The bridge or network.
     pub source: Option<String>,
+    /// Whether the bridge is one of Open vSwitch.
+    pub is_open_vswitch: bool,
+    /// The MTU that it sets on the host and tells the guest.
+    pub mtu: Option<u16>,
+    /// The VLAN tag, if it has exactly one.
+    pub vlan: Option<u16>,
+    /// Its place in the firmware's boot order.
+    pub boot_order: Option<u32>,
 }
 
 impl DomainDescription {
@@ -135,12 +152,19 @@ impl DomainDescription {
         let what = format!("the description of domain '{name}'");
         let uuid = text_at(root, &["uuid"]).map(|text| text.trim().parse());
         let devices = child_element(root, "devices");
+        let memory = Bytes(child_element(root, "memory").map_or(Ok(0), |m| read_size(m, "KiB", &what))?);
+        let current_memory = child_element(root, "currentMemory").map(|m| read_size(m, "KiB", &what));
+        let (vcpus, max_vcpus) = child_element(root, "vcpu").map_or(Ok((1, 1)), |v| read_vcpus(v, &what))?;
         Ok(Self {
             uuid: uuid.transpose().map_err(|_| unreadable_xml(&what, "<uuid> is no UUID"))?,
             domain_type: attribute_value(root, "type").unwrap_or_default(),
             arch: find_element(root, &["os", "type"]).and_then(|t| attribute_value(t, "arch")),
-            memory: Bytes(child_element(root, "memory").map_or(Ok(0), |m| read_size(m, "KiB", &what))?),
-            vcpus: child_element(root, "vcpu").map_or(Ok(1), |v| read_vcpus(v, &what))?,
+            current_memory: current_memory.transpose()?.map_or(memory, Bytes),
+            memory,
+            vcpus,
+            max_vcpus,
+            cpu_mode: child_element(root, "cpu").and_then(|cpu| attribute_value(cpu, "mode")),
+            secure_boot: find_element(root, &["os", "firmware"]).and_then(read_secure_boot),
             firmware: child_element(root, "os").and_then(|os| attribute_value(os, "firmware")),
             nvram: text_at(root, &["os", "nvram"]).filter(|path| !path.is_empty()),
             disks: devices.map(|d| child_elements(d, "disk").map(read_disk).collect()).unwrap_or_default(),
@@ -209,10 +233,19 @@ pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
     node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
 }
 
-/// `current` is the number at start; the text is the maximum.
-fn read_vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
-    let text = attribute_value(node, "current").unwrap_or_else(|| text_of(node));
-    text.trim().parse().map_err(|_| unreadable_xml(what, format!("<vcpu> is '{text}', which is no number")))
+/// The number of CPUs at start, and the maximum. `current` is the number at start, if it is not the maximum.
+fn read_vcpus(node: Node<'_, '_>, what: &str) -> Result<(u32, u32)> {
+    let read = |text: &str| {
+        let number = text.trim().parse::<u32>();
+        number.map_err(|_| unreadable_xml(what, format!("<vcpu> is '{text}', which is no number")))
+    };
+    let most = read(&text_of(node))?;
+    Ok((node.attribute("current").map_or(Ok(most), read)?, most))
+}
+
+fn read_secure_boot(firmware: Node<'_, '_>) -> Option<bool> {
+    let of = child_elements(firmware, "feature").find(|f| f.attribute("name") == Some("secure-boot"))?;
+    Some(of.attribute("enabled") == Some("yes"))
 }
 
 fn read_disk(node: Node<'_, '_>) -> DiskDescription {
@@ -267,8 +300,18 @@ fn read_interface(node: Node<'_, '_>) -> InterfaceDescription {
         target: said("target", "dev"),
         // A running interface on a network also names the network's bridge; the network is the configured one.
         source: said("source", if kind == "network" { "network" } else { "bridge" }),
+        is_open_vswitch: said("virtualport", "type").as_deref() == Some("openvswitch"),
+        mtu: said("mtu", "size").and_then(|size| size.parse().ok()),
+        vlan: child_element(node, "vlan").and_then(read_vlan),
+        boot_order: said("boot", "order").and_then(|order| order.parse().ok()),
         kind,
     }
+}
+
+fn read_vlan(vlan: Node<'_, '_>) -> Option<u16> {
+    let mut tags = child_elements(vlan, "tag");
+    let id = tags.next()?.attribute("id")?.parse().ok()?;
+    tags.next().is_none().then_some(id)
 }
 
 /// The log of the first serial port that has one; `<console>` repeats it.

@@ -36,7 +36,7 @@ pub use open_files::find_holders;
 pub use path_access::find_barrier;
 pub use process::this_process;
 pub(crate) use process_status::descriptor_metadata;
-pub use process_status::{ProcessStatus, own_status};
+pub use process_status::{ProcessStatus, own_status, user_and_host};
 
 #[cfg(test)]
 mod tests;

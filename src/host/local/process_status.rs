@@ -34,6 +34,13 @@ impl ProcessStatus {
     }
 }
 
+/// The user of this process and the name of this machine, as `USER@HOST`, escaped.
+pub fn user_and_host() -> Option<String> {
+    let user = ProcessStatus::read(std::process::id()).user?;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(format!("{user}@{}", escape_unseen(host.trim())))
+}
+
 /// A field of proc_pid_status(5) for this process.
 pub fn own_status(field: &str) -> Option<String> {
     status_field(Path::new("/proc/self"), field)

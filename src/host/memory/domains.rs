@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::calls::Call;
 use super::{Failure, HostState, Live, MemoryDomain, MemoryHost, StateResult, to_failure, xml};
-use crate::libvirt_xml::DomainDescription;
+use crate::libvirt_xml::{DomainDescription, edit};
 use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View};
+use foundry_core::units::Bytes;
 
 impl Domains for MemoryHost {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
@@ -46,6 +47,52 @@ impl Domains for MemoryHost {
                 // For a transient domain, libvirt shows the running one.
                 View::Config => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
             }))
+        })
+    }
+
+    fn full_definition(&self, domain: Uuid) -> Result<Option<String>> {
+        self.call(&self.on("full_definition", "describe", domain), |state| {
+            let machine = state.machines.get(&domain);
+            Ok(machine.map(|m| m.definition.as_deref().unwrap_or(m.xml()).to_owned()))
+        })
+    }
+
+    fn set_memory_now(&self, domain: Uuid, memory: Bytes) -> Result<()> {
+        self.call(&self.on("set_memory_now", "change the memory of", domain), |state| {
+            let live = state.running_domain(domain)?;
+            let most = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?.memory;
+            if memory > most {
+                return Err("invalid argument: cannot set memory higher than max memory".into());
+            }
+            live.xml = edit::set_memory(&live.xml, memory, most).map_err(|e| to_failure(&e))?;
+            Ok(())
+        })
+    }
+
+    fn set_vcpus_now(&self, domain: Uuid, vcpus: u32) -> Result<()> {
+        self.call(&self.on("set_vcpus_now", "change the CPUs of", domain), |state| {
+            let live = state.running_domain(domain)?;
+            let most = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?.max_vcpus;
+            if vcpus > most {
+                return Err(format!(
+                    "invalid argument: requested vcpus is greater than max allowable vcpus for the live domain: {vcpus} > {most}"
+                )
+                .into());
+            }
+            live.xml = edit::set_vcpus(&live.xml, vcpus, most).map_err(|e| to_failure(&e))?;
+            Ok(())
+        })
+    }
+
+    fn update_interface_now(&self, domain: Uuid, xml: &str) -> Result<()> {
+        self.call(&self.on("update_interface_now", "change an interface of", domain), |state| {
+            let changed = xml::with_interface(&state.running_domain(domain)?.xml, xml);
+            let changed = changed.map_err(|e| to_failure(&e))?;
+            let changed = changed.ok_or("device not found: no device found with a matching MAC address")?;
+            let described = DomainDescription::read(&changed).map_err(|e| to_failure(&e))?;
+            described.interfaces.iter().try_for_each(|i| state.check_interface(i))?;
+            state.running_domain(domain)?.xml = changed;
+            Ok(())
         })
     }
 
@@ -252,6 +299,7 @@ impl HostState {
         self.check_disks(&described)?;
         described.interfaces.iter().try_for_each(|i| self.check_interface(i))?;
         let shown = xml::with_backing_chains(&definition, |path| self.backing_chain(path))
+            .and_then(|shown| xml::as_started(&shown, &described))
             .map_err(|e| to_failure(&e))?;
         let stopped = self.guest(&name).stops_by_error;
         let machine = self.machine(uuid)?;

@@ -1,11 +1,12 @@
 //! The behaviour of guests, and the answers of their agents.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::MemoryHost;
-use crate::{AddressSource, DomainState, GuestAddress, Guests, Result};
+use crate::{AddressSource, AgentAnswer, DomainState, GuestAddress, Guests, Result};
 
 /// What a guest does when asked to power off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +41,24 @@ pub struct Guest {
     pub(super) addresses: Vec<(AddressSource, usize, GuestAddress)>,
     pub(super) agent_after: usize,
     pub(super) agent_answers: Vec<(String, String)>,
+    pub(super) agent_program: Option<AgentProgram>,
+}
+
+/// An agent that a test has written.
+#[derive(Clone)]
+pub(super) struct AgentProgram(Arc<dyn Fn(&str) -> AgentAnswer + Send + Sync>);
+
+impl std::fmt::Debug for AgentProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AgentProgram")
+    }
+}
+
+/// The same program, not one that does the same.
+impl PartialEq for AgentProgram {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Guest {
@@ -83,6 +102,13 @@ impl Guest {
         self
     }
 
+    /// Gives it an agent that does whatever `answer` does.
+    #[must_use]
+    pub fn agent(mut self, answer: impl Fn(&str) -> AgentAnswer + Send + Sync + 'static) -> Self {
+        self.agent_program = Some(AgentProgram(Arc::new(answer)));
+        self
+    }
+
     /// Keeps the agent silent for the first `looks` commands.
     #[must_use]
     pub fn agent_after(mut self, looks: usize) -> Self {
@@ -95,11 +121,18 @@ impl Guest {
         known.map(|(_, _, address)| address.clone()).collect()
     }
 
-    pub(super) fn answer(&self, command: &str, looks: usize) -> Option<String> {
+    pub(super) fn answer(&self, command: &str, looks: usize) -> AgentAnswer {
         let awake = looks >= self.agent_after;
+        if let Some(program) = self.agent_program.as_ref().filter(|_| awake) {
+            return (program.0)(command);
+        }
         let known = self.agent_answers.iter().find(|(part, _)| awake && command.contains(part.as_str()));
-        known.map(|(_, answer)| answer.clone())
+        known.map_or_else(silent, |(_, answer)| AgentAnswer::Returned(answer.clone()))
     }
+}
+
+fn silent() -> AgentAnswer {
+    AgentAnswer::Silent("QEMU guest agent is not connected".into())
 }
 
 impl Guests for MemoryHost {
@@ -117,12 +150,14 @@ impl Guests for MemoryHost {
         })
     }
 
-    fn agent(&self, domain: Uuid, command: &str, _timeout: Duration) -> Result<Option<String>> {
+    fn ask_agent(&self, domain: Uuid, command: &str, _timeout: Duration) -> Result<AgentAnswer> {
         let call = self.on("agent", "ask the guest agent of", domain);
         self.call(&call, |state| {
-            let Some(machine) = state.machines.get_mut(&domain) else { return Ok(None) };
+            let Some(machine) = state.machines.get_mut(&domain) else { return Ok(silent()) };
             let (name, live) = (machine.name.clone(), machine.live.as_mut());
-            let Some(live) = live.filter(|live| live.state == DomainState::Running) else { return Ok(None) };
+            let Some(live) = live.filter(|live| live.state == DomainState::Running) else {
+                return Ok(silent());
+            };
             let looks = live.agent_looks;
             live.agent_looks += 1;
             Ok(state.guest(&name).answer(command, looks))

@@ -7,8 +7,9 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::libvirt_xml::{disk_element, is_record, is_tag, parse_xml};
+use crate::libvirt_xml::{DomainDescription, disk_element, edit, is_record, is_tag, parse_xml};
 use foundry_core::record::METADATA_NAMESPACE;
+use foundry_core::units::Bytes;
 
 /// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
@@ -70,6 +71,24 @@ pub(super) fn without_disk(xml: &str, target: &str) -> Result<String> {
     Ok(xml.replacen(disk, "", 1))
 }
 
+/// What a start makes of a definition: memory is rounded up to MiB, and `host-model` becomes a model.
+pub(super) fn as_started(xml: &str, described: &DomainDescription) -> Result<String> {
+    let round_up = |size: Bytes| Bytes(size.0.next_multiple_of(1 << 20));
+    let started = edit::set_memory(xml, round_up(described.current_memory), round_up(described.memory))?;
+    match described.cpu_mode.as_deref() {
+        Some("host-model") => edit::set_cpu_mode(&started, "custom"),
+        _ => Ok(started),
+    }
+}
+
+/// Replaces the interface that has the MAC address of this `<interface>`; `None` if there is none.
+pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String>> {
+    let document = parse_xml(interface, "interface", "the interface")?;
+    let mac = find_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
+    let old = edit::interface_element(xml, mac.unwrap_or_default())?;
+    Ok(old.map(|old| xml.replacen(old, interface, 1)))
+}
+
 /// Adds the backing chain to each disk's source, as libvirt does while the domain runs. `chain` returns the paths below
 /// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
@@ -108,7 +127,6 @@ fn replace_text(xml: &str, range: Range<usize>, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libvirt_xml::DomainDescription;
 
     fn record_of(xml: &str) -> String {
         DomainDescription::read(xml).unwrap().record.unwrap()

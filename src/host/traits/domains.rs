@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::libvirt_xml::DomainDescription;
 use crate::{Domain, KeptOnUndefine, Result, StateNow, View};
+use foundry_core::units::Bytes;
 
 /// Domains: their definitions, states and snapshots.
 pub trait Domains: Send + Sync {
@@ -14,7 +15,7 @@ pub trait Domains: Send + Sync {
     /// The state of a domain; `None` if it does not exist.
     fn state(&self, domain: Uuid) -> Result<Option<StateNow>>;
     /// Defines a new domain. Refused if a domain with another UUID has the name, so the call reserves the name
-    /// atomically.
+    /// atomically. A known UUID replaces that domain's definition.
     fn define_domain(&self, xml: &str) -> Result<Uuid>;
     /// The XML description of a domain, without secrets; `None` if it does not exist.
     fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>>;
@@ -22,6 +23,16 @@ pub trait Domains: Send + Sync {
     fn describe(&self, domain: Uuid, view: View) -> Result<Option<DomainDescription>> {
         self.domain_xml(domain, view)?.map(|xml| DomainDescription::read(&xml)).transpose()
     }
+    /// The persistent definition of a domain with its secrets, to be changed and defined again; `None` if it does not
+    /// exist. [`Self::domain_xml`] leaves passwords out, and a definition without them would lose them.
+    fn full_definition(&self, domain: Uuid) -> Result<Option<String>>;
+    /// Asks the guest of a running domain to leave the rest of its memory to the host, or to take it back. The guest does
+    /// so later, if at all. Refused above the maximum of the running domain.
+    fn set_memory_now(&self, domain: Uuid, memory: Bytes) -> Result<()>;
+    /// Changes the number of CPUs of a running domain. Refused above the maximum of the running domain.
+    fn set_vcpus_now(&self, domain: Uuid, vcpus: u32) -> Result<()>;
+    /// Changes an interface of a running domain: `xml` is its `<interface>` element, with another bridge or network.
+    fn update_interface_now(&self, domain: Uuid, xml: &str) -> Result<()>;
     /// Replaces the text of foundry's metadata element, in the persistent definition if there is one, and in the live
     /// domain if it is active.
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;

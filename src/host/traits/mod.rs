@@ -13,7 +13,7 @@ mod volumes;
 pub use self::disks::Disks;
 pub use self::domains::Domains;
 pub use self::events::{DomainChange, DomainEvent, DomainWatch, Events};
-pub use self::guests::Guests;
+pub use self::guests::{AgentAnswer, Guests};
 pub use self::info::HostInfo;
 pub use self::networks::Networks;
 pub use self::pools::Pools;

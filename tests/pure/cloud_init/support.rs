@@ -24,7 +24,9 @@ pub(crate) fn plan() -> VmPlan {
     VmPlan {
         labels: Default::default(),
         vcpus: 1,
+        max_vcpus: 1,
         memory: Bytes(1 << 30),
+        max_memory: Bytes(1 << 30),
         cpu_mode: CpuMode::HostModel,
         firmware: FirmwarePlan::Efi { secure_boot: false },
         arch: None,

@@ -1,7 +1,8 @@
 //! Strategies for manifests that are valid except for a few random values.
 
 use foundry::manifest::{
-    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Spec, VirtualMachine,
+    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Resources, Spec,
+    VirtualMachine,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -213,6 +214,7 @@ fn cloud_init() -> impl Strategy<Value = CloudInit> {
 prop_compose! {
     fn spec()(
         sizes in (given(number(&[1, 4096])), given(number(&[1, 16]))),
+        room in (rarely(number(&[4, 4096])), rarely(number(&[16, 32]))),
         boot_disk in given(boot_disk()),
         data_disks in vec(data_disk(), 0..3),
         network_interfaces in prop_oneof![8 => vec(interface(), 1..3), 1 => Just(vec![])],
@@ -223,7 +225,9 @@ prop_compose! {
         let ((vcpus, memory_gib), (cpu_mode, autostart, storage_pool)) = (sizes, rest);
         let (kind, secure_boot, arch) = platform;
         let firmware = Some(Firmware { kind, secure_boot });
-        Spec { vcpus, memory_gib, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch }
+        let (max_vcpus, max_memory_gib) = room;
+        let resources = Some(Resources { max_vcpus, max_memory_gib });
+        Spec { vcpus, memory_gib, resources, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch }
     }
 }
 

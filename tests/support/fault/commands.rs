@@ -71,6 +71,8 @@ pub(crate) fn all() -> Vec<Command> {
             ..command("image pull --refresh", Images, "image pull --refresh URL/old.qcow2")
         },
         command("image delete", Images, "image delete spare.qcow2 --yes"),
+        reads(command("apply, off", Off, "apply -"), changed(web, 20)),
+        reads(command("apply, running", Running, "apply -"), changed(web, 20)),
         command("disk resize, off", Off, "disk resize foundry-test-f-web vdb 2GiB"),
         command("disk resize, running", Running, "disk resize foundry-test-f-web vdb 2GiB"),
         command("disk attach, off", Off, "disk attach foundry-test-f-web 1GiB"),
@@ -105,6 +107,16 @@ const BIOS: &str = "  firmware: {type: bios}\n";
 fn full(name: &str, octet: u8) -> String {
     let rest = format!("  autostart: true\n{SEED}");
     manifest(name, octet, "{sizeGB: 1, image: base.qcow2}", &["vdb", "vdc", "vdd"], &rest)
+}
+
+/// The same with five changes: CPUs, memory, autostart, a larger disk, a new one.
+fn changed(name: &str, octet: u8) -> String {
+    full(name, octet)
+        .replace("vcpus: 1", "vcpus: 2")
+        .replace("memoryGiB: 0.0625", "memoryGiB: 0.125")
+        .replace("autostart: true", "autostart: false")
+        .replace("{device: vdb, sizeGB: 1}", "{device: vdb, sizeGB: 2}")
+        .replace("  networkInterfaces:", "    - {device: vde, sizeGB: 1}\n  networkInterfaces:")
 }
 
 fn small(name: &str, octet: u8) -> String {

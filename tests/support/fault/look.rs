@@ -209,7 +209,7 @@ fn is_passing_line(line: &str) -> bool {
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 13] = [
         "\"pid\":",
         "\"started\":",
         "\"since\":",
@@ -221,6 +221,8 @@ fn without_maker(line: &str) -> String {
         "\"salted-sha256:",
         "\"id\":",
         "\"directory\":",
+        "\"at\":",
+        "\"by\":",
     ];
     while let Some((at, field)) = FIELDS.iter().filter_map(|f| Some((rest.find(f)?, f))).min() {
         let behind = &rest[at + field.len()..];

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use foundry::Kind;
-use foundry::host::libvirt_xml::{DiskSource, DomainDescription};
-use foundry::host::{AddressSource, DomainState, View};
+use foundry::host::libvirt_xml::{DiskSource, DomainDescription, edit};
+use foundry::host::{AddressSource, AgentAnswer, DomainState, View};
+use foundry::units::Bytes;
 use uuid::Uuid;
 
 use super::bench::{Bench, cases, file_disk, refused};
@@ -28,6 +29,7 @@ cases! {
     a_record_that_xml_cannot_carry_is_refused;
     what_is_listed_is_what_is_found needs BulkStats;
     autostart_is_set_and_taken_back;
+    a_changed_definition_keeps_the_domain;
     stopping_and_removing_twice_is_well;
     a_domain_that_is_off_refuses_to_be_shut_down_or_resumed;
     a_domain_that_is_off_has_neither_address_nor_agent;
@@ -75,6 +77,8 @@ fn an_absent_domain_refuses_what_needs_one(bench: &Bench<'_>) {
     assert_eq!(host.domain_xml(absent, View::Current).unwrap(), None);
     assert_eq!(host.addresses(absent, AddressSource::Lease).unwrap(), []);
     assert_eq!(host.agent(absent, "{}", Duration::from_secs(1)).unwrap(), None);
+    let answer = host.ask_agent(absent, "{}", Duration::from_secs(1)).unwrap();
+    assert!(matches!(answer, AgentAnswer::Silent(_)), "{answer:?}");
 }
 
 fn a_definition_is_as_asked_and_off(bench: &Bench<'_>) {
@@ -241,4 +245,20 @@ fn a_domain_that_is_off_has_neither_address_nor_agent(bench: &Bench<'_>) {
     }
     let ping = "{\"execute\":\"guest-ping\"}";
     assert_eq!(bench.host().agent(uuid, ping, Duration::from_secs(1)).unwrap(), None);
+}
+
+fn a_changed_definition_keeps_the_domain(bench: &Bench<'_>) {
+    let name = bench.name("a");
+    let uuid = bench.host().define_domain(&bench.domain_xml(&name, None, Some("record"), "")).unwrap();
+    bench.host().set_autostart(uuid, true).unwrap();
+    let full = bench.host().full_definition(uuid).unwrap().unwrap();
+    let changed = edit::set_memory(&full, Bytes(96 << 20), Bytes(128 << 20)).unwrap();
+    let changed = edit::set_vcpus(&changed, 3, 4).unwrap();
+    assert_eq!(bench.host().define_domain(&changed).unwrap(), uuid);
+    let described = bench.host().describe(uuid, View::Config).unwrap().unwrap();
+    assert_eq!((described.vcpus, described.max_vcpus), (3, 4));
+    assert_eq!((described.current_memory, described.memory), (Bytes(96 << 20), Bytes(128 << 20)));
+    let domain = bench.domain(&name);
+    assert_eq!((domain.autostart, domain.record.as_deref()), (true, Some("record")));
+    assert_eq!(bench.host().full_definition(Uuid::new_v4()).unwrap(), None);
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use foundry::Kind;
-use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{AddressSource, DomainState, View};
+use foundry::host::libvirt_xml::{DomainDescription, edit};
+use foundry::host::{AddressSource, AgentAnswer, DomainState, View};
 use foundry::record::VolumeRef;
+use foundry::units::Bytes;
 
 use super::bench::{Bench, cases, file_disk, refused, volume_xml};
 
@@ -19,6 +20,10 @@ cases! {
     a_running_domain_is_listed_among_the_active needs BulkStats;
     a_record_set_while_it_runs_is_in_both_definitions;
     undefining_a_running_domain_leaves_it_running;
+    a_running_domain_goes_on_while_its_definition_changes needs Devices;
+    memory_of_a_running_domain_has_a_maximum needs Devices;
+    cpus_of_a_running_domain_have_a_maximum needs Devices;
+    an_interface_of_a_running_domain_moves needs Devices, Files;
     a_domain_without_definition_refuses_what_needs_one needs Transience;
     a_running_domain_shows_its_backing_chain needs Files;
     a_volume_in_use_can_be_deleted needs Files;
@@ -148,6 +153,8 @@ fn a_guest_without_network_and_agent_says_nothing(bench: &Bench<'_>) {
     }
     let ping = "{\"execute\":\"guest-ping\"}";
     assert_eq!(bench.host().agent(uuid, ping, Duration::from_secs(1)).unwrap(), None);
+    let answer = bench.host().ask_agent(uuid, ping, Duration::from_secs(1)).unwrap();
+    assert!(matches!(answer, AgentAnswer::Silent(_)), "{answer:?}");
 }
 
 fn undefining_takes_the_firmwares_variables_along(bench: &Bench<'_>) {
@@ -166,4 +173,65 @@ fn undefining_takes_the_firmwares_variables_along(bench: &Bench<'_>) {
     bench.host().undefine(uuid).unwrap();
     assert_eq!(bench.host().domain(&name).unwrap(), None);
     assert!(!there(), "{variables:?} stayed");
+}
+
+fn described(bench: &Bench<'_>, uuid: uuid::Uuid, view: View) -> DomainDescription {
+    bench.host().describe(uuid, view).unwrap().unwrap()
+}
+
+fn a_running_domain_goes_on_while_its_definition_changes(bench: &Bench<'_>) {
+    let uuid = bench.start(&bench.name("a"));
+    let full = bench.host().full_definition(uuid).unwrap().unwrap();
+    bench.host().define_domain(&edit::set_vcpus(&full, 1, 1).unwrap()).unwrap();
+    assert_eq!(bench.state(uuid), DomainState::Running);
+    assert_eq!(described(bench, uuid, View::Current).vcpus, 2);
+    assert_eq!(described(bench, uuid, View::Config).vcpus, 1);
+    bench.host().force_off(uuid).unwrap();
+    bench.host().start(uuid).unwrap();
+    assert_eq!(described(bench, uuid, View::Current).vcpus, 1);
+}
+
+fn memory_of_a_running_domain_has_a_maximum(bench: &Bench<'_>) {
+    let uuid = bench.start(&bench.name("a"));
+    bench.host().set_memory_now(uuid, Bytes(48 << 20)).unwrap();
+    refused(bench.host().set_memory_now(uuid, Bytes(65 << 20)), Kind::Vm);
+    assert_eq!(described(bench, uuid, View::Current).memory, Bytes(64 << 20));
+    assert_eq!(described(bench, uuid, View::Config).current_memory, Bytes(64 << 20));
+    bench.host().force_off(uuid).unwrap();
+    refused(bench.host().set_memory_now(uuid, Bytes(48 << 20)), Kind::Vm);
+}
+
+fn cpus_of_a_running_domain_have_a_maximum(bench: &Bench<'_>) {
+    let uuid = bench.start(&bench.name("a"));
+    refused(bench.host().set_vcpus_now(uuid, 3), Kind::Vm);
+    bench.host().set_vcpus_now(uuid, 2).unwrap();
+    assert_eq!(described(bench, uuid, View::Config).vcpus, 2);
+    bench.host().force_off(uuid).unwrap();
+    refused(bench.host().set_vcpus_now(uuid, 1), Kind::Vm);
+}
+
+/// Between two networks, if the host has any that runs; otherwise from it to itself, and to none.
+fn an_interface_of_a_running_domain_moves(bench: &Bench<'_>) {
+    let host = bench.host();
+    let networks = host.networks().unwrap();
+    let runs = |name: &String| host.network(name).unwrap().is_some_and(|network| network.active);
+    let Some(network) = networks.into_iter().find(runs) else {
+        return println!("skipped on {}: it has no network that runs", host.uri());
+    };
+    let mac = "52:54:00:fd:00:01";
+    let nic = format!(
+        "<interface type='network'><mac address='{mac}'/><source network='{network}'/><model type='virtio'/></interface>"
+    );
+    let uuid = host.define_domain(&bench.domain_xml(&bench.name("a"), None, None, &nic)).unwrap();
+    host.start(uuid).unwrap();
+    let xml = host.domain_xml(uuid, View::Current).unwrap().unwrap();
+    let same = edit::set_interface_link(&xml, mac, edit::InterfaceLink::Network(&network)).unwrap();
+    host.update_interface_now(uuid, edit::interface_element(&same, mac).unwrap().unwrap()).unwrap();
+    let gone =
+        edit::set_interface_link(&xml, mac, edit::InterfaceLink::Network("foundry-test-absent")).unwrap();
+    let gone = edit::interface_element(&gone, mac).unwrap().unwrap();
+    refused(host.update_interface_now(uuid, gone), Kind::Vm);
+    let other = gone.replace(mac, "52:54:00:fd:00:02");
+    refused(host.update_interface_now(uuid, &other), Kind::Vm);
+    assert_eq!(described(bench, uuid, View::Current).interfaces[0].source.as_deref(), Some(network.as_str()));
 }

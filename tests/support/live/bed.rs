@@ -221,6 +221,7 @@ impl Bed {
                 format!("fqdn: {}.example.com", name.replace('_', "-")),
                 format!("sshAuthorizedKeys: [{}]", self.public_key),
             ],
+            vcpus: 1,
             memory: "0.25".into(),
             name,
             address,

@@ -13,6 +13,7 @@ pub(crate) struct Manifest {
     pub(super) spec: Vec<String>,
     pub(super) metadata: Vec<String>,
     pub(super) cloud_init: Vec<String>,
+    pub(super) vcpus: u32,
     pub(super) memory: String,
 }
 
@@ -69,6 +70,16 @@ impl Manifest {
         self
     }
 
+    /// A label, the only one.
+    pub(crate) fn label(self, key: &str, value: &str) -> Self {
+        self.metadata(&format!("labels: {{{key}: {value}}}"))
+    }
+
+    pub(crate) fn vcpus(mut self, count: u32) -> Self {
+        self.vcpus = count;
+        self
+    }
+
     pub(crate) fn memory(mut self, gib: &str) -> Self {
         gib.clone_into(&mut self.memory);
         self
@@ -80,7 +91,8 @@ impl fmt::Display for Manifest {
         writeln!(f, "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata:")?;
         writeln!(f, "  name: {}", self.name)?;
         self.metadata.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        writeln!(f, "spec:\n  vcpus: 1\n  memoryGiB: {}\n  bootDisk: {}", self.memory, self.boot_disk)?;
+        writeln!(f, "spec:\n  vcpus: {}\n  memoryGiB: {}", self.vcpus, self.memory)?;
+        writeln!(f, "  bootDisk: {}", self.boot_disk)?;
         self.spec.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         let mut list = |title: &str, items: &[String]| {
             if !items.is_empty() {

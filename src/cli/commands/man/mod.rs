@@ -166,6 +166,7 @@ fn add_main_sections(page: &mut Roff) {
         ("4", "the VM or the host: name already in use, bridge missing, refused, not found"),
         ("5", "storage: pool, volume or image"),
         ("6", "timeout while waiting; the VM is kept"),
+        ("7", "diff: a VM differs from its manifest, which is not an error"),
         ("64", "invalid command line"),
         ("130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP; the changes were rolled back"),
     ] {

@@ -1,0 +1,20 @@
+//! Changes a VM as its manifest says.
+//!
+//! A field has up to four values: in the manifest, in the manifest that was applied last, in the persistent definition,
+//! and in the running VM. [`compare`] finds where they differ; [`apply`] makes the first the others.
+
+mod apply;
+mod compare;
+mod compare_devices;
+mod conditions;
+mod definition;
+mod field;
+mod look;
+mod recorded;
+mod sides;
+
+pub use apply::{Applied, ApplyOptions, ApplyOutcome, apply_vm, diff_vm, plan_apply};
+pub use conditions::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
+pub use field::{FieldDiff, Verdict};
+pub use look::WantedVm;
+pub use recorded::{RecordedManifest, list_revisions, recorded_manifest};

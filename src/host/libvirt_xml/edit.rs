@@ -1,0 +1,293 @@
+//! Changes a definition in place.
+//!
+//! Each function replaces the text of one element and keeps every other byte: PCI addresses, UUID, machine type, EFI
+//! variables, and whatever else foundry does not know. A definition that is written anew without its addresses would
+//! give the guest other device names.
+
+use std::ops::Range;
+
+use quick_xml::escape::escape;
+use roxmltree::{Document, Node};
+
+use super::{child_element, child_elements, parse_xml, unreadable_xml};
+use crate::Result;
+use foundry_core::units::Bytes;
+
+/// The bridge or network that an interface is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterfaceLink<'a> {
+    /// A bridge of the kernel, or of Open vSwitch.
+    Bridge {
+        /// Its name.
+        name: &'a str,
+        /// Whether it is a bridge of Open vSwitch.
+        is_open_vswitch: bool,
+    },
+    /// A libvirt network.
+    Network(&'a str),
+}
+
+/// Sets the number of CPUs at start, and the number that the domain can have while it runs.
+///
+/// # Errors
+/// If the text is not a `<domain>` with `<vcpu>`.
+pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let vcpu = child_element(root, "vcpu").ok_or_else(|| missing("vcpu"))?;
+    let kept = vcpu.attributes().filter(|attribute| attribute.name() != "current");
+    let mut tag: String = kept.map(|a| format!(" {}='{}'", a.name(), escape(a.value()))).collect();
+    if current != most {
+        tag.push_str(&format!(" current='{current}'"));
+    }
+    let mut changes = vec![(vcpu.range(), format!("<vcpu{tag}>{most}</vcpu>"))];
+    // libvirt lists the single CPUs if their number was changed before; the list would contradict the number.
+    changes.extend(child_element(root, "vcpus").map(|list| (list.range(), String::new())));
+    Ok(replace_all(xml, changes))
+}
+
+/// Sets the memory at start, and the most that the domain can have while it runs.
+///
+/// # Errors
+/// If the text is not a `<domain>` with `<memory>`.
+pub fn set_memory(xml: &str, current: Bytes, most: Bytes) -> Result<String> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let memory = child_element(root, "memory").ok_or_else(|| missing("memory"))?;
+    let now = format!("<currentMemory unit='KiB'>{}</currentMemory>", current.to_kib());
+    let most = format!("<memory unit='KiB'>{}</memory>", most.to_kib());
+    Ok(match child_element(root, "currentMemory") {
+        Some(found) => replace_all(xml, vec![(memory.range(), most), (found.range(), now)]),
+        None => replace_all(xml, vec![(memory.range(), most + &now)]),
+    })
+}
+
+/// Sets how the guest's CPU is chosen; topology and features are kept, a named model is not.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let Some(cpu) = child_element(root, "cpu") else {
+        let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+        let at = name.range().end;
+        return Ok(replace_all(xml, vec![(at..at, format!("<cpu mode='{}'/>", escape(mode)))]));
+    };
+    let kept = cpu.children().filter(|n| n.is_element() && n.tag_name().name() != "model");
+    let inside: String = kept.filter_map(|node| xml.get(node.range())).collect();
+    Ok(replace_all(xml, vec![(cpu.range(), format!("<cpu mode='{}'>{inside}</cpu>", escape(mode)))]))
+}
+
+/// Sets the serial number of the disk with that target.
+///
+/// # Errors
+/// If the text is not a `<domain>` with that disk.
+pub fn set_disk_serial(xml: &str, target: &str, serial: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let has_target = |disk: &Node<'_, '_>| {
+        child_element(*disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
+    };
+    let devices = child_element(document.root_element(), "devices");
+    let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
+    let disk = disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))?;
+    Ok(set_child(xml, disk, "serial", Some(format!("<serial>{}</serial>", escape(serial)))))
+}
+
+/// Attaches an interface to another bridge or network.
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_link(xml: &str, mac: &str, link: InterfaceLink<'_>) -> Result<String> {
+    let (kind, source, port) = match link {
+        InterfaceLink::Bridge { name, is_open_vswitch } => {
+            ("bridge", format!("<source bridge='{}'/>", escape(name)), is_open_vswitch)
+        }
+        InterfaceLink::Network(name) => ("network", format!("<source network='{}'/>", escape(name)), false),
+    };
+    let port = port.then(|| "<virtualport type='openvswitch'/>".to_owned());
+    let with_port = set_interface_child(xml, mac, "virtualport", port)?;
+    let with_source = set_interface_child(&with_port, mac, "source", Some(source))?;
+    let document = parse(&with_source)?;
+    let interface = find_interface(&document, mac)?;
+    let value = interface.attribute_node("type").map(|kind| kind.range_value());
+    let value = value.ok_or_else(|| missing("type of an interface"))?;
+    Ok(replace_all(&with_source, vec![(value, kind.to_owned())]))
+}
+
+/// Sets the MTU of an interface, or removes it.
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_mtu(xml: &str, mac: &str, mtu: Option<u16>) -> Result<String> {
+    set_interface_child(xml, mac, "mtu", mtu.map(|size| format!("<mtu size='{size}'/>")))
+}
+
+/// Sets the VLAN tag of an interface, or removes all.
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_vlan(xml: &str, mac: &str, vlan: Option<u16>) -> Result<String> {
+    set_interface_child(xml, mac, "vlan", vlan.map(|id| format!("<vlan><tag id='{id}'/></vlan>")))
+}
+
+/// Sets the place of an interface in the boot order, or removes it from there.
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_boot(xml: &str, mac: &str, order: Option<u32>) -> Result<String> {
+    set_interface_child(xml, mac, "boot", order.map(|order| format!("<boot order='{order}'/>")))
+}
+
+/// The XML of the interface with that MAC address; `None` if there is none.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn interface_element<'a>(xml: &'a str, mac: &str) -> Result<Option<&'a str>> {
+    let document = parse(xml)?;
+    let range = find_interface(&document, mac).ok().map(|interface| interface.range());
+    Ok(range.and_then(|range| xml.get(range)))
+}
+
+fn set_interface_child(xml: &str, mac: &str, name: &'static str, element: Option<String>) -> Result<String> {
+    let document = parse(xml)?;
+    Ok(set_child(xml, find_interface(&document, mac)?, name, element))
+}
+
+fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<'a, 'i>> {
+    let has_mac = |node: &Node<'_, '_>| {
+        let address = child_element(*node, "mac").and_then(|m| m.attribute("address"));
+        address.is_some_and(|address| address.eq_ignore_ascii_case(mac))
+    };
+    let devices = child_element(document.root_element(), "devices");
+    let found = devices.and_then(|devices| child_elements(devices, "interface").find(has_mac));
+    found.ok_or_else(|| missing(&format!("interface with MAC address {mac}")))
+}
+
+/// Replaces, adds or removes one child element.
+fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Option<String>) -> String {
+    let place = match (child_element(parent, name), parent.children().rfind(Node::is_element)) {
+        (Some(old), _) => old.range(),
+        // The new element is the last one.
+        (None, Some(last)) => last.range().end..last.range().end,
+        // A disk has a target and an interface a MAC address, by which they were found.
+        (None, None) => return xml.to_owned(),
+    };
+    replace_all(xml, vec![(place, element.unwrap_or_default())])
+}
+
+/// Replaces ranges of the text that do not overlap.
+fn replace_all(xml: &str, mut changes: Vec<(Range<usize>, String)>) -> String {
+    changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    let mut changed = xml.to_owned();
+    for (range, text) in changes {
+        changed.replace_range(range, &text);
+    }
+    changed
+}
+
+fn parse(xml: &str) -> Result<Document<'_>> {
+    parse_xml(xml, "domain", WHAT)
+}
+
+const WHAT: &str = "the definition of a domain";
+
+fn missing(element: &str) -> crate::HostError {
+    unreadable_xml(WHAT, format!("it has no {element}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::libvirt_xml::DomainDescription;
+
+    const WEB: &str = "<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>web</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+  <memory unit='KiB'>1048576</memory>
+  <vcpu placement='static' cpuset='0-1'>2</vcpu>
+  <cpu mode='host-model' check='partial'><model fallback='allow'/><topology sockets='1' cores='2' threads='1'/></cpu>
+  <devices>
+    <disk type='file'><source file='/a'/><target dev='vdb'/><serial>vdb</serial><address type='pci' bus='0x05'/></disk>
+    <interface type='bridge'><mac address='BE:ef:0a:37:16:16'/><source bridge='br0'/><target dev='vm0a371616'/>
+      <address type='pci' bus='0x01'/></interface>
+  </devices>
+  <q:commandline><q:arg value='-x &amp; y'/></q:commandline>
+</domain>";
+    const MAC: &str = "be:ef:0a:37:16:16";
+
+    /// Reads the changed text, after checking that nothing else is lost.
+    #[track_caller]
+    fn read(changed: &str) -> DomainDescription {
+        for kept in ["bus='0x05'", "bus='0x01'", "-x &amp; y", "cpuset='0-1'", "vm0a371616", "sockets='1'"] {
+            assert!(changed.contains(kept), "{kept} is lost in {changed}");
+        }
+        DomainDescription::read(changed).unwrap()
+    }
+
+    #[test]
+    fn cpus_are_a_number_and_a_maximum() {
+        let grown = set_vcpus(WEB, 2, 4).unwrap();
+        assert!(grown.contains("<vcpu placement='static' cpuset='0-1' current='2'>4</vcpu>"), "{grown}");
+        let read = read(&set_vcpus(&grown, 3, 3).unwrap());
+        assert_eq!((read.vcpus, read.max_vcpus), (3, 3));
+        let listed = WEB.replace("<cpu ", "<vcpus><vcpu id='0' enabled='yes'/></vcpus><cpu ");
+        assert!(!set_vcpus(&listed, 1, 2).unwrap().contains("<vcpus>"));
+    }
+
+    #[test]
+    fn memory_is_set_with_and_without_the_present_one() {
+        let once = set_memory(WEB, Bytes(1 << 30), Bytes(2 << 30)).unwrap();
+        let twice = set_memory(&once, Bytes(3 << 30), Bytes(3 << 30)).unwrap();
+        for (text, sizes) in [(once, (1, 2)), (twice, (3, 3))] {
+            let read = read(&text);
+            assert_eq!((read.current_memory, read.memory), (Bytes(sizes.0 << 30), Bytes(sizes.1 << 30)));
+        }
+    }
+
+    #[test]
+    fn a_cpu_keeps_its_topology() {
+        let changed = set_cpu_mode(WEB, "host-passthrough").unwrap();
+        assert_eq!(read(&changed).cpu_mode.as_deref(), Some("host-passthrough"));
+        assert!(!changed.contains("fallback") && !changed.contains("check="), "{changed}");
+        let bare = "<domain><name>a</name></domain>";
+        assert_eq!(
+            set_cpu_mode(bare, "maximum").unwrap(),
+            "<domain><name>a</name><cpu mode='maximum'/></domain>"
+        );
+    }
+
+    #[test]
+    fn a_disk_gets_another_serial() {
+        let read = read(&set_disk_serial(WEB, "vdb", "a<b").unwrap());
+        assert_eq!(read.disk("vdb").unwrap().serial.as_deref(), Some("a<b"));
+        set_disk_serial(WEB, "vdc", "x").unwrap_err();
+    }
+
+    #[test]
+    fn an_interface_moves_and_keeps_its_address() {
+        let ovs = InterfaceLink::Bridge { name: "ovs'0", is_open_vswitch: true };
+        let moved = set_interface_link(WEB, MAC, ovs).unwrap();
+        let seen = read(&moved).interfaces[0].clone();
+        assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("bridge", Some("ovs'0")));
+        assert!(seen.is_open_vswitch);
+        let back = set_interface_link(&moved, MAC, InterfaceLink::Network("default")).unwrap();
+        let seen = read(&back).interfaces[0].clone();
+        assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("network", Some("default")));
+        assert!(!seen.is_open_vswitch);
+        set_interface_link(WEB, "52:54:00:00:00:01", ovs).unwrap_err();
+    }
+
+    #[test]
+    fn the_rest_of_an_interface_is_set_and_removed() {
+        let set = set_interface_mtu(WEB, MAC, Some(9000)).unwrap();
+        let set = set_interface_vlan(&set, MAC, Some(20)).unwrap();
+        let set = set_interface_boot(&set, MAC, Some(2)).unwrap();
+        let seen = read(&set).interfaces[0].clone();
+        assert_eq!((seen.mtu, seen.vlan, seen.boot_order), (Some(9000), Some(20), Some(2)));
+        let element = interface_element(&set, MAC).unwrap().unwrap();
+        assert!(element.starts_with("<interface") && element.ends_with("</interface>"), "{element}");
+        let unset = set_interface_mtu(&set, MAC, None).unwrap();
+        let unset = set_interface_vlan(&unset, MAC, None).unwrap();
+        assert_eq!(set_interface_boot(&unset, MAC, None).unwrap(), WEB);
+    }
+}
