@@ -2,6 +2,7 @@
 
 mod apply;
 mod config;
+mod console;
 mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
@@ -23,6 +24,7 @@ mod init_args;
 mod inventory;
 mod launch;
 mod list;
+mod logs;
 mod man;
 mod next_ip;
 pub(crate) mod pool;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
     Wait(wait::WaitArgs),
+    Console(console::ConsoleArgs),
+    Logs(logs::LogsArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Whois(whois::WhoisArgs),
@@ -136,6 +140,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
         Command::Wait(args) => wait::run_wait(args, global, ui),
+        Command::Console(args) => console::run_console(args, global, ui),
+        Command::Logs(args) => logs::run_logs(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

@@ -10,11 +10,14 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["suspend", "freeze"], &["foundry pause {vm}"]),
     (&["unpause", "unfreeze"], &["foundry resume {vm}"]),
     (&["save", "hibernate"], &["virsh managedsave {vm}   # saves its memory to disk and stops QEMU"]),
-    (&["console", "serial", "attach", "tty"], &["virsh console {vm}   # ^] leaves it"]),
-    (&["vnc", "view", "screen"], &["virsh console {vm}   # VMs have a serial console and no screen"]),
-    (&["shell", "login", "enter", "connect"], &["foundry ssh {vm}", "virsh console {vm}   # ^] leaves it"]),
+    (&["serial", "attach", "tty"], &["foundry console {vm}   # ^] leaves it"]),
+    (
+        &["vnc", "view", "screen", "screenshot"],
+        &["foundry console {vm}   # VMs have a serial console and no screen"],
+    ),
+    (&["shell", "login", "enter", "connect"], &["foundry ssh {vm}", "foundry console {vm}   # ^] leaves it"]),
     (&["copy", "scp", "push"], &["foundry cp FILE {vm}:PATH"]),
-    (&["logs", "log"], &["foundry get {vm}   # shows the path of its console log"]),
+    (&["log", "journal", "dmesg"], &["foundry logs {vm}   # its serial console"]),
     (&["up", "run", "deploy", "define"], &["foundry apply FILE"]),
     (&["new", "quickstart"], &["foundry launch debian-13", "foundry init   # writes a manifest"]),
     (
