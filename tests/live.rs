@@ -34,6 +34,7 @@ mod live {
     mod changes;
     mod completion;
     mod connections;
+    mod console;
     mod cost;
     mod create;
     mod daemon;

@@ -46,6 +46,7 @@ mod pure {
     mod codes;
     mod completion;
     mod config;
+    mod console;
     mod convert;
     mod create;
     mod create_faults;
@@ -79,6 +80,7 @@ mod pure {
     mod invalid;
     mod inventory;
     mod layout;
+    mod logs;
     mod manifest_limits;
     mod meanwhile;
     mod names_as_typed;

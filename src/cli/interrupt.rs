@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::ui;
+use super::{raw_terminal, ui};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_engine::Cancel;
 use foundry_host::local::own_status;
@@ -104,6 +104,7 @@ fn stopping_notice() -> String {
 }
 
 fn exit_unfinished(cancel: &Cancel) {
+    raw_terminal::restore_terminal();
     let mut remains = cancel.possible_leftovers();
     if remains.is_empty() {
         remains.push("the last request to libvirt may still take effect".into());

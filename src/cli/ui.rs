@@ -68,9 +68,17 @@ impl Ui {
     /// If stdout cannot be written. A reader that has closed the pipe, or a closed terminal, is not an error: it has
     /// read what it wanted.
     pub fn write_result(&self, text: &str) -> Result<(), Error> {
+        self.write_bytes(text.as_bytes())
+    }
+
+    /// Writes bytes exactly as they are.
+    ///
+    /// # Errors
+    /// As [`Ui::write_result`].
+    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
         self.clear_spinner();
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe && !self.shows => {
                 Err(Error::new(Code::OutputUnwritable, "cannot write to stdout").because(e.to_string()))
             }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Context;
+use crate::vm::console::qemu_log_path;
 use foundry_core::error::Error;
 use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Denial, Diagnosis, Evidence, RequestedVm};
@@ -40,7 +41,8 @@ impl FailureContext {
         let root = Path::new("/");
         let local = context.host.is_local().then(|| LocalLogs {
             root: root.to_owned(),
-            log: log_of(context.host.uri(), &asked.vm).map(|path| LogPosition::at_end(&path)),
+            log: qemu_log_path(context.host.uri(), &asked.vm)
+                .map(|path| LogPosition::at_end(Path::new(&path))),
             kernel: KernelLog::at_end(root),
         });
         Self { asked, local }
@@ -113,17 +115,10 @@ fn evidence_to_show(evidence: &Evidence) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// The path of a domain's QEMU log (libvirt's page "Drivers", QEMU: location of configuration files).
-fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
-    let is_name = !vm.is_empty() && !vm.contains('/') && !vm.starts_with('.');
-    let console = crate::vm::console::log_path(uri, vm).filter(|_| is_name)?;
-    Some(Path::new(&console).parent()?.join(format!("{vm}.log")))
-}
-
 /// QEMU's own messages in the last run in its log; `None` if that run ended with a normal shutdown.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
-    let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
-    let written = local::read_tail(&path, 0, LOG_BYTES)?;
+    let path = qemu_log_path(context.host.uri(), vm).filter(|_| context.host.is_local())?;
+    let written = local::read_tail(Path::new(&path), 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
         return None;
@@ -206,9 +201,9 @@ Is another process using the image [/srv/tiny.qcow2]?
     #[test]
     fn a_name_that_leads_elsewhere_has_no_log() {
         let system = "qemu:///system";
-        assert_eq!(log_of(system, "web"), Some("/var/log/libvirt/qemu/web.log".into()));
+        assert_eq!(qemu_log_path(system, "web"), Some("/var/log/libvirt/qemu/web.log".into()));
         for name in ["", "../x", "a/b", ".x"] {
-            assert_eq!(log_of(system, name), None, "{name}");
+            assert_eq!(qemu_log_path(system, name), None, "{name}");
         }
     }
 

@@ -32,8 +32,8 @@ pub use state::DomainState;
 pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{
-    AgentAnswer, Disks, DomainChange, DomainEvent, DomainWatch, Domains, Events, Guests, Host, HostInfo,
-    Networks, Pools, Transfers, Volumes, Zeros,
+    AgentAnswer, Console, ConsoleOutput, Consoles, Disks, DomainChange, DomainEvent, DomainWatch, Domains,
+    Events, Guests, Host, HostInfo, Networks, Pools, Transfers, Volumes, Zeros,
 };
 pub use uri::{is_local_uri, ssh_host_of};
 

@@ -34,6 +34,7 @@ fn the_test_driver_keeps_the_contract() {
         Need::BulkStats,
         Need::Transience,
         Need::Devices,
+        Need::Consoles,
     ];
     run_all(&Subject { host: &host, domain_type: "test", directory: "/pool", on_disk: false, lacks });
 }

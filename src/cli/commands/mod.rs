@@ -2,6 +2,7 @@
 
 mod apply;
 mod config;
+mod console;
 mod cp;
 pub(crate) mod create;
 pub(crate) mod destroy;
@@ -22,6 +23,7 @@ mod init_answers;
 mod init_args;
 mod inventory;
 mod list;
+mod logs;
 mod man;
 mod next_ip;
 pub(crate) mod pool;
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Restart(power::RestartArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Console(console::ConsoleArgs),
+    Logs(logs::LogsArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Whois(whois::WhoisArgs),
@@ -130,6 +134,8 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Restart(args) => power::run_restart(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Console(args) => console::run_console(args, global, ui),
+        Command::Logs(args) => logs::run_logs(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

@@ -54,6 +54,8 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::DiskResize { vm, target, size_gib } => {
             join_words("disk resize", &[vm, target, &format!("{size_gib}GiB")], &[])
         }
+        Verb::Console { vm, force } => join_words("console", &[vm], &[("--force", *force)]),
+        Verb::Logs { vm } => join_words("logs", &[vm], &[]),
         Verb::Start { vm } => join_words("start", &[vm], &[]),
         Verb::Stop { vm, force } => join_words("stop", &[vm], &[("--force", *force)]),
         Verb::Resume { vm } => join_words("resume", &[vm], &[]),

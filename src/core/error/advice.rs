@@ -186,6 +186,13 @@ pub enum Verb {
     Start {
         vm: String,
     },
+    Console {
+        vm: String,
+        force: bool,
+    },
+    Logs {
+        vm: String,
+    },
     Stop {
         vm: String,
         force: bool,
@@ -232,6 +239,8 @@ impl Verb {
             | Self::PoolStart { pool } => vec![pool],
             Self::Destroy { vm, .. }
             | Self::Start { vm }
+            | Self::Console { vm, .. }
+            | Self::Logs { vm }
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
             | Self::SeedEject { vm, .. } => vec![vm],

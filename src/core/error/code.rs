@@ -160,6 +160,8 @@ codes! {
         4304 GuestUnstoppable
         4305 GuestPaused
         4306 GuestOff
+        4316 ConsoleInUse
+        4317 LogUnreadable
         4321 AddressUnknown
         4322 AgentSilent
         4323 AgentRefuses

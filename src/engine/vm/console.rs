@@ -46,16 +46,31 @@ pub fn last_lines(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -
 }
 
 /// Reads the end of a VM's log, if it is readable from here. Only a regular file is read: no link, pipe or device.
+pub fn read_log(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
+    let path = path.filter(|_| host.is_local())?;
+    read_tail_if(Path::new(path), 0, MOST, may_read_log(host, vm, path))
+}
+
+/// Decides whether a VM's console log is read.
 ///
 /// The path is from the record, which others can write. If it is not the path that foundry would give (the VM was
 /// renamed, or the cache directory is another one), the file is read only if this user owns it and no other user can
 /// write it.
-pub fn read_log(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
-    let path = path.filter(|_| host.is_local())?;
+pub(crate) fn may_read_log(host: &dyn Host, vm: &str, path: &str) -> Box<dyn Fn(&Metadata) -> bool> {
     let is_own_path = log_path(host.uri(), vm).as_deref() == Some(path);
     let user = rustix::process::geteuid().as_raw();
-    let is_own_file = |file: &Metadata| file.uid() == user && file.mode() & 0o022 == 0 && file.nlink() == 1;
-    read_tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
+    let is_own_file =
+        move |file: &Metadata| file.uid() == user && file.mode() & 0o022 == 0 && file.nlink() == 1;
+    Box::new(move |file| is_own_path || is_own_file(file))
+}
+
+/// The path of a VM's QEMU log (libvirt's page "Drivers", QEMU: location of configuration files). `None` if the
+/// directory is unknown, or the name cannot be that of a file.
+pub(crate) fn qemu_log_path(uri: &str, vm: &str) -> Option<String> {
+    let is_name = !vm.is_empty() && !vm.contains('/') && !vm.starts_with('.');
+    let directory =
+        LibvirtInstance::of(uri).logs().filter(|_| is_name)?.into_os_string().into_string().ok()?;
+    Some(format!("{directory}/{vm}.log"))
 }
 
 /// Deletes the log and its rotated backups. If that is impossible, the error names what is left.

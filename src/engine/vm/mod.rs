@@ -1,6 +1,7 @@
 //! The lifecycle of a VM: create, wait for readiness, show, destroy.
 
 pub mod console;
+pub mod console_session;
 pub mod create;
 pub mod destroy;
 pub mod guest_copy;
@@ -8,6 +9,7 @@ pub mod guest_exec;
 pub mod guest_login;
 pub mod inspect;
 pub mod inventory;
+pub mod logs;
 pub mod power;
 pub mod seed;
 pub mod wait;

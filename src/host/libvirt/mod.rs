@@ -8,6 +8,7 @@
 mod call_timeouts;
 mod calling;
 mod connecting;
+mod consoles;
 mod direct;
 mod disks;
 mod domains;

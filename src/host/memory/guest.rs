@@ -41,6 +41,7 @@ pub struct Guest {
     pub(super) addresses: Vec<(AddressSource, usize, GuestAddress)>,
     pub(super) agent_after: usize,
     pub(super) agent_answers: Vec<(String, String)>,
+    pub(super) console_answers: Vec<(String, String)>,
     pub(super) agent_program: Option<AgentProgram>,
 }
 
@@ -99,6 +100,14 @@ impl Guest {
     #[must_use]
     pub fn agent_answer(mut self, command: &str, answer: &str) -> Self {
         self.agent_answers.push((command.into(), answer.into()));
+        self
+    }
+
+    /// Has it write something to its console after it has read a text there. It answers nothing else, and echoes
+    /// nothing.
+    #[must_use]
+    pub fn console_answer(mut self, input: &str, answer: &str) -> Self {
+        self.console_answers.push((input.into(), answer.into()));
         self
     }
 

@@ -154,6 +154,8 @@ impl Live {
             unplugging: BTreeMap::new(),
             block_jobs: BTreeSet::new(),
             has_job: false,
+            console_session: 0,
+            console_output: Vec::new(),
         }
     }
 }

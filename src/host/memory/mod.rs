@@ -18,6 +18,7 @@
 
 mod backend;
 mod calls;
+mod consoles;
 mod disks;
 mod domains;
 mod events;
@@ -109,6 +110,8 @@ struct HostState {
     watchers: Vec<Sender<DomainEvent>>,
     /// How many disks can still be hot-plugged; `None` is no limit.
     slots: Option<usize>,
+    /// The number of console sessions so far.
+    console_sessions: u64,
 }
 
 /// A domain, defined or transient.
@@ -144,6 +147,10 @@ struct Live {
     block_jobs: BTreeSet<String>,
     /// Whether a libvirt job blocks it.
     has_job: bool,
+    /// The session of its console, as a number; 0 for none.
+    console_session: u64,
+    /// What its guest has written to the console and nobody has read.
+    console_output: Vec<u8>,
 }
 
 /// A storage pool, active or not.

@@ -1,5 +1,6 @@
 //! The calls to a host, by topic.
 
+mod consoles;
 mod disks;
 mod domains;
 mod events;
@@ -10,6 +11,7 @@ mod pools;
 mod transfers;
 mod volumes;
 
+pub use self::consoles::{Console, ConsoleOutput, Consoles};
 pub use self::disks::Disks;
 pub use self::domains::Domains;
 pub use self::events::{DomainChange, DomainEvent, DomainWatch, Events};
@@ -25,8 +27,11 @@ pub use self::volumes::Volumes;
 ///
 /// Each implementation keeps the contract in `tests/pure/host_contract.rs`.
 pub trait Host:
-    HostInfo + Domains + Disks + Events + Guests + Pools + Volumes + Transfers + Networks
+    HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks
 {
 }
 
-impl<T: HostInfo + Domains + Disks + Events + Guests + Pools + Volumes + Transfers + Networks> Host for T {}
+impl<T: HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks> Host
+    for T
+{
+}

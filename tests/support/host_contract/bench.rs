@@ -25,6 +25,8 @@ pub(crate) enum Need {
     BulkStats,
     /// Attaching and detaching devices.
     Devices,
+    /// Serial consoles.
+    Consoles,
     /// Events of domains.
     Events,
     /// Telling apart what a domain without definition cannot have.
@@ -68,6 +70,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
         &[
             super::domains::CASES,
             super::running::CASES,
+            super::consoles::CASES,
             super::disks::CASES,
             super::events::CASES,
             super::pools::CASES,

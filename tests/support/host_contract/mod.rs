@@ -1,6 +1,7 @@
 //! The cases of the contract that every host keeps.
 
 pub(crate) mod bench;
+mod consoles;
 mod disks;
 mod domains;
 mod events;

@@ -7,6 +7,7 @@
 mod descriptors;
 mod event_loop;
 mod events;
+mod streams;
 
 use std::ffi::{CStr, CString, c_int, c_uint};
 use std::ptr;
@@ -23,6 +24,7 @@ pub(super) use self::event_loop::{
     Callback, EventLoop, HandleFunction, TimerFunction, events_of_libvirt, register_event_loop,
 };
 pub(super) use self::events::{DomainEventId, RawEvent, Watchers, subscribe, unsubscribe};
+pub(super) use self::streams::WatchedStream;
 
 /// What one bulk call reports about a domain.
 pub(super) struct DomainStats {

@@ -1,0 +1,133 @@
+//! The console and the logs of real guests: through a terminal, a pipe and another connection.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::deadline::ChildInTime as _;
+use crate::support::live::{Bed, Manifest};
+use crate::support::signals::terminal::Terminal;
+
+const BOOTED: Duration = Duration::from_secs(120);
+
+/// A terminal with `foundry console VM` in it, once the guest's shell has answered.
+fn attach(bed: &Bed, arguments: &[&str]) -> Terminal {
+    let mut terminal = Terminal::run_kept(bed.foundry(arguments).into_command());
+    terminal.shows("Connected to the console");
+    terminal.types("\r");
+    terminal.shows("/ # ");
+    assert!(terminal.is_raw(), "the guest echoes, not the terminal");
+    terminal
+}
+
+/// Whatever ends a session, the terminal is as it was.
+#[track_caller]
+fn ends(terminal: Terminal, code: i32) -> String {
+    let (ended, screen, is_raw) = terminal.end();
+    assert_eq!((ended, is_raw), (code, false), "{screen}");
+    screen
+}
+
+#[test]
+fn a_console_is_used_taken_over_and_left() {
+    let Some(bed) = Bed::with_tiny("console") else { return };
+    let manifest: Manifest = bed.manifest("web", 63);
+    let vm = manifest.name.as_str();
+    bed.boots(&manifest);
+
+    let mut terminal = attach(&bed, &["console", vm]);
+    terminal.types("echo $((6*7))x\r");
+    terminal.shows("42x");
+    // Ctrl-C is the guest's.
+    terminal.types("sleep 1000\r");
+    terminal.types("\u{3}");
+    terminal.types("echo $((6*7))y\r");
+    terminal.shows("42y");
+
+    // One session at a time, and it is said who has it.
+    let refused = bed.foundry(&["console", vm]).run().exits(4).has_code("FND-4316");
+    refused
+        .mentions(&format!("foundry (process {} of root)", terminal.pid()))
+        .mentions(&format!("foundry console {vm} --force takes it over"));
+    let piped = bed.foundry(&["console", vm, "--force", "--timeout", "3s"]).reads("echo $((6*7))z\n").run();
+    assert!(piped.stdout.contains("42z"), "{piped:#?}");
+    piped.exits(0);
+    let screen = ends(terminal, 4);
+    assert!(screen.contains("was taken over by another session"), "{screen}");
+
+    let mut terminal = attach(&bed, &["console", vm]);
+    terminal.types("echo ~.\r");
+    terminal.shows("~.\r\n");
+    terminal.types("\r~.");
+    ends(terminal, 0);
+    let mut terminal = attach(&bed, &["console", vm]);
+    terminal.types("\u{1d}");
+    ends(terminal, 0);
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let terminal = attach(&bed, &["console", vm]);
+        terminal.signal(signal);
+        ends(terminal, code);
+    }
+
+    // As to another machine.
+    let far = bed.far_uri();
+    let mut terminal = attach(&bed, &["-c", &far, "console", vm]);
+    terminal.types("echo $((6*7))far\r");
+    terminal.shows("42far");
+    bed.foundry(&["stop", vm, "--force"]).run().exits(0);
+    let screen = ends(terminal, 0);
+    assert!(screen.contains(&format!("VM '{vm}' is off")), "{screen}");
+    let off = bed.foundry(&["console", vm]).run().exits(4).has_code("FND-4306");
+    off.mentions(&format!("foundry start {vm} starts it"));
+}
+
+#[test]
+fn a_log_is_read_and_followed_across_a_restart() {
+    let Some(bed) = Bed::with_tiny("logs") else { return };
+    let manifest = bed.manifest("web", 64);
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    let file = format!("/var/log/libvirt/qemu/{vm}-console.log");
+    let boots = |times: usize| {
+        let begun = Instant::now();
+        while std::fs::read_to_string(&file).unwrap_or_default().matches("TINY-READY").count() < times {
+            assert!(begun.elapsed() < BOOTED, "no {times} starts in {file}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    boots(1);
+    let logs = |more: &[&str]| bed.foundry(&[&["logs", vm], more].concat()).run().exits(0).stdout;
+    let all = logs(&[]);
+    assert_eq!(all.matches("TINY-READY").count(), 1, "{all}");
+    assert!(!all.contains(['\u{1b}', '\r']), "{all:?}");
+    // The guest may write meanwhile.
+    let raw = logs(&["--raw"]);
+    assert!(
+        std::fs::read_to_string(&file).unwrap().starts_with(raw.as_str()) && raw.contains("\r\n"),
+        "{raw:?}"
+    );
+    assert_eq!(logs(&["--tail", "2"]).lines().count(), 2);
+    let qemu = logs(&["--qemu"]);
+    assert!(qemu.contains(": starting up libvirt") && qemu.contains(&format!("guest={vm}")), "{qemu}");
+
+    let printed = bed.home().join("followed");
+    let mut follower = bed.foundry(&["logs", vm, "-f"]).into_command();
+    let (out, told) = (File::create(&printed).unwrap(), File::create(bed.home().join("told")).unwrap());
+    let mut follower = follower.stdin(Stdio::null()).stdout(out).stderr(told).spawn().unwrap();
+    bed.foundry(&["restart", vm, "--force"]).run().exits(0);
+    boots(2);
+    // virtlogd rotates so.
+    std::fs::rename(&file, format!("{file}.0")).unwrap();
+    std::fs::write(&file, "after the rotation\n").unwrap();
+    let read = |name: &str| std::fs::read_to_string(bed.home().join(name)).unwrap();
+    let begun = Instant::now();
+    while !read("followed").ends_with("after the rotation\n") {
+        assert!(begun.elapsed() < BOOTED, "{}", read("followed"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    assert!(follower.wait_in_time().unwrap().success(), "{}", read("told"));
+    assert!(read("told").contains(&format!("VM '{vm}' was deleted")), "{}", read("told"));
+    assert_eq!(read("followed").matches("TINY-READY").count(), 2, "{}", read("followed"));
+    assert_eq!(bed.traces(), []);
+}
