@@ -109,5 +109,6 @@ mod pure {
     mod turns;
     mod users;
     mod wait;
+    mod wait_state;
     mod whois;
 }

@@ -25,7 +25,8 @@ pub(crate) struct BulkArgs {
     parallel: usize,
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+/// Parses the number of VMs to work on at once.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=64) => Ok(count),
         _ => Err("it is a number from 1 to 64".into()),
@@ -44,6 +45,10 @@ impl Progress for OnlyWarnings {
 }
 
 impl BulkArgs {
+    pub(crate) fn new(parallel: usize) -> Self {
+        Self { parallel }
+    }
+
     /// Runs `act` for each name, and writes the line that it returns to stdout at once. The order of the lines is that
     /// in which the VMs are done.
     ///
@@ -56,29 +61,42 @@ impl BulkArgs {
         ui: &Ui,
         act: impl Fn(&Context, &str) -> Result<String, Error> + Sync,
     ) -> Result<(), Error> {
+        let act = |context: &Context, name: &String| act(context, name).and_then(|line| ui.write_line(&line));
+        report_all(self.collect_failures(names, String::as_str, context, ui, act), ui)
+    }
+
+    /// Runs `act` for each item, and returns all failures in the order of the items.
+    pub(crate) fn collect_failures<T: Sync>(
+        self,
+        items: &[T],
+        name: impl Fn(&T) -> &str,
+        context: &Context,
+        ui: &Ui,
+        act: impl Fn(&Context, &T) -> Result<(), Error> + Sync,
+    ) -> Vec<Error> {
         let next = AtomicUsize::new(0);
+        let is_alone = self.parallel == 1 || items.len() == 1;
         let failures: Mutex<Vec<(usize, Error)>> = Mutex::new(Vec::new());
         let work = || {
             // Each VM's operation has a life of its own, which its record may name.
             let quiet: Arc<dyn Progress> = Arc::new(OnlyWarnings(ui.clone()));
-            while let Some(index) = Some(next.fetch_add(1, Ordering::SeqCst)).filter(|i| *i < names.len()) {
+            while let Some(index) = Some(next.fetch_add(1, Ordering::SeqCst)).filter(|i| *i < items.len()) {
                 if context.cancel.is_requested() {
                     next.fetch_sub(1, Ordering::SeqCst);
                     return;
                 }
-                let own = match names {
-                    [_] => context.clone(),
-                    _ => Context { lease: Arc::default(), ..context.with_progress(quiet.clone()) },
+                let own = match is_alone {
+                    true => context.clone(),
+                    false => Context { lease: Arc::default(), ..context.with_progress(quiet.clone()) },
                 };
-                let done = act(&own, &names[index]).and_then(|line| ui.write_line(&line));
-                if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
+                if let (Err(error), Ok(mut failures)) = (act(&own, &items[index]), failures.lock()) {
                     failures.push((index, error));
                 }
             }
         };
         thread::scope(|scope| {
             // The last worker is this thread.
-            for _ in 1..self.parallel.min(names.len()) {
+            for _ in 1..self.parallel.min(items.len()) {
                 scope.spawn(work);
             }
             work();
@@ -86,17 +104,20 @@ impl BulkArgs {
         let mut failures = failures.into_inner().unwrap_or_default();
         failures.sort_by_key(|(index, _)| *index);
         let mut failures: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
-        let begun = next.into_inner().min(names.len());
-        if context.cancel.is_requested() && begun < names.len() {
-            failures.push(name_rest(&names[begun..]));
+        let begun = next.into_inner().min(items.len());
+        if context.cancel.is_requested() && begun < items.len() {
+            let rest: Vec<&str> = items[begun..].iter().map(name).collect();
+            let interrupted = match failures.pop() {
+                Some(last) if last.kind() == Kind::Interrupted => last,
+                other => {
+                    failures.extend(other);
+                    Error::new(Kind::Interrupted, "interrupted")
+                }
+            };
+            failures.push(interrupted.outcome(format!("not begun: {}", rest.join(", "))));
         }
-        report_all(failures, ui)
+        failures
     }
-}
-
-/// The error for the VMs that were not begun when the user interrupted.
-fn name_rest(rest: &[String]) -> Error {
-    Error::new(Kind::Interrupted, "interrupted").outcome(format!("not begun: {}", rest.join(", ")))
 }
 
 /// Reports all failures except the worst one, which the caller reports.

@@ -10,7 +10,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use strsim::osa_distance;
 
-use crate::words::hints::{DESTROY_BY_LABEL, get_vm};
+use crate::words::hints::{DESTROY_ALL, get_vm};
 use crate::words::other_tools::{COMMANDS_BY_SUBVERB, COMMANDS_BY_VERB};
 use foundry_core::text::quote_for_shell;
 
@@ -114,9 +114,7 @@ fn commands_for_argument(usage: &clap::Error, arguments: &[OsString]) -> Vec<Str
         ("get" | "describe", name) if !name.starts_with('-') => {
             vec![get_vm(name)]
         }
-        ("destroy" | "delete" | "rm", "--all" | "-a" | "-l" | "--selector") => {
-            vec![DESTROY_BY_LABEL.into()]
-        }
+        ("destroy" | "delete" | "rm", "--all" | "-a") => vec![DESTROY_ALL.into()],
         _ => Vec::new(),
     }
 }

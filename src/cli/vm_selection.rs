@@ -29,41 +29,57 @@ pub(crate) struct VmSelectionArgs {
 }
 
 impl VmSelectionArgs {
-    /// The names of the selected VMs, each once, in the order in which they were given. Patterns and labels select
-    /// among the complete VMs that foundry created. A name is returned as it was typed: whether there is such a VM is for
-    /// the command to find out.
+    /// The names of the selected VMs, as [`find_names`] finds them.
     ///
     /// # Errors
-    /// [`Code::VmMissing`] if a pattern matches nothing; a failed call to the host.
+    /// Those of [`find_names`].
     pub(crate) fn find_names(&self, context: &Context) -> Result<Vec<String>, Error> {
-        let is_typed = self.names.iter().all(|name| !is_pattern(name));
-        let known = if is_typed && !self.names.is_empty() { Vec::new() } else { complete_vms(context)? };
-        let mut found: Vec<String> = Vec::new();
-        for word in &self.names {
-            let name = strip_type(word);
-            if !is_pattern(name) {
-                found.push(name.to_owned());
-                continue;
-            }
-            let pattern = WildMatch::new(name);
-            let before = found.len();
-            found.extend(known.iter().map(|(vm, _)| &vm.name).filter(|vm| pattern.matches(vm)).cloned());
-            if found.len() == before {
-                return Err(Error::new(Code::VmMissing, format!("no VM of foundry matches '{name}'"))
-                    .hint(Advice::from(Verb::ListAll).text(" shows all VMs"))
-                    .unchanged());
-            }
-        }
-        if self.names.is_empty() {
-            let is_meant = |record: &Record| {
-                self.selector.as_ref().is_none_or(|s| s.matches_labels(&record.manifest.metadata.labels))
-            };
-            found.extend(known.into_iter().filter(|(_, record)| is_meant(record)).map(|(vm, _)| vm.name));
-        }
-        let mut seen = HashSet::new();
-        found.retain(|name| seen.insert(name.clone()));
-        Ok(found)
+        find_names(context, &self.names, self.selector.as_ref())
     }
+}
+
+/// The names of the selected VMs, each once, in the order in which they were given. Patterns and labels select among the
+/// complete VMs that foundry created; without names and labels, all of these are selected. A name is returned as it was
+/// typed: whether there is such a VM is for the command to find out.
+///
+/// # Errors
+/// [`Code::VmMissing`] if a pattern matches nothing; a failed call to the host.
+pub(crate) fn find_names(
+    context: &Context,
+    names: &[String],
+    selector: Option<&Selector>,
+) -> Result<Vec<String>, Error> {
+    let is_typed = names.iter().all(|name| !is_pattern(name));
+    let known = if is_typed && !names.is_empty() { Vec::new() } else { complete_vms(context)? };
+    let mut found: Vec<String> = Vec::new();
+    for name in names.iter().map(|word| strip_type(word)) {
+        if is_pattern(name) {
+            found.extend(find_matches(&known, name)?);
+        } else {
+            found.push(name.to_owned());
+        }
+    }
+    if names.is_empty() {
+        let is_meant =
+            |record: &Record| selector.is_none_or(|s| s.matches_labels(&record.manifest.metadata.labels));
+        found.extend(known.into_iter().filter(|(_, record)| is_meant(record)).map(|(vm, _)| vm.name));
+    }
+    let mut seen = HashSet::new();
+    found.retain(|name| seen.insert(name.clone()));
+    Ok(found)
+}
+
+/// The names that a pattern matches; none is an error, because a pattern is not a filter.
+fn find_matches(known: &[(Domain, Record)], pattern: &str) -> Result<Vec<String>, Error> {
+    let matcher = WildMatch::new(pattern);
+    let found: Vec<String> =
+        known.iter().map(|(vm, _)| vm.name.clone()).filter(|vm| matcher.matches(vm)).collect();
+    if found.is_empty() {
+        return Err(Error::new(Code::VmMissing, format!("no VM of foundry matches '{pattern}'"))
+            .hint(Advice::from(Verb::ListAll).text(" shows all VMs"))
+            .unchanged());
+    }
+    Ok(found)
 }
 
 fn is_pattern(word: &str) -> bool {

@@ -262,6 +262,6 @@ fn an_interruption_between_two_vms_is_no_success() {
         ["virDomainDefineXMLFlags", "virStorageVolCreateXML", "virDomainCreate", "virStorageVolDelete"];
     assert_eq!(makes.map(|call| ran.count(call)), [1, 3, 1, 0], "{ran:#?}");
     let ran = ran.prints(&format!("Successfully created VM '{vm}'\n"));
-    ran.mentions(&format!("✓ VM started\nerror: interrupted\n  not created: VM '{}'\n", two.name));
+    ran.mentions(&format!("✓ VM started\nerror: interrupted\n  not begun: {}\n", two.name));
     assert_eq!((listed(&bed, vm).as_deref(), listed(&bed, &two.name)), (Some("Running"), None));
 }

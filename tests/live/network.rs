@@ -54,6 +54,34 @@ fn a_vm_on_a_network_gets_its_address_by_dhcp() {
     assert_eq!(mac_of(&bed, vm), mac);
 }
 
+/// From an image to a shell without a file: the pool's image is used, the name follows from it, and who has a key gets in.
+#[test]
+fn a_vm_is_launched_without_a_manifest() {
+    let Some(bed) = Bed::with_tiny("launch") else { return };
+    let network = network(&bed);
+    bed.virsh().does(&["net-start", &network]);
+    let image = bed.name("img.qcow2");
+    bed.import(bed.tiny(), &image);
+    let key = format!("{}.pub", crate::support::live::environment("FOUNDRY_TEST_SSH_KEY").unwrap());
+    let size = ["--cpus", "1", "--memory", "0.25", "--disk", "1", "--network", &network, "--ssh-key", &key];
+    let launch = |words: &[&str]| bed.foundry(&[&["launch"], words, &size[..]].concat());
+
+    let vm = bed.name("img");
+    let ran = launch(&[&vm, "--timeout", "3m"]).run().exits(0);
+    let ran = ran.prints(&format!("Successfully created VM '{vm}'\n"));
+    ran.mentions(&format!("Log in: foundry ssh {vm}; delete it: foundry destroy {vm}\n"));
+    let manifest = bed.get(&vm);
+    assert_eq!(manifest["spec"]["bootDisk"]["image"], image.as_str());
+    let ip = manifest["status"]["addresses"][0]["address"].as_str().unwrap().to_owned();
+    assert_eq!(bed.guest(&ip).says("hostname"), vm);
+
+    // The name is taken, so the next one has a number.
+    launch(&[&vm, "--no-wait"]).run().exits(0).prints(&format!("Successfully created VM '{vm}-2'\n"));
+    launch(&[&bed.name("nosuch")]).run().exits(2).has_code("FND-2502").prints("");
+    bed.foundry(&["destroy", &format!("{vm}*"), "--force", "--yes"]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}
+
 /// A bridge that tells VLANs apart; gone with this.
 struct VlanBridge(&'static str);
 

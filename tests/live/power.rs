@@ -25,7 +25,8 @@ fn a_guest_is_stopped_restarted_and_paused() {
     let id = virsh.does(&["domid", vm]);
     does(&["restart", vm, "--reboot"]).exits(0).prints(&said("reboot requested"));
     assert_eq!(virsh.does(&["domid", vm]), id);
-    guest.answers_within(std::time::Duration::from_secs(120));
+    let ready = format!("answers by SSH: {}", manifest.address());
+    does(&["wait", vm, "--for=ssh"]).exits(0).prints(&said(&ready));
     let ran = bed.foundry(&["restart", vm, "-vv"]).run().exits(0).prints(&said("restarted"));
     assert_eq!(ran.count("virDomainDestroy"), 0, "the guest was asked: {ran:#?}");
     assert_ne!(virsh.does(&["domid", vm]), id);
@@ -69,7 +70,7 @@ fn a_guest_that_hears_nothing_goes_on() {
 #[test]
 fn many_are_changed_by_one_command() {
     let Some(bed) = Bed::new("powermany") else { return };
-    let names: Vec<String> = (0..12_u8)
+    let names: Vec<String> = (0..6_u8)
         .map(|n| {
             let manifest = bed.manifest(&format!("m{n:02}"), 100 + n);
             let label = if n % 2 == 0 { "labels: {side: even}" } else { "labels: {side: odd}" };
@@ -79,6 +80,8 @@ fn many_are_changed_by_one_command() {
                 .metadata(label)
                 .memory("0.0625");
             bed.creates(&manifest);
+            // A guest without a system keeps its processor busy in the firmware.
+            bed.virsh().does(&["destroy", &manifest.name]);
             manifest.name
         })
         .collect();
@@ -95,7 +98,7 @@ fn many_are_changed_by_one_command() {
     let all: Vec<&String> = names.iter().collect();
     let even: Vec<&String> = names.iter().step_by(2).collect();
     let (stopped, _) = lines(&["stop", &pattern, "--force", "--parallel", "12"], 0);
-    assert_eq!(stopped, of(&all, "forced off"));
+    assert_eq!(stopped, of(&all, "already off"));
     let (started, _) = lines(&["start", "-l", "side=even"], 0);
     assert_eq!(started, of(&even, "started"));
     // A foreign name among them, and each of the others has its line.
@@ -106,4 +109,19 @@ fn many_are_changed_by_one_command() {
     let (resumed, _) = lines(&["resume", &format!("vm/{}", names[0]), &names[2]], 0);
     assert_eq!(resumed, of(&[&names[0], &names[2]], "resumed"));
     bed.foundry(&["stop", &bed.name("zz*")]).run().exits(4).mentions("no VM of foundry matches");
+
+    // By label, then by pattern; each VM's own disks go, and nothing else.
+    let destroyed = |names: &[&String]| -> Vec<String> {
+        names.iter().map(|name| format!("Successfully destroyed VM '{name}'")).collect()
+    };
+    let (waited, _) = lines(&["wait", &names[0], &names[2], "--for=running"], 0);
+    assert_eq!(waited, of(&[&names[0], &names[2]], "running"));
+    let odd: Vec<&String> = names.iter().skip(1).step_by(2).collect();
+    let (gone, _) = lines(&["destroy", "-l", "side=odd", "--yes"], 0);
+    assert_eq!(gone, destroyed(&odd));
+    let (gone, _) = lines(&["destroy", &pattern, "--force", "--yes", "--parallel", "8"], 0);
+    assert_eq!(gone, destroyed(&even));
+    let (gone, _) = lines(&["wait", &names[0], "--for=deleted"], 0);
+    assert_eq!(gone, of(&[&names[0]], "deleted"));
+    assert_eq!(bed.traces(), []);
 }

@@ -249,7 +249,7 @@ fn the_console_tells_of_cloud_init_and_of_failures() {
 
     std::fs::write(&log, "[    0.0] Linux\n\u{1b}[0m[  OK  ] net\r\ncloud-init[9]: Cloud-init v. 24.1 running 'modules:final'\n").unwrap();
     let error = waited(&bench, &vm, Goal::CloudInit).unwrap_err();
-    assert_eq!(error.cause(), Some("cloud-init is at work"));
+    assert_eq!(error.cause(), Some("its cloud-init is at stage 'modules:final'"));
     assert_eq!(
         error.outcome_texts()[0],
         "the console's last lines:\n  | [    0.0] Linux\n  | [  OK  ] net\n  | cloud-init[9]: Cloud-init v. 24.1 running 'modules:final'"

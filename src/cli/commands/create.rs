@@ -1,10 +1,12 @@
 //! `foundry create`
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::bulk::{BulkArgs, parse_count, report_all};
 use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::output::parse_duration;
@@ -26,7 +28,7 @@ use foundry_engine::vm::wait::{self, Goal};
   foundry create vm.yaml
   foundry create vm.yaml --wait --timeout 3m
   foundry create web.yaml db.yaml
-  cat *.yaml | foundry create -
+  cat *.yaml | foundry create - --parallel 4
   foundry create vm.yaml --dry-run -o xml")]
 pub(crate) struct CreateArgs {
     /// Manifest files; - for standard input
@@ -50,6 +52,9 @@ pub(crate) struct CreateArgs {
     /// How long to wait, as in 90s or 5m; the VM stays [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
     #[arg(long, requires = "wait", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// How many VMs to create at once
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = parse_count)]
+    parallel: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,7 +98,7 @@ pub(super) fn run_create(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<
         check_all(&context, &plans, ui)?;
     }
     let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::WaitTimeout));
-    create_all(args.wait.map(|goal| (goal.into(), timeout)), &context, &plans, ui)
+    create_all(args, args.wait.map(|goal| (goal.into(), timeout)), &context, &plans, ui)
 }
 
 /// Reads and validates all documents of all files, and reports all problems together.
@@ -197,41 +202,39 @@ fn run_for_all(
     worst.map_or(Ok(()), Err)
 }
 
-/// Creates one VM after the other, then waits for all of them. A failed one is rolled back alone and the earlier ones
-/// are kept. The worst error is the outcome.
+/// Creates all VMs, then waits for those that were created. A failed one is rolled back alone and the others are kept.
+/// The worst error is the outcome.
 fn create_all(
+    args: &CreateArgs,
     wait: Option<(Goal, Duration)>,
     context: &Context,
     plans: &[VmPlan],
     ui: &Ui,
 ) -> Result<(), Error> {
-    let mut worst: Option<Error> = None;
-    let mut made: Vec<CreatedVm> = Vec::new();
-    for (index, plan) in plans.iter().enumerate() {
-        if context.cancel.is_requested() {
-            worst = Some(not_begun(worst, &plans[index..], ui));
-            break;
+    let bulk = BulkArgs::new(args.parallel);
+    let made: Mutex<Vec<CreatedVm>> = Mutex::default();
+    let create = |context: &Context, plan: &VmPlan| create_one(context, plan, &made, ui);
+    let mut failures = bulk.collect_failures(plans, plan_name, context, ui, create);
+    let made = made.into_inner().unwrap_or_default();
+    match wait {
+        Some(_) if context.cancel.is_requested() && failures.is_empty() => {
+            failures.extend(context.cancel.check().err());
         }
-        if let Err(error) = create_one(context, plan, &mut made, ui) {
-            worst = Some(report_lesser(worst, error, ui));
+        Some((goal, timeout)) if !context.cancel.is_requested() => {
+            let wait = |context: &Context, vm: &CreatedVm| wait_for(context, vm, (goal, timeout), ui);
+            failures.extend(bulk.collect_failures(&made, created_name, context, ui, wait));
         }
+        _ => {}
     }
-    for vm in &made {
-        if let Err(error) = wait_for(wait, context, vm, ui) {
-            worst = Some(report_lesser(worst, error, ui));
-        }
-    }
-    worst.map_or(Ok(()), Err)
+    report_all(failures, ui)
 }
 
-/// After an interruption the remaining VMs are not created. That is an error, even if all before them were created.
-fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
-    let names: Vec<String> = rest.iter().map(|plan| format!("'{}'", plan.name)).collect();
-    let sentence = format!("not created: VM {}", names.join(", "));
-    match worst {
-        Some(error) if error.kind() == Kind::Interrupted => error.outcome(sentence),
-        earlier => report_lesser(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
-    }
+fn plan_name(plan: &VmPlan) -> &str {
+    plan.name.as_str()
+}
+
+fn created_name(vm: &CreatedVm) -> &str {
+    vm.record.manifest.metadata.name.as_deref().unwrap_or_default()
 }
 
 /// Reports the lesser of two errors, or the earlier of two equal ones, and returns the other.
@@ -242,10 +245,29 @@ pub(super) fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Er
     worse
 }
 
+/// Creates one VM and waits for it.
+///
+/// # Errors
+/// Those of the creation, after a rollback; those of the wait, and then the VM is kept.
+pub(super) fn create_and_wait(
+    context: &Context,
+    plan: &VmPlan,
+    wait: Option<(Goal, Duration)>,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let made = Mutex::default();
+    create_one(context, plan, &made, ui)?;
+    let made = made.into_inner().unwrap_or_default();
+    made.iter().zip(wait).try_for_each(|(vm, wait)| wait_for(context, vm, wait, ui))
+}
+
 /// Creates one VM. It is added to `made` before the success is printed, so it is waited for even if stdout cannot be
 /// written.
-fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
-    made.push(create::create_vm(context, plan)?);
+fn create_one(context: &Context, plan: &VmPlan, made: &Mutex<Vec<CreatedVm>>, ui: &Ui) -> Result<(), Error> {
+    let created = create::create_vm(context, plan)?;
+    if let Ok(mut made) = made.lock() {
+        made.push(created);
+    }
     let name = &plan.name;
     ui.write_line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
         let destroy = Verb::Destroy { vm: name.to_string(), force: false };
@@ -255,10 +277,14 @@ fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &
     })
 }
 
-fn wait_for(wait: Option<(Goal, Duration)>, context: &Context, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
-    let Some((goal, timeout)) = wait else { return Ok(()) };
+fn wait_for(
+    context: &Context,
+    vm: &CreatedVm,
+    (goal, timeout): (Goal, Duration),
+    ui: &Ui,
+) -> Result<(), Error> {
     let addresses = wait::wait_for_vm(context, vm, goal, timeout)?;
-    let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
+    let name = created_name(vm);
     ui.show_note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())
 }

@@ -158,7 +158,8 @@ fn read_ssh_keys(args: &InitArgs, ui: &Ui) -> Result<Vec<String>, Error> {
     Ok(answer.0)
 }
 
-fn default_key_file() -> Option<PathBuf> {
+/// The user's usual public key, if there is one.
+pub(super) fn default_key_file() -> Option<PathBuf> {
     let home = home_directory()?.join(".ssh");
     ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"]
         .iter()
@@ -171,7 +172,7 @@ fn home_directory() -> Option<PathBuf> {
 }
 
 /// The keys in a file: one per line as in authorized_keys (sshd(8)), without its comments.
-fn keys_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
+pub(super) fn keys_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
     let refused = |why: String| {
         Error::new(Code::FileUnreadable, format!("cannot read the public key {}", file.display()))
             .because(why)

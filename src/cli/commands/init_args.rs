@@ -59,7 +59,7 @@ pub(crate) struct InitArgs {
 }
 
 /// Parses a number as a manifest has it.
-fn parse_number(text: &str) -> Result<Number, String> {
+pub(super) fn parse_number(text: &str) -> Result<Number, String> {
     let real = || text.parse().map(Number::Real).map_err(|_| format!("'{text}' is not a number"));
     text.parse().map(Number::Whole).or_else(|_: std::num::ParseIntError| real())
 }

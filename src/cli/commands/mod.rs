@@ -22,6 +22,7 @@ mod init;
 mod init_answers;
 mod init_args;
 mod inventory;
+mod launch;
 mod list;
 mod logs;
 mod man;
@@ -37,6 +38,7 @@ mod ssh;
 mod ssh_config;
 mod storage;
 mod test_conn;
+mod wait;
 mod whois;
 
 use clap::Subcommand;
@@ -48,6 +50,7 @@ use foundry_core::error::Error;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(create::CreateArgs),
+    Launch(launch::LaunchArgs),
     Apply(apply::ApplyArgs),
     Diff(diff::DiffArgs),
     Edit(edit::EditArgs),
@@ -61,6 +64,7 @@ pub(crate) enum Command {
     Restart(power::RestartArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Wait(wait::WaitArgs),
     Console(console::ConsoleArgs),
     Logs(logs::LogsArgs),
     List(list::ListArgs),
@@ -122,6 +126,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Exec(args) => return exec::run_exec(args, global, ui),
         Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::Create(args) => create::run_create(args, global, ui),
+        Command::Launch(args) => launch::run_launch(args, global, ui),
         Command::Apply(args) => apply::run_apply(args, global, ui),
         Command::Edit(args) => edit::run_edit(args, global, ui),
         Command::Set(args) => set::run_set(args, global, ui),
@@ -134,6 +139,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Restart(args) => power::run_restart(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::Console(args) => console::run_console(args, global, ui),
         Command::Logs(args) => logs::run_logs(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),

@@ -54,9 +54,8 @@ pub(crate) const MANIFEST_COMMANDS: &str = "foundry explain shows the same texts
 pub(crate) const MANIFEST_HEAD: &str =
     "# A VM for foundry. 'foundry create FILE' creates it; 'foundry explain' describes all fields.\n";
 
-/// For `destroy --all` and `destroy -l`, which do not exist.
-pub(crate) const DESTROY_BY_LABEL: &str =
-    "foundry destroy $(foundry list --all -l KEY=VALUE -o name)   # lists the disks before it deletes them";
+/// For `destroy --all`, which does not exist.
+pub(crate) const DESTROY_ALL: &str = "foundry destroy '*'   # all VMs that foundry created";
 
 /// For `get vm NAME`, as in kubectl.
 pub(crate) fn get_vm(name: &str) -> String {
@@ -83,14 +82,15 @@ pub(crate) fn create_from(file: &str) -> String {
     format!("Next: foundry create {} --wait", quote_for_shell(file))
 }
 
-/// The command that destroys these VMs; with no names, its usage.
-pub(crate) fn destroy_vms(names: &[String]) -> String {
-    let words: Vec<_> = names.iter().map(|name| quote_for_shell(name)).collect();
-    if words.is_empty() {
-        "foundry destroy VM...".to_owned()
-    } else {
-        format!("foundry destroy {}", words.join(" "))
-    }
+/// How to log in to a new VM, and how to delete it.
+pub(crate) fn log_in(vm: &str) -> String {
+    let vm = quote_for_shell(vm);
+    format!("Log in: foundry ssh {vm}; delete it: foundry destroy {vm}")
+}
+
+/// The command that destroys the VMs of a manifest file.
+pub(crate) fn destroy_file(file: &str) -> String {
+    format!("foundry destroy -f {}", quote_for_shell(file))
 }
 
 /// After ssh or scp ended with 255, which is its own failure or the command's exit code.

@@ -18,9 +18,8 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["shell", "login", "enter", "connect"], &["foundry ssh {vm}", "foundry console {vm}   # ^] leaves it"]),
     (&["copy", "scp", "push"], &["foundry cp FILE {vm}:PATH"]),
     (&["log", "journal", "dmesg"], &["foundry logs {vm}   # its serial console"]),
-    (&["wait"], &["foundry create FILE --wait   # waits until SSH answers"]),
     (&["up", "run", "deploy", "define"], &["foundry apply FILE"]),
-    (&["launch", "new", "quickstart"], &["foundry init   # writes a manifest", "foundry create FILE --wait"]),
+    (&["new", "quickstart"], &["foundry launch debian-13", "foundry init   # writes a manifest"]),
     (
         &["plan", "validate", "check", "lint", "verify", "test"],
         &["foundry create FILE --dry-run", "foundry doctor FILE"],

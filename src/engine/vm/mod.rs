@@ -13,10 +13,12 @@ pub mod logs;
 pub mod power;
 pub mod seed;
 pub mod wait;
+pub mod wait_state;
 pub mod whois;
 
 pub(crate) mod address_race;
 mod blueprint;
+mod boot_stage;
 mod busy;
 pub(crate) mod cloud_init_log;
 pub(crate) mod created;
@@ -35,3 +37,4 @@ pub(crate) mod record_pair;
 pub(crate) mod rollback;
 pub(crate) mod ssh_greeting;
 pub(crate) mod stop;
+mod wait_cloud_init;

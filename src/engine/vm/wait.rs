@@ -6,29 +6,29 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::boot_stage::BootStage;
 use super::create::CreatedVm;
 pub use super::goal::Goal;
-use super::guest_file::read_guest_file;
+use super::handle::find_own_vm;
 use super::inspect::guest_addresses;
 use super::ssh_greeting::{SshGreeting, read_greeting};
-use super::{cloud_init_log, console, lookup};
+use super::{console, lookup};
 use crate::advice::list_unused;
 use crate::poll::{Poll, Waited};
 use crate::preflight::conflicts;
 use crate::{Context, Step, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
-use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, StateReason};
 
 /// Time between two checks.
 const POLL_EVERY: Duration = Duration::from_millis(300);
 /// Time limit for an answer of the guest agent.
-const AGENT_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const AGENT_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait, after cloud-init's final message, for the guest agent to return its result file.
-const RESULT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const RESULT_WITHIN: Duration = Duration::from_secs(10);
+/// A stage of the guest, in words.
+pub(super) const CLOUD_INIT_AT_WORK: &str = "cloud-init is at work";
 /// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 10;
 
@@ -70,6 +70,23 @@ pub fn wait_for_vm(
     watch.known_addresses().map_err(|e| watch.with_vm_kept(e))
 }
 
+/// Waits for a VM by its name, as [`wait_for_vm`] does for one that was just created. Returns its name and its known
+/// addresses.
+///
+/// # Errors
+/// Those of [`wait_for_vm`]; [`Code::VmMissing`] or [`Code::NotFoundrys`] if foundry has no such VM.
+pub fn wait_for_named(
+    context: &Context,
+    name: &str,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<(String, Vec<String>), Error> {
+    let (domain, record) = find_own_vm(context, name)?;
+    let vm = CreatedVm { uuid: domain.uuid, record };
+    let addresses = wait_for_vm(context, &vm, goal, timeout)?;
+    Ok((domain.name, addresses))
+}
+
 /// Returns whether cloud-init in a foundry VM is known to be done, from the guest agent or the console log, which also
 /// works for a VM that is off. It waits only if the console says that cloud-init is done and an agent may return its
 /// result.
@@ -95,14 +112,14 @@ pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Re
     }
 }
 
-struct GuestWatch<'a> {
-    context: &'a Context,
-    vm: &'a CreatedVm,
-    name: String,
+pub(super) struct GuestWatch<'a> {
+    pub(super) context: &'a Context,
+    pub(super) vm: &'a CreatedVm,
+    pub(super) name: String,
     /// The furthest stage so far, in words.
-    seen: &'static str,
+    pub(super) seen: &'static str,
     /// When cloud-init's final message was first seen on the console.
-    finished: Option<Duration>,
+    pub(super) finished: Option<Duration>,
 }
 
 impl GuestWatch<'_> {
@@ -244,7 +261,7 @@ impl GuestWatch<'_> {
         Ok(answers)
     }
 
-    fn ping_agent(&self) -> Result<bool, Error> {
+    pub(super) fn ping_agent(&self) -> Result<bool, Error> {
         let answer = self.context.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
         Ok(answer.is_some())
     }
@@ -265,77 +282,22 @@ impl GuestWatch<'_> {
         Ok(false)
     }
 
-    /// Asks the agent for cloud-init's result file; without an agent, reads the console log.
-    fn cloud_init_done(&mut self) -> Result<bool, Error> {
-        if let Some(result) =
-            read_guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json", AGENT_WITHIN)?
-        {
-            return self.judge_result(&result);
-        }
-        let log =
-            console::read_log(self.context.host.as_ref(), &self.name, self.vm.record.console_log.as_deref())
-                .unwrap_or_default();
-        if cloud_init_log::is_at_work(&log) {
-            self.seen = "cloud-init is at work";
-        }
-        if !cloud_init_log::is_finished(&log) || self.result_is_due()? {
-            return Ok(false);
-        }
-        let failures = cloud_init_log::find_failures(&log);
-        if !failures.is_empty() {
-            return Err(self.cloud_init_failed(&failures));
-        }
-        self.context.warn(format!(
-            "cloud-init in VM '{}' is done; its console does not reliably show errors, and there is no guest agent to ask",
-            self.name
-        ));
-        Ok(true)
-    }
-
-    /// Returns whether the result file may still come. cloud-init writes it just after its final message on the
-    /// console. An agent without permission to read files never returns it.
-    fn result_is_due(&mut self) -> Result<bool, Error> {
-        let now = self.context.clock.elapsed();
-        let since = *self.finished.get_or_insert(now);
-        Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping_agent()?)
-    }
-
-    /// Warns before the wait if it can only time out.
-    fn warn_of_silence(&self, goal: Goal) {
-        let readable = self.context.host.is_local() && self.vm.record.console_log.is_some();
-        if goal == Goal::CloudInit && !readable {
-            self.context.warn(format!(
-                "the console of VM '{}' cannot be read from here: without a guest agent in the VM, waiting for cloud-init can only time out",
-                self.name
-            ));
-        }
-    }
-
-    /// cloud-init's page "CLI commands / status": `result.json` appears when the last stage is done.
-    fn judge_result(&self, result: &str) -> Result<bool, Error> {
-        let parsed: Value = serde_json::from_str(result).unwrap_or_default();
-        let Some(errors) = parsed.pointer("/v1/errors").and_then(Value::as_array) else { return Ok(false) };
-        if errors.is_empty() {
-            return Ok(true);
-        }
-        let list: Vec<String> =
-            errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
-        Err(self.cloud_init_failed(&list))
-    }
-
-    fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| strip_terminal_sequences(e.as_ref())).collect();
-        Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
-            .because(told.join("; "))
-            .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
-            .outcome(self.vm_kept_advice())
-    }
-
     fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
         let (seen, is_by_user) = self.reason_not_executing();
-        let error = error.because(seen.unwrap_or(self.seen));
-        let error = if is_by_user { error.hint(self.resume_hint()) } else { error };
+        let stage = BootStage::read(&self.read_console());
+        let error = match (seen, &stage) {
+            (Some(reason), _) => error.because(reason),
+            // The stage tells more of the same.
+            (None, Some(stage)) if self.seen == CLOUD_INIT_AT_WORK => error.because(stage.to_sentence()),
+            (None, Some(stage)) => error.because(format!("{}; {}", self.seen, stage.to_sentence())),
+            (None, None) => error.because(self.seen),
+        };
+        let error = match stage.and_then(|stage| stage.remedy()) {
+            _ if is_by_user => error.hint(self.resume_hint()),
+            Some(remedy) if seen.is_none() => error.hint(remedy),
+            _ => error,
+        };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
         let error = diagnose::with_bridges(self.context, bridges, error);
@@ -354,7 +316,7 @@ impl GuestWatch<'_> {
         (still.and_then(|now| now.why.to_sentence(now.state)), is_by_user)
     }
 
-    fn vm_kept_advice(&self) -> Advice {
+    pub(super) fn vm_kept_advice(&self) -> Advice {
         let destroy = Verb::Destroy { vm: self.command_name(), force: false };
         Advice::from(format!("VM '{}' is kept as it is; ", self.name)).run(destroy).text(" removes it")
     }
@@ -371,6 +333,12 @@ impl GuestWatch<'_> {
 
     fn resume_hint(&self) -> Advice {
         Advice::from(Verb::Resume { vm: self.command_name() }).text(" continues it")
+    }
+
+    /// The end of the console log; empty if it cannot be read from here.
+    pub(super) fn read_console(&self) -> String {
+        let log = self.vm.record.console_log.as_deref();
+        console::read_log(self.context.host.as_ref(), &self.name, log).unwrap_or_default()
     }
 
     fn with_console(&self, error: Error) -> Error {

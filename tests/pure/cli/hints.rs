@@ -1,6 +1,6 @@
 //! Hints: the command that helps, and what does the work of another tool's verb.
 
-use super::assert_fails;
+use super::{assert_fails, assert_says};
 use crate::support::command::{TEST_DRIVER, on_test, run, run_with};
 use crate::support::manifests::{SMALL, WEB};
 
@@ -49,8 +49,7 @@ fn a_verb_of_another_tool_is_answered_with_what_does_it() {
         (&["destory", "web"], "did you mean 'destroy'?"),
         (&["image", "download", "x"], "foundry image pull NAME"),
         (&["get", "vm", "web"], "foundry get web"),
-        (&["destroy", "--all"], "foundry destroy $(foundry list"),
-        (&["destroy", "-l", "a=b"], "foundry destroy $(foundry list"),
+        (&["destroy", "--all"], "foundry destroy '*'"),
     ] {
         let ran = run(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{args:?}: {}", ran.stderr);
@@ -80,9 +79,16 @@ fn habits_of_kubectl_are_understood_or_explained() {
     assert_eq!(ran.code, 64);
     assert!(ran.stderr.contains("--wait"), "{}", ran.stderr);
 
-    let ran = on_test(&["destroy", "-f", "examples/simple-vm.yaml", "test"]);
-    assert_fails(&ran, 4, "is a file; destroy takes names of VMs; -f is --force");
-    assert!(ran.stderr.contains("hint: foundry destroy web\n"), "{}", ran.stderr);
+    let ran = on_test(&["destroy", "examples/simple-vm.yaml", "test"]);
+    assert_fails(&ran, 4, "is a file; destroy takes names of VMs");
+    assert!(ran.stderr.contains("hint: foundry destroy -f examples/simple-vm.yaml\n"), "{}", ran.stderr);
+    let ran = on_test(&["destroy", "-f", "examples/simple-vm.yaml"]);
+    assert_fails(&ran, 4, "there is no VM 'web'");
+    assert_says(&on_test(&["destroy", "-f", "examples/simple-vm.yaml", "--ignore-not-found"]), "");
+    // It was the short form of --force once.
+    let ran = on_test(&["destroy", "-f", "test"]);
+    assert_fails(&ran, 1, "cannot read test: no such file");
+    assert!(ran.stderr.contains("--force has no short form"), "{}", ran.stderr);
     assert_fails(&on_test(&["get", "vms"]), 4, "foundry list --all lists the VMs");
     assert_fails(&run(&["list", "-l", "role:node"]), 64, "write role=node");
 }

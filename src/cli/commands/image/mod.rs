@@ -11,6 +11,7 @@ mod pull;
 
 pub(super) use catalog::CatalogView;
 pub(super) use list::{FreshnessView, ImageView};
+pub(super) use pull::pull_from_catalog;
 
 use std::path::PathBuf;
 

@@ -10,6 +10,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
+use foundry_engine::Context;
 use foundry_engine::image::{Fetch, PullRequest, Pulled, check_length, pull_image};
 use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
@@ -85,6 +86,35 @@ pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), 
         insist: args.fetch.checksum.is_some(),
     };
     ui.write_line(&success_text(&pull_image(&context, &request)?))
+}
+
+/// Pulls an image of the catalogue into the image pool, unless it is there. Returns its name.
+///
+/// # Errors
+/// Those of [`pull_image`]; [`Code::CatalogueImageMissing`] if the catalogue has none of that name.
+pub(in crate::commands) fn pull_from_catalog(
+    alias: &str,
+    context: &Context,
+    global: &Global,
+) -> Result<String, Error> {
+    let arch = catalog::parse_arch(&context.host.capabilities()?.arch)?;
+    let target = PullTarget::from_catalog(catalog::load_catalog(global)?.find_image(alias, arch)?);
+    let name = image_name(None, target.default_name(), false, alias)?;
+    let fetch = Fetch {
+        location: &target.location,
+        expected: target.checksum.as_ref(),
+        convert: None,
+        alias: target.alias.as_deref(),
+        client: &http_client(),
+        cache: None,
+    };
+    let pool = &context.settings.image_pool;
+    let request = PullRequest { fetch, pool: pool.as_str(), name: &name, refresh: false, insist: false };
+    Ok(match pull_image(context, &request)? {
+        Pulled::New(image) | Pulled::There(image) | Pulled::Current(image) | Pulled::Replaced(image) => {
+            image.name
+        }
+    })
 }
 
 /// Parses a URL. Without a scheme it is a file, which `import` takes.
