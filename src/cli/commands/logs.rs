@@ -11,8 +11,8 @@ use foundry_engine::vm::logs::{self, LogEnd, LogOptions, LogSink};
 
 /// Print what a VM wrote to its serial console
 ///
-/// Terminal sequences are removed, unless --raw is given. Rotated backups are read, too. The console log has no times,
-/// so nothing can be selected by time.
+/// It begins with the last start. Terminal sequences are removed, unless --raw is given. Rotated backups are read, too.
+/// The console log has no times, so nothing can be selected by time.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry logs web
