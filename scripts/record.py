@@ -34,7 +34,7 @@ COLUMNS, ROWS = 88, 28
 COMMANDS = [
     ("foundry create web.yaml --wait", []),
     ("foundry list", []),
-    ("ssh root@10.20.30.40", ["hostname", "ip route"]),
+    ("foundry ssh web", ["hostname", "ip route"]),
 ]
 PROMPT = b"# "
 # What a terminal does not show: colours, and the question for the place of the cursor that busybox asks.
@@ -106,15 +106,14 @@ def run(cast, command, typed):
 
 
 def prepare_ssh(scratch):
-    """The reader's own key, in the manifest, and an ssh that knows it: whoever has logged in before is asked nothing."""
+    """The reader's own key, in the manifest, and an ssh that has it. The guest's host key is known to foundry."""
     key = scratch / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice@example.com", "-f", key], check=True)
     manifest = (ROOT / "examples/simple-vm.yaml").read_text()
     public = key.with_suffix(".pub").read_text().strip()
     pathlib.Path("web.yaml").write_text(re.sub(r"ssh-ed25519 \S+ alice@example.com", public, manifest))
-    options = "-o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
     wrapper = scratch / "bin/ssh"
-    wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F none -i {key} {options} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F none -i {key} "$@"\n')
     wrapper.chmod(0o755)
 
 

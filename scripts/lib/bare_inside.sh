@@ -69,21 +69,19 @@ quickstart() {
   done
 }
 
-# README's five commands as they stand there, but for who is asked about the key of an unknown host, and who types there.
+# README's five commands as they stand there, but for who types at the guest.
 readme() {
   local lines line
   check test -s web.yaml
   # shellcheck disable=SC2016
   mapfile -t lines < <(sed -n '/^## A manifest and five commands/,/^## /{/^```console$/,/^```$/s/^\$ //p}' README.md | head -n 5)
-  check test "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | paste -sd,)" = foundry,foundry,ssh,virsh,foundry
+  check test "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | paste -sd,)" = foundry,foundry,foundry,foundry,foundry
   for line in "${lines[@]}"; do
     echo "\$ $line"
     case $line in
-      ssh\ *)
-        check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "${line#ssh }" hostname)" = web
-        ;;
-      # It needs a terminal of its own; that there is a console to open is what can be asked.
-      "virsh console "*) check test -n "$(virsh ttyconsole "${line#virsh console }")" ;;
+      "foundry ssh "*) check test "$(foundry ssh "${line#foundry ssh }" -- hostname </dev/null)" = web ;;
+      # Enter is typed, and the guest answers with something.
+      "foundry console "*) check test -n "$(echo | foundry console "${line#foundry console }")" ;;
       *) eval "$line" ;;
     esac
   done

@@ -118,5 +118,5 @@ vm_log_in() {
     done
     sleep 2
   done
-  die "cannot log in to the VM by SSH at $SUBNET.10" "see its console: virsh console $VM"
+  die "cannot log in to the VM by SSH at $SUBNET.10" "see its console: foundry console $VM"
 }

@@ -133,7 +133,7 @@ fn the_recording_knows_no_machine() {
 #[test]
 fn the_recording_ends_inside_of_the_vm() {
     let Some(text) = text_of(&root().join("examples/tour.cast")) else { return };
-    let (_, inside) = text.split_once("$ ssh root@10.20.30.40\n").unwrap_or_else(|| panic!("{text}"));
+    let (_, inside) = text.split_once("$ foundry ssh web\n").unwrap_or_else(|| panic!("{text}"));
     assert!(inside.contains("~ # hostname\nweb\n"), "{text}");
     assert!(inside.trim_end().ends_with("~ #"), "{text}");
 }
