@@ -1,7 +1,7 @@
 //! Changes a VM as its manifest says.
 //!
 //! A field has up to four values: in the manifest, in the manifest that was applied last, in the persistent definition,
-//! and in the running VM. [`compare`] finds where they differ; [`apply`] makes the first the others.
+//! and in the running VM. `compare` finds where they differ; `apply` makes the others as the first.
 
 mod apply;
 mod compare;
