@@ -263,7 +263,7 @@ fn tables_fit_the_terminal_and_are_whole_in_a_pipe() {
     let odd = "custom-columns=NAME:.metadata.name,UUID:.metadata.uid,AGAIN:.metadata.uid,MORE:.metadata.uid";
     for (args, columns) in [
         ("list --all".to_owned(), 80),
-        ("list --all -o wide".into(), 110),
+        ("list --all -o wide".into(), 130),
         (format!("list --all -o {odd}"), 80),
         ("pool list -o wide".into(), 97),
         ("pool list".into(), 64),

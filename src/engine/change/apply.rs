@@ -171,13 +171,9 @@ fn check_change(
         changes().filter(|field| !field.is_possible()).map(|field| refusal(compared, field)).collect();
     if !refused.is_empty() {
         let title = format!("VM '{}' cannot be changed in place", compared.handle.name());
-        let destroy = Verb::Destroy { vm: compared.handle.domain.command_name(), force: false };
+        // No command is advised: what makes a VM anew deletes its disks.
         return Err(Error::of_issues(title, refused)
-            .hint(
-                Advice::from("set these fields back, or make it anew: ")
-                    .run(destroy)
-                    .text(" deletes it first"),
-            )
+            .hint("set these fields back; with the other values, it would be a new VM without the content of its disks")
             .unchanged());
     }
     let mut report = PreflightReport::default();
