@@ -216,15 +216,14 @@ fn create_all(
     let create = |context: &Context, plan: &VmPlan| create_one(context, plan, &made, ui);
     let mut failures = bulk.collect_failures(plans, plan_name, context, ui, create);
     let made = made.into_inner().unwrap_or_default();
-    match wait {
-        Some(_) if context.cancel.is_requested() && failures.is_empty() => {
-            failures.extend(context.cancel.check().err());
-        }
-        Some((goal, timeout)) if !context.cancel.is_requested() => {
-            let wait = |context: &Context, vm: &CreatedVm| wait_for(context, vm, (goal, timeout), ui);
+    if let Some(goal) = wait {
+        let wait = |context: &Context, vm: &CreatedVm| wait_for(context, vm, goal, ui);
+        if context.cancel.is_requested() {
+            // Each wait ends at once and says that its VM is kept.
+            failures.extend(made.iter().filter_map(|vm| wait(context, vm).err()));
+        } else {
             failures.extend(bulk.collect_failures(&made, created_name, context, ui, wait));
         }
-        _ => {}
     }
     report_all(failures, ui)
 }
