@@ -24,9 +24,7 @@ fn vm(bed: &Bed) -> String {
 }
 
 fn in_this_bed(bed: &Bed, text: &str) -> String {
-    text.replace("bridge: br0", &format!("bridge: {}", bed.bridge()))
-        .replace("10.20.30.40", "10.77.0.95")
-        .replace("10.20.30.", "10.77.0.")
+    address_in_this_bed(&text.replace("bridge: br0", &format!("bridge: {}", bed.bridge())))
         // Translated by QEMU, a guest with two processors was once seen to stand still.
         .replace("vcpus: 2\n", "vcpus: 1\n")
         .replace("name: web\n", &format!("name: {}\n", vm(bed)))
@@ -77,9 +75,15 @@ fn word_in_this_bed(bed: &Bed, word: &str) -> String {
     match word {
         "web" => vm(bed),
         "ssd" => bed.name("ssd"),
+        "foundry-vms/web_boot" => format!("{}/{}_boot", bed.vm_pool(), vm(bed)),
         "/mnt/ssd/foundry" => bed.storage().join("ssd").display().to_string(),
-        other => other.to_owned(),
+        other => address_in_this_bed(other),
     }
+}
+
+/// The addresses of the documents, as they are here.
+fn address_in_this_bed(text: &str) -> String {
+    text.replace("10.20.30.40", "10.77.0.95").replace("10.20.30.", "10.77.0.")
 }
 
 /// Runs one line of a document as its reader would.
