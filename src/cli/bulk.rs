@@ -9,13 +9,19 @@ use std::thread;
 
 use clap::Args;
 
+use crate::connect::connect_host;
 use crate::ui::Ui;
+use crate::vm_selection::VmSelectionArgs;
+use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_engine::{Context, Event, Progress};
 
 /// libvirtd answers five calls of one client at once (`max_client_requests` of libvirtd.conf), one of which is left to
 /// the keep-alive.
 const DEFAULT_PARALLEL: usize = 4;
+
+/// For a selection that has no VM.
+pub(crate) const NO_VMS_MATCH: &str = "No VMs match";
 
 /// How many VMs at once.
 #[derive(Debug, Clone, Copy, Args)]
@@ -49,23 +55,8 @@ impl BulkArgs {
         Self { parallel }
     }
 
-    /// Runs `act` for each name, and writes the line that it returns to stdout at once. The order of the lines is that
-    /// in which the VMs are done.
-    ///
-    /// # Errors
-    /// The worst error; the others are reported to stderr. After an interruption, the VMs that were not begun are named.
-    pub(crate) fn run_all(
-        self,
-        names: &[String],
-        context: &Context,
-        ui: &Ui,
-        act: impl Fn(&Context, &str) -> Result<String, Error> + Sync,
-    ) -> Result<(), Error> {
-        let act = |context: &Context, name: &String| act(context, name).and_then(|line| ui.write_line(&line));
-        report_all(self.collect_failures(names, String::as_str, context, ui, act), ui)
-    }
-
-    /// Runs `act` for each item, and returns all failures in the order of the items.
+    /// Runs `act` for each item, and returns all failures in the order of the items. After an interruption, the items that
+    /// were not begun are named.
     pub(crate) fn collect_failures<T: Sync>(
         self,
         items: &[T],
@@ -120,10 +111,60 @@ impl BulkArgs {
     }
 }
 
+/// Connects, and runs `act` for each selected VM side by side, with a line for each.
+///
+/// # Errors
+/// A failed connection, a pattern that matches nothing, or the worst error of `act`.
+pub(crate) fn run_for_selected(
+    (vms, bulk): (&VmSelectionArgs, BulkArgs),
+    (global, ui): (&Global, &Ui),
+    act: impl Fn(&Context, &str) -> Result<String, Error> + Sync,
+) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
+    interrupt::install_handler(&context.cancel)?;
+    let names = vms.find_names(&context)?;
+    if names.is_empty() {
+        ui.show_note(NO_VMS_MATCH);
+        return Ok(());
+    }
+    let act = |context: &Context, name: &String| act(context, name).and_then(|line| ui.write_line(&line));
+    report_all(bulk.collect_failures(&names, String::as_str, &context, ui, act), ui)
+}
+
 /// Reports all failures except the worst one, which the caller reports.
 pub(crate) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();
     failures.iter().for_each(|error| ui.show_error(error));
     worst.map_or(Ok(()), Err)
+}
+
+/// Runs `act` for each item, one after the other. It continues after a failure, unless all others would fail for the same
+/// reason.
+///
+/// # Errors
+/// The worst error, of equal ones the last; the others are reported to stderr as soon as a worse one is there.
+pub(crate) fn run_for_each<T>(
+    items: &[T],
+    ui: &Ui,
+    mut act: impl FnMut(&T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut worst: Option<Error> = None;
+    for item in items {
+        let Err(error) = act(item) else { continue };
+        let is_last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
+        worst = Some(report_lesser(worst, error, ui));
+        if is_last {
+            break;
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+/// Reports the lesser of two errors, or the earlier of two equal ones, and returns the other.
+fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+    let Some(earlier) = earlier else { return error };
+    let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
+    ui.show_error(&lesser);
+    worse
 }

@@ -26,6 +26,11 @@ pub enum DomainState {
 }
 
 impl DomainState {
+    /// Whether the guest executes, and so can react.
+    pub fn is_executing(self) -> bool {
+        matches!(self, Self::Running | Self::Blocked)
+    }
+
     /// Whether a hypervisor process may exist, so that the disks may be in use.
     pub fn is_active(self) -> bool {
         !matches!(self, Self::ShutOff)

@@ -5,24 +5,25 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::create::{plan_all, report_lesser};
+use super::create::plan_all;
 use super::destroy::{destroy_one, destroy_question};
+use crate::bulk::run_for_each;
 use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::consent::require_consent;
 use crate::output::Selector;
 use crate::ui::Ui;
+use crate::vm_selection::find_names;
 use crate::{Global, interrupt};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::has_manifest_extension;
 use foundry_core::names::PoolName;
-use foundry_core::record::RecordState;
 use foundry_engine::Context;
 use foundry_engine::change::{
     Applied, ApplyOptions, ApplyOutcome, FieldDiff, Verdict, WantedVm, apply_vm, plan_apply,
     recorded_manifest,
 };
 use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, plan_destroy};
-use foundry_engine::vm::inspect;
 
 /// Create VMs or change them, as their manifests say
 ///
@@ -109,15 +110,12 @@ impl ManifestArgs {
         let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
         let mut paths = paths.map_err(unreadable)?;
         paths.sort();
-        let is_manifest = |path: &Path| {
-            path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
-        };
         for path in paths {
             // A link to a directory may lead back.
             let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
             if is_directory && self.recursive {
                 self.read_directory(&path, files)?;
-            } else if path.is_file() && is_manifest(&path) {
+            } else if path.is_file() && has_manifest_extension(&path) {
                 files.push(path.display().to_string());
             }
         }
@@ -131,7 +129,7 @@ pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<()
     let superfluous = if args.prune { args.find_superfluous(&context, &names, global)? } else { Vec::new() };
     let options = ApplyOptions { force: args.force };
     if args.dry_run {
-        for_each(&wanted, ui, |vm| dry_run(&context, vm, options, ui))?;
+        run_for_each(&wanted, ui, |vm| dry_run(&context, vm, options, ui))?;
         return superfluous.iter().try_for_each(|plan| {
             ui.write_line(&format!("virtualmachine/{} pruned (dry run)", plan.domain.name))
         });
@@ -140,31 +138,12 @@ pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<()
         confirm_prune(&superfluous, ui)?;
     }
     interrupt::install_handler(&context.cancel)?;
-    for_each(&wanted, ui, |vm| apply_one(&context, vm, options, ui))?;
+    run_for_each(&wanted, ui, |vm| apply_one(&context, vm, options, ui))?;
     // Only after all manifests were applied: a failure may be a mistake in them.
     for plan in &superfluous {
         destroy_one(&context, plan, ui)?;
     }
     Ok(())
-}
-
-/// Goes on after a failure, unless all others would fail for the same reason. Returns the worst error and reports the
-/// others.
-pub(super) fn for_each(
-    wanted: &[WantedVm],
-    ui: &Ui,
-    mut act: impl FnMut(&WantedVm) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut worst: Option<Error> = None;
-    for vm in wanted {
-        let Err(error) = act(vm) else { continue };
-        let is_last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
-        worst = Some(report_lesser(worst, error, ui));
-        if is_last {
-            break;
-        }
-    }
-    worst.map_or(Ok(()), Err)
 }
 
 /// Applies one manifest and prints what it did.
@@ -240,15 +219,11 @@ impl ApplyArgs {
         global: &Global,
     ) -> Result<Vec<DestroyPlan>, Error> {
         let Some(selector) = &self.selector else { return Ok(Vec::new()) };
-        let seen = inspect::list_vms(context, true)?;
-        let is_superfluous = |vm: &&inspect::VmView| {
-            let is_whole = vm.record().is_some_and(|record| record.state == RecordState::Created);
-            is_whole && selector.matches_labels(&vm.vm.metadata.labels) && !names.contains(&vm.domain.name)
-        };
+        let mut found = find_names(context, &[], Some(selector))?;
+        found.retain(|name| !names.contains(name));
         let timeout = global.resolved().timeout_for(SettingKey::DestroyTimeout);
         let options = DestroyOptions { force: false, keep_disks: false, timeout };
-        let found = seen.iter().filter(is_superfluous);
-        found.map(|vm| plan_destroy(context, &vm.domain.name, options)).collect()
+        found.iter().map(|name| plan_destroy(context, name, options)).collect()
     }
 }
 

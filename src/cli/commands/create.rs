@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::bulk::{BulkArgs, parse_count, report_all};
+use crate::bulk::{BulkArgs, parse_count, report_all, run_for_each};
 use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::output::parse_duration;
@@ -154,7 +154,7 @@ fn read_all(files: &[String]) -> (Vec<PartialDocument>, Vec<Error>) {
 }
 
 fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
-    run_for_all(plans, ui, |plan| {
+    run_for_each(plans, ui, |plan| {
         let blueprint = create::dry_run(context, plan)?;
         let removes = blueprint.removes.join(", ");
         let first = format!("The leftovers of an interrupted creation would be removed first: {removes}");
@@ -176,30 +176,10 @@ fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> R
 
 /// Runs the checks of all VMs on the host before the first one is created.
 fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
-    run_for_all(plans, ui, |plan| {
+    run_for_each(plans, ui, |plan| {
         context.cancel.check().map_err(|stopped| stopped.unchanged())?;
         preflight(context, plan).map(drop)
     })
-}
-
-/// Continues after a failure, unless all others would fail for the same reason. Returns the worst error and reports the
-/// others.
-fn run_for_all(
-    plans: &[VmPlan],
-    ui: &Ui,
-    mut act: impl FnMut(&VmPlan) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut worst: Option<Error> = None;
-    for plan in plans {
-        let Err(error) = act(plan) else { continue };
-        // These would fail for every other VM, too.
-        let last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
-        worst = Some(report_lesser(worst, error, ui));
-        if last {
-            break;
-        }
-    }
-    worst.map_or(Ok(()), Err)
 }
 
 /// Creates all VMs, then waits for those that were created. A failed one is rolled back alone and the others are kept.
@@ -234,14 +214,6 @@ fn plan_name(plan: &VmPlan) -> &str {
 
 fn created_name(vm: &CreatedVm) -> &str {
     vm.record.manifest.metadata.name.as_deref().unwrap_or_default()
-}
-
-/// Reports the lesser of two errors, or the earlier of two equal ones, and returns the other.
-pub(super) fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
-    let Some(earlier) = earlier else { return error };
-    let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
-    ui.show_error(&lesser);
-    worse
 }
 
 /// Creates one VM and waits for it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::bulk::{BulkArgs, report_all};
+use crate::bulk::{BulkArgs, NO_VMS_MATCH, report_all};
 use crate::config::SettingKey;
 use crate::connect::connect_host;
 use crate::consent::{self, list_kept_back, list_volumes};
@@ -18,7 +18,7 @@ use crate::words;
 use crate::words::hints::destroy_file;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::manifest::load_file;
+use foundry_core::manifest::{has_manifest_extension, load_file};
 use foundry_core::names::VmName;
 use foundry_core::text::escape_unseen;
 use foundry_engine::Context;
@@ -68,7 +68,7 @@ pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Resul
     let context = connect_host(global, ui)?;
     let names = find_names(&context, &names, args.selector.as_ref())?;
     if names.is_empty() {
-        ui.show_note("No VMs match");
+        ui.show_note(NO_VMS_MATCH);
         return Ok(());
     }
     let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DestroyTimeout));
@@ -139,8 +139,7 @@ fn refuse_manifest_file(args: &DestroyArgs, failures: &[Error]) -> Option<Error>
     failures.iter().find(|error| error.code() == Code::VmMissing)?;
     let is_manifest = |name: &&String| {
         let path = Path::new(name.as_str());
-        path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known))
-            && path.is_file()
+        has_manifest_extension(path) && path.is_file()
     };
     let file = args.names.iter().find(is_manifest)?;
     Some(

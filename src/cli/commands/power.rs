@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::bulk::BulkArgs;
-use crate::connect::connect_host;
+use crate::Global;
+use crate::bulk::{BulkArgs, run_for_selected};
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::vm_selection::VmSelectionArgs;
 use crate::words::render_power_change;
-use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_engine::Context;
 use foundry_engine::vm::power::{self, PowerReport, StopOptions};
@@ -132,14 +131,7 @@ fn change_all(
     (global, ui): (&Global, &Ui),
     change: impl Fn(&Context, &str) -> Result<PowerReport, Error> + Sync,
 ) -> Result<(), Error> {
-    let context = connect_host(global, ui)?;
-    interrupt::install_handler(&context.cancel)?;
-    let names = vms.find_names(&context)?;
-    if names.is_empty() {
-        ui.show_note("No VMs match");
-        return Ok(());
-    }
-    bulk.run_all(&names, &context, ui, |context, vm| {
+    run_for_selected((vms, bulk), (global, ui), |context, vm| {
         let changed = change(context, vm)?;
         Ok(format!("virtualmachine/{} {}", changed.vm, render_power_change(changed.change)))
     })

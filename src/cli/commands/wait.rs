@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::bulk::BulkArgs;
+use crate::Global;
+use crate::bulk::{BulkArgs, run_for_selected};
 use crate::config::SettingKey;
-use crate::connect::connect_host;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::vm_selection::VmSelectionArgs;
-use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_engine::Context;
 use foundry_engine::vm::wait::{self, Goal};
@@ -54,15 +53,10 @@ enum WaitGoal {
 }
 
 pub(super) fn run_wait(args: &WaitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect_host(global, ui)?;
-    interrupt::install_handler(&context.cancel)?;
     let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::WaitTimeout));
-    let names = args.vms.find_names(&context)?;
-    if names.is_empty() {
-        ui.show_note("No VMs match");
-        return Ok(());
-    }
-    args.bulk.run_all(&names, &context, ui, |context, vm| wait_for(context, vm, args.goal, timeout))
+    run_for_selected((&args.vms, args.bulk), (global, ui), |context, vm| {
+        wait_for(context, vm, args.goal, timeout)
+    })
 }
 
 /// Waits for one VM, and returns its line.

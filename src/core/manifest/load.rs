@@ -118,6 +118,11 @@ impl LoadError {
     }
 }
 
+/// Whether a file has the name of a manifest: it ends with `.yaml`, `.yml` or `.json`.
+pub fn has_manifest_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
+}
+
 /// Reads all manifests of a file, or of standard input if the path is `-`.
 ///
 /// # Errors

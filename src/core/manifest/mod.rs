@@ -14,7 +14,9 @@ mod status;
 mod user_data;
 
 pub use crate::yaml::{Position, escape_unseen, shorten};
-pub use load::{LoadError, MAX_BYTES, PartialDocument, load_file, load_from, load_text, read_file};
+pub use load::{
+    LoadError, MAX_BYTES, PartialDocument, has_manifest_extension, load_file, load_from, load_text, read_file,
+};
 pub use number::Number;
 pub use status::{Condition, Phase, Status, VmAddress};
 

@@ -52,7 +52,7 @@ impl GuestLogin {
 pub(crate) fn find_running(context: &Context, name: &str) -> Result<Domain, Error> {
     let Some(domain) = find_vm_to_show(context, name)? else { return Err(vm_not_found(context, name)?) };
     let code = match domain.state {
-        DomainState::Running | DomainState::Blocked => return Ok(domain),
+        state if state.is_executing() => return Ok(domain),
         DomainState::ShutOff => Code::GuestOff,
         _ => Code::GuestPaused,
     };

@@ -11,7 +11,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::local::check_liveness;
-use foundry_host::{Domain, DomainState, View};
+use foundry_host::{Domain, View};
 
 /// A complete foundry VM, as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +64,7 @@ impl VmHandle {
 
     /// Returns whether the guest executes, and so can react to changes of its disks.
     pub(crate) fn is_executing(&self) -> bool {
-        matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
+        self.domain.state.is_executing()
     }
 
     /// Checks that no program holds a lock on a disk of a VM that is off here. The VM may run on another host; its

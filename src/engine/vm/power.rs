@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::handle::{find_own_vm, refused_unchanged, undefined_meanwhile};
-use super::{console, lookup};
+use super::{console, lookup, stop};
 use crate::diagnose::FailureContext;
 use crate::poll::{Poll, Waited};
 use crate::{Context, Step, lock};
@@ -22,7 +22,7 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Time between two presses of the power button.
 const PRESS_EVERY: Duration = Duration::from_secs(10);
 
-/// What a verb did to a VM.
+/// The change that a verb made to a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerChange {
     /// It was off and starts.
@@ -49,7 +49,7 @@ pub enum PowerChange {
     Resumed,
 }
 
-/// A VM, and what a verb did to it.
+/// A VM, and the change that a verb made to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerReport {
     /// The VM's name; it may have been given by its UUID.
@@ -107,7 +107,7 @@ pub fn restart(context: &Context, name: &str, options: StopOptions) -> Result<Po
 pub fn reboot(context: &Context, name: &str) -> Result<PowerReport, Error> {
     change_vm(context, name, |domain| match domain.state {
         DomainState::ShutOff => Err(off_error(domain)),
-        state if !is_executing(state) => Err(not_executing_error(domain)),
+        state if !state.is_executing() => Err(not_executing_error(domain)),
         _ => {
             context.host.request_reboot(domain.uuid)?;
             Ok(PowerChange::RebootRequested)
@@ -180,7 +180,7 @@ fn start_locked(context: &Context, domain: &Domain, discard_memory: bool) -> Res
     };
     match domain.state {
         DomainState::ShutOff => {}
-        DomainState::Running | DomainState::Blocked => return Ok(PowerChange::AlreadyRunning),
+        state if state.is_executing() => return Ok(PowerChange::AlreadyRunning),
         _ => return Err(not_executing_error(&domain)),
     }
     context.cancel.check_unchanged()?;
@@ -218,23 +218,13 @@ fn stop_found(context: &Context, domain: &Domain, options: StopOptions) -> Resul
         return Err(undefined_meanwhile(domain));
     }
     if options.force {
-        return force_off(context, domain);
+        stop::force_off(context, domain.uuid, &domain.name)?;
+        return Ok(PowerChange::ForcedOff);
     }
-    if !is_executing(domain.state) && domain.state != DomainState::ShuttingDown {
+    if !domain.state.is_executing() && domain.state != DomainState::ShuttingDown {
         return Err(not_executing_error(domain).hint(continue_or_force(domain)));
     }
     shut_down(context, domain, options.timeout)
-}
-
-fn force_off(context: &Context, domain: &Domain) -> Result<PowerChange, Error> {
-    context.host.force_off(domain.uuid)?;
-    match context.host.state(domain.uuid)? {
-        Some(now) if now.state.is_active() => {
-            Err(Error::new(Code::GuestUnstoppable, format!("VM '{}' cannot be stopped", domain.name))
-                .because(format!("it is still {}", now.state)))
-        }
-        _ => Ok(PowerChange::ForcedOff),
-    }
 }
 
 /// Presses the power button and waits until the guest is off. The button is pressed again from time to time: a guest
@@ -288,10 +278,6 @@ fn shutdown_ignored_error(domain: &Domain, timeout: Duration) -> Error {
 fn force_stop(domain: &Domain) -> Advice {
     Advice::from(Verb::Stop { vm: domain.command_name(), force: true })
         .text(" forces it off, as a power failure would")
-}
-
-fn is_executing(state: DomainState) -> bool {
-    matches!(state, DomainState::Running | DomainState::Blocked)
 }
 
 fn off_error(domain: &Domain) -> Error {

@@ -28,24 +28,33 @@ pub(crate) fn stop_domain(
     name: &str,
     patience: StopMethod,
 ) -> Result<(), Error> {
-    let look = || context.host.state(domain).map(|now| now.map_or(DomainState::ShutOff, |n| n.state));
-    let state = look()?;
+    let state = context.host.state(domain)?.map_or(DomainState::ShutOff, |now| now.state);
     if state == DomainState::ShutOff {
         return Ok(());
     }
     // Only an executing guest reacts to the power button; a paused, crashed or suspended one does not.
-    let hears = matches!(state, DomainState::Running | DomainState::Blocked | DomainState::ShuttingDown);
+    let hears = state.is_executing() || state == DomainState::ShuttingDown;
     if let (StopMethod::Graceful(time), true) = (patience, hears) {
         if shut_down(context, domain, time)? {
             return Ok(());
         }
         context.warn(format!("VM '{name}' did not shut down in {} s and is forced off", time.as_secs_f32()));
     }
+    force_off(context, domain, name)
+}
+
+/// Forces a domain off. One that does not exist any more counts as off.
+///
+/// # Errors
+/// [`Code::GuestUnstoppable`] if it is still active afterwards.
+pub(crate) fn force_off(context: &Context, domain: Uuid, name: &str) -> Result<(), Error> {
     context.host.force_off(domain)?;
-    match look()? {
-        DomainState::ShutOff => Ok(()),
-        state => Err(Error::new(Code::GuestUnstoppable, format!("VM '{name}' cannot be stopped"))
-            .because(format!("it is still {state}"))),
+    match context.host.state(domain)? {
+        Some(now) if now.state != DomainState::ShutOff => {
+            Err(Error::new(Code::GuestUnstoppable, format!("VM '{name}' cannot be stopped"))
+                .because(format!("it is still {}", now.state)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -308,7 +308,7 @@ impl GuestWatch<'_> {
     /// stage that it reached.
     fn reason_not_executing(&self) -> (Option<&'static str>, bool) {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
-        let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
+        let still = now.filter(|now| !now.state.is_executing());
         let is_by_user = still.is_some_and(|now| {
             now.state == DomainState::Paused
                 && matches!(now.why, StateReason::ByUser | StateReason::FromSnapshot)

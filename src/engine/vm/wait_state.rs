@@ -26,7 +26,7 @@ impl StateGoal {
     fn is_reached(self, now: Option<StateNow>) -> bool {
         let state = now.map(|now| now.state);
         match self {
-            Self::Running => matches!(state, Some(DomainState::Running | DomainState::Blocked)),
+            Self::Running => state.is_some_and(DomainState::is_executing),
             Self::Stopped => state == Some(DomainState::ShutOff),
             Self::Deleted => state.is_none(),
         }
