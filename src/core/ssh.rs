@@ -1,4 +1,4 @@
-//! What OpenSSH needs to log in to a guest: options, blocks of ssh_config(5), lines of known_hosts.
+//! The input that OpenSSH needs for a login to a guest: options, blocks of ssh_config(5), lines of known_hosts.
 //!
 //! Names, users and addresses come from hosts, records and command lines. Each is checked before it becomes an option:
 //! none begins with `-`, and none contains what ssh or a shell would interpret.

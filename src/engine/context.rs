@@ -179,7 +179,7 @@ pub(super) fn format_rfc3339(time: jiff::Timestamp) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     asked: Arc<AtomicUsize>,
-    /// What each operation would leave behind, by the number of its notice: several may run side by side.
+    /// The possible leftovers of each operation, by the number of its notice: several may run side by side.
     remains: Arc<Mutex<BTreeMap<usize, Vec<Outcome>>>>,
 }
 

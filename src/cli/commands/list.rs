@@ -106,7 +106,7 @@ impl TableRow for VmView {
     }
 }
 
-/// What waits for a restart, and what another program changed.
+/// The changes that wait for a restart, and those that another program made.
 fn change_words(seen: &VmView) -> Option<String> {
     let conditions = seen.vm.status.iter().flat_map(|status| &status.conditions);
     let told = conditions.filter(|c| [RESTART_REQUIRED, DRIFTED].contains(&c.kind.as_str()));

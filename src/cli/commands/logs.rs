@@ -52,7 +52,7 @@ pub(super) fn run_logs(args: &LogsArgs, global: &Global, ui: &Ui) -> Result<(), 
 struct LogPrinter<'a> {
     ui: &'a Ui,
     raw: bool,
-    /// What is not printed yet: the beginning of a line.
+    /// Text that is not printed yet: the beginning of a line.
     line: Vec<u8>,
     /// Whether what was printed last has no line end.
     is_line_open: bool,

@@ -2,7 +2,7 @@
 
 use foundry_engine::vm::power::PowerChange;
 
-/// The words behind `virtualmachine/NAME`.
+/// The words after `virtualmachine/NAME`.
 pub fn render_power_change(change: PowerChange) -> &'static str {
     match change {
         PowerChange::Started => "started",

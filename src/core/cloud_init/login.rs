@@ -15,7 +15,7 @@ const OWN_CHOICE: [&str; 3] = ["ssh_keys", "ssh_genkeytypes", "vendor_data"];
 pub struct SeedLogin {
     /// The user with the SSH keys. `None` is the image's own user.
     pub user: Option<String>,
-    /// Where the guest has its host keys from.
+    /// The source of the guest's host keys.
     pub host_keys: HostKeyChoice,
 }
 
@@ -31,7 +31,7 @@ impl SeedLogin {
     }
 }
 
-/// Where a guest has its host keys from.
+/// The source of a guest's host keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostKeyChoice {
     /// Foundry makes one.

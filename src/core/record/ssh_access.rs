@@ -1,4 +1,4 @@
-//! What a record says about logging in to the guest over SSH.
+//! The part of a record about logging in to the guest over SSH.
 
 use std::fmt;
 

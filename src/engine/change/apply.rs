@@ -35,7 +35,7 @@ pub struct ApplyOptions {
     pub force: bool,
 }
 
-/// What applying a manifest did.
+/// The result of applying a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     /// Whether the VM was created, changed, or left as it was.
@@ -48,7 +48,7 @@ pub struct Applied {
     pub drift: Vec<String>,
 }
 
-/// What became of a VM whose manifest was applied.
+/// The outcome for a VM whose manifest was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyOutcome {
     /// It was created.

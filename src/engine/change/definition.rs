@@ -9,7 +9,7 @@ use foundry_host::libvirt_xml::edit::{self, InterfaceLink};
 use super::compare_devices::find_interface;
 use super::field::FieldDiff;
 
-/// What the fields of a definition are changed to.
+/// The new values of a definition's fields.
 pub(super) struct DefinitionChange<'a> {
     /// The fields to change.
     pub(super) fields: &'a [&'a FieldDiff],

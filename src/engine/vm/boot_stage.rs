@@ -83,7 +83,7 @@ impl BootStage {
         }
     }
 
-    /// What to try, if the stage tells.
+    /// A remedy, if the stage suggests one.
     pub(crate) fn remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::FirmwareCrashed => {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{AddressSource, GuestAddress, Result};
 
-/// What became of a command to a guest agent.
+/// The outcome of a command to a guest agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentAnswer {
     /// The agent's answer, JSON with the member `return`. The guest controls it.
