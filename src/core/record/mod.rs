@@ -127,6 +127,12 @@ pub struct RecordedVolume {
     /// The process that is attaching the disk to an existing VM. While it is set, the disk is not in use yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attaching: Option<Maker>,
+    /// Device name of the disk in the guest, if it does not follow from the volume's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whether the volume existed before foundry had it. Such a volume is never deleted with the VM.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 impl RecordedVolume {
@@ -135,9 +141,10 @@ impl RecordedVolume {
         VolumeRef::new(self.pool.clone(), self.name.clone())
     }
 
-    /// Returns the disk's device name in the guest, which follows from what the volume is for.
+    /// Returns the disk's device name in the guest, as recorded or as it follows from what the volume is for.
     pub fn disk_target(&self) -> Option<String> {
         match self.role {
+            _ if self.target.is_some() => self.target.clone(),
             VolumeRole::Boot => Some("vda".into()),
             VolumeRole::Seed => Some("sda".into()),
             VolumeRole::Data => VmName::target_of_volume(&self.name).map(String::from),

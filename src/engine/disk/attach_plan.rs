@@ -246,6 +246,8 @@ fn planned_volume(
         capacity: backend.capacity(size),
         backing: None,
         attaching: Some(context.lease.maker()),
+        target: None,
+        adopted: false,
     })
 }
 

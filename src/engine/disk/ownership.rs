@@ -45,6 +45,9 @@ impl<'a> Ownership<'a> {
 
     /// Returns why the volume found for a recorded one may not belong to the VM, if there is a reason.
     pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
+        if recorded.adopted {
+            return Some("it was there before foundry had it".into());
+        }
         let Some(of) = VolumeNameParts::parse(&found.name) else {
             return Some(
                 "its name is not one that foundry gives to disks, though the record lists it".into(),
@@ -132,6 +135,8 @@ mod tests {
             capacity: Bytes(1),
             backing: None,
             attaching: None,
+            target: None,
+            adopted: false,
         };
         Ownership::of(&domain, [&described], &[]).reason_to_doubt(&recorded, &found)
     }

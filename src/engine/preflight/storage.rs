@@ -244,6 +244,8 @@ fn recorded_volumes(
             role: planned.role,
             name: planned.name.to_string(),
             attaching: None,
+            target: None,
+            adopted: false,
         }
     };
     planned_volumes(plan).into_iter().map(recorded).collect()
