@@ -37,7 +37,7 @@ fn a_patch_is_in_the_running_domain() {
     bed.foundry(&["diff", "-"]).reads(&second).run().exits(0);
     let definition = bed.virsh().definition(&vm);
     assert_eq!(definition.matches("<qemu:arg").count(), 2, "{definition}");
-    assert_eq!(definition.matches("i6300esb").count(), 1, "{definition}");
+    assert_eq!(definition.matches("<watchdog model='i6300esb'").count(), 1, "{definition}");
 
     // Back is not possible, and says so.
     let refused = bed.foundry(&["apply", "-"]).reads(&first).run().exits(4);

@@ -173,7 +173,7 @@ pub struct XmlPatch {
     pub replace: Option<String>,
     /// Removes the element, attribute or text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("const" = true))]
+    #[schemars(extend("enum" = [true]))]
     pub remove: Option<bool>,
 }
 
