@@ -1,6 +1,7 @@
 //! Attaches a disk: note its volume, create it if it is new, plug it in, add it to the manifest.
 
-use super::attach_plan::{AttachPlan, AttachRequest, DiskContent, plan_attach, target_taken_meanwhile};
+use super::attach_existing::plan_existing_disk;
+use super::attach_plan::{AttachPlan, AttachRequest, DiskContent, plan_new_disk, target_taken_meanwhile};
 use super::attach_rollback::{AttachSteps, attach_command, removal_advice, roll_back, roll_back_unrecorded};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
 use crate::Context;
@@ -8,6 +9,7 @@ use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
+use crate::vm::handle::VmHandle;
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Step, Task, lock};
 use foundry_core::domain_xml;
@@ -75,6 +77,15 @@ fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<Atta
         plan = plan_attach(context, request)?;
     }
     Ok(plan)
+}
+
+/// Decides everything; changes nothing.
+fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
+    let handle = VmHandle::find(context, request.vm)?;
+    match &request.content {
+        DiskContent::New { size, format } => plan_new_disk(context, handle, request, *size, *format),
+        DiskContent::Existing(volume) => plan_existing_disk(context, handle, request, volume),
+    }
 }
 
 /// Warns if the VM has snapshots: reverting to one removes the disk, and then nothing uses its volume.

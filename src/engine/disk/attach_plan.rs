@@ -1,6 +1,5 @@
 //! Plans an attach: chooses the target and checks that the disk can be attached; changes nothing.
 
-use super::attach_existing::plan_existing_disk;
 use super::resize::disk_half_there;
 use crate::Context;
 use crate::disk::ownership::differs_from_plan;
@@ -76,16 +75,8 @@ impl AttachPlan {
     }
 }
 
-/// Chooses the target and checks pool, names and space; changes nothing.
-pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
-    let handle = VmHandle::find(context, request.vm)?;
-    match &request.content {
-        DiskContent::New { size, format } => plan_new_disk(context, handle, request, *size, *format),
-        DiskContent::Existing(volume) => plan_existing_disk(context, handle, request, volume),
-    }
-}
-
-fn plan_new_disk(
+/// Chooses the target of a new disk and checks pool, names and space; changes nothing.
+pub(super) fn plan_new_disk(
     context: &Context,
     handle: VmHandle,
     request: &AttachRequest<'_>,
