@@ -30,6 +30,7 @@ mod support {
 
 #[path = "live"]
 mod live {
+    mod adopt;
     mod causes;
     mod changes;
     mod completion;

@@ -36,6 +36,7 @@ mod support {
 
 #[path = "pure"]
 mod pure {
+    mod adopt;
     mod advice;
     mod calls;
     mod catalog;

@@ -166,7 +166,7 @@ pub fn check_patch(plan: &VmPlan) -> Result<(), Problems> {
 }
 
 /// The disks and interfaces of a plan, which a patch may not change.
-fn protected_parts(plan: &VmPlan) -> ProtectedParts {
+pub fn protected_parts(plan: &VmPlan) -> ProtectedParts {
     let data = plan.data_disks.iter().map(|disk| disk.target.to_string());
     let seed = plan.seed.is_some().then(|| "sda".to_owned());
     ProtectedParts {

@@ -12,7 +12,7 @@ use crate::config::{ContextName, SettingKey, Sourced};
 use crate::host_query::{query_host, within_timeout};
 use crate::{Global, command};
 use foundry_core::error::Code;
-use foundry_core::record::VolumeRole;
+use foundry_core::record::{Owner, VolumeRole};
 use foundry_core::schema::{self, Field};
 use foundry_core::text::quote_for_shell;
 use foundry_engine::network::list::{NetworkView, list_networks};
@@ -68,6 +68,7 @@ impl CommandLine {
     ) -> Option<impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + use<>> {
         let names: fn(&TypedLine) -> Option<Vec<Name>> = match value_name {
             "VM" => vm_names,
+            "DOMAIN" => foreign_names,
             "POOL" => pool_names,
             "IMAGE" => image_names,
             "DISK" => disk_names,
@@ -132,6 +133,15 @@ fn vm_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         let domains = context.host.domains(false).ok()?;
         Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
+    })
+}
+
+/// The domains that foundry did not make.
+fn foreign_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let domains = context.host.domains(false).ok()?;
+        let foreign = domains.into_iter().filter(|domain| matches!(domain.owner(), Owner::Foreign));
+        Some(foreign.map(|d| (d.name, d.state.to_string())).collect())
     })
 }
 

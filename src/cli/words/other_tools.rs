@@ -43,7 +43,6 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     ),
     (&["domrename", "mv", "move"], &["foundry rename {vm} NEW"]),
     (&["migrate"], &["virsh migrate {vm} URI"]),
-    (&["adopt"], &["foundry list --all   # also shows VMs that foundry did not create"]),
     (
         &["undefine"],
         &[

@@ -4,16 +4,19 @@
 //! Operations): its selector must find exactly one node. A patch may not change what the manifest or foundry itself
 //! sets: these values are compared before and after each entry.
 
+mod derive;
 mod operation;
 mod protected;
 mod selector;
 #[cfg(test)]
 mod tests;
 
+pub use derive::{UnsaidPart, derive_patch};
 pub use operation::{MAX_FRAGMENT, Operation, is_in_effect};
 pub use protected::ProtectedParts;
 pub use selector::{QEMU_NAMESPACE, Selector};
 
+use crate::manifest::XmlPatch;
 use crate::text::escape_unseen;
 use crate::xml::parse_limited;
 
@@ -54,6 +57,17 @@ impl PatchEntry {
         };
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         escape_unseen(format!("{word} {}: {line}", self.selector).trim_end_matches([':', ' '])).to_string()
+    }
+
+    /// The entry as a manifest has it.
+    pub fn to_manifest(&self) -> XmlPatch {
+        let mut entry = XmlPatch { xpath: Some(self.selector.to_string()), ..XmlPatch::default() };
+        match &self.operation {
+            Operation::Add(text) => entry.add = Some(text.clone()),
+            Operation::Replace(text) => entry.replace = Some(text.clone()),
+            Operation::Remove => entry.remove = Some(true),
+        }
+        entry
     }
 
     /// Whether it changes an element of libvirt's, or something in it.

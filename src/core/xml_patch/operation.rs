@@ -253,9 +253,11 @@ fn contains(found: Node<'_, '_>, wanted: Node<'_, '_>) -> bool {
     let is_named = found.is_element() && found.tag_name() == wanted.tag_name();
     let has_attributes = || {
         wanted.attributes().all(|a| {
-            found
-                .attributes()
-                .any(|b| b.name() == a.name() && b.namespace() == a.namespace() && b.value() == a.value())
+            // libvirt chooses a port where the definition says -1.
+            let is_any = a.name() == "port" && a.value() == "-1";
+            let is_same =
+                |b: &roxmltree::Attribute<'_, '_>| b.name() == a.name() && b.namespace() == a.namespace();
+            found.attributes().any(|b| is_same(&b) && (is_any || b.value() == a.value()))
         })
     };
     let has_text = || {

@@ -95,10 +95,8 @@ fn read_disk(devices: Option<Node<'_, '_>>, target: &str, xml: &str) -> String {
     let values = disks.map(|disk| {
         let format = attribute(child_element(disk, "driver"), "type");
         let (kind, device) = (attribute(Some(disk), "type"), attribute(Some(disk), "device"));
-        // The serial number of the boot disk has no field.
-        let serial = if target == "vda" { String::new() } else { source(disk, "serial", xml) };
         let (file, below) = (source(disk, "source", xml), source(disk, "backingStore", xml));
-        format!("{kind} {device} {format} {file} {below} {serial}\n")
+        format!("{kind} {device} {format} {file} {below}\n")
     });
     values.collect()
 }

@@ -197,7 +197,6 @@ fn what_the_manifest_or_foundry_sets_is_refused() {
         ("/domain/devices/disk[1]/backingStore", add("<source file='/x'/>"), "the disk vda"),
         ("/domain/devices/disk[1]/target/@dev", replace("vdz"), "the disk vda"),
         ("/domain/devices", add("<disk type='file'><target dev='vdb'/></disk>"), "the disk vdb"),
-        ("/domain/devices/disk[2]/serial/text()", replace("x"), "the disk vdb"),
         ("/domain/devices/interface/source/@bridge", replace("br1"), "spec.networkInterfaces[0]"),
         ("/domain/devices/interface/mac/@address", replace("52:54:00:00:00:02"), "spec.networkInterfaces[0]"),
         ("/domain/devices/interface", add("<mtu size='9000'/>"), "spec.networkInterfaces[0]"),

@@ -6,6 +6,7 @@ use foundry_core::names::DiskSerial;
 use foundry_core::plan::{BootSource, DataDiskPlan, InterfacePlan, Link, VmPlan};
 use foundry_core::record::VolumeRole;
 use foundry_core::units::{Bytes, GIB};
+use foundry_core::xml_patch::PatchEntry;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription, InterfaceDescription};
 
 use super::sides::{Differences, FIRST_BOOT, Ruling, Sides, Values, gib_text};
@@ -107,13 +108,19 @@ fn compare_data_disk(
     differences.add(format!("{path}.format"), values, Ruling::refused("a disk keeps its format"));
     let serial =
         |disk: &DataDiskPlan| Some(disk.serial.as_ref().map_or(target, DiskSerial::as_str).to_owned());
+    let is_part = |entry: &PatchEntry| entry.is_below(&["domain", "devices", "disk", "serial"]);
+    let is_patched = sides.recorded.xml_patch.iter().any(is_part);
     let values = Values {
         wanted: serial(wanted),
         recorded: serial(recorded),
-        persistent: Some(next.and_then(|disk| disk.serial)),
-        live: live.map(|disk| disk.and_then(|disk| disk.serial)),
+        persistent: (!is_patched).then(|| next.and_then(|disk| disk.serial)),
+        live: live.filter(|_| !is_patched).map(|disk| disk.and_then(|disk| disk.serial)),
     };
-    differences.add(format!("{path}.serial"), values, Ruling::NEXT_START);
+    let ruling = match is_patched {
+        true => Ruling::refused("spec.xmlPatch sets a serial number"),
+        false => Ruling::NEXT_START,
+    };
+    differences.add(format!("{path}.serial"), values, ruling);
 }
 
 /// A larger disk than recorded was grown by another program; a disk never becomes smaller.

@@ -60,6 +60,16 @@ pub(super) fn look(context: &Context, wanted: &WantedVm, domain: Domain) -> Resu
     compare_with(context, wanted, handle)
 }
 
+/// Compares a VM with the manifest in its record.
+///
+/// # Errors
+/// If that manifest is not valid, or a call to the host fails.
+pub(crate) fn compare_recorded(context: &Context, handle: VmHandle) -> Result<Vec<FieldDiff>, Error> {
+    let plan = recorded_plan(context, &handle, None)?;
+    let wanted = WantedVm { plan, is_recorded: true, generation: None };
+    compare_with(context, &wanted, handle).map(|compared| compared.fields)
+}
+
 pub(super) fn compare_with(
     context: &Context,
     wanted: &WantedVm,
@@ -102,7 +112,7 @@ pub(super) fn recorded_plan(
 }
 
 /// No defaults of today's but the names of the pools, which the manifest may leave out.
-pub(super) fn recorded_defaults(settings: &Settings) -> Defaults {
+pub(crate) fn recorded_defaults(settings: &Settings) -> Defaults {
     Defaults { bridge: None, dns: Vec::new(), ..settings.defaults(None::<PoolName>) }
 }
 

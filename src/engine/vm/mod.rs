@@ -1,5 +1,6 @@
-//! The lifecycle of a VM: create, wait for readiness, show, rename, destroy.
+//! The lifecycle of a VM: create, wait for readiness, show, rename, adopt, destroy.
 
+pub mod adopt;
 pub mod console;
 pub mod console_session;
 pub mod create;
@@ -19,6 +20,7 @@ pub mod wait_state;
 pub mod whois;
 
 pub(crate) mod address_race;
+mod adopt_manifest;
 mod blueprint;
 mod boot_stage;
 mod busy;
