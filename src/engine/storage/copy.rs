@@ -32,7 +32,7 @@ const SPAN: u64 = 64 << 20;
 const MARGIN: u64 = 16 << 20;
 
 /// Creates a volume with the content of another one.
-pub(super) fn copy_disk(
+pub(crate) fn copy_disk(
     context: &Context,
     ready: &ReadyVm,
     planned: &RecordedVolume,

@@ -1,7 +1,6 @@
 //! Creates the volumes of a VM.
 
 use super::backend::PoolBackend;
-use super::copy::copy_disk;
 use crate::Context;
 use crate::Step;
 use crate::interruptible::Interruptible;
@@ -21,10 +20,6 @@ pub(crate) fn make_disk(
     planned: &RecordedVolume,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    let copied = ready.storage.copies.iter().find(|copy| copy.to == planned.reference());
-    if let Some(copy) = copied {
-        return copy_disk(context, ready, planned, &copy.from, creation);
-    }
     context.report_started(Step::CreateVolume(planned.reference()));
     let backend = ready.storage.backend;
     let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);

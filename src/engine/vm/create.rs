@@ -11,6 +11,7 @@ use crate::poll::{Poll, Waited};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
+use crate::storage::copy::copy_disk;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
@@ -230,6 +231,8 @@ fn execute_creation(
             context.report_finished(storage_step(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
             context.report_finished(Step::GenerateSeed);
+        } else if let Some(copy) = ready.storage.copies.iter().find(|copy| copy.to == planned.reference()) {
+            copy_disk(context, ready, planned, &copy.from, creation)?;
         } else {
             make_disk(context, ready, planned, creation)?;
         }
