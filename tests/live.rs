@@ -33,6 +33,7 @@ mod live {
     mod adopt;
     mod causes;
     mod changes;
+    mod clone;
     mod completion;
     mod connections;
     mod console;

@@ -1,6 +1,7 @@
-//! The lifecycle of a VM: create, wait for readiness, show, rename, adopt, destroy.
+//! The lifecycle of a VM: create, wait for readiness, show, rename, clone, adopt, destroy.
 
 pub mod adopt;
+pub mod clone;
 pub mod console;
 pub mod console_session;
 pub mod create;
