@@ -32,6 +32,7 @@ mod support {
 mod live {
     mod causes;
     mod changes;
+    mod clone;
     mod completion;
     mod connections;
     mod console;
@@ -71,4 +72,5 @@ mod live {
     mod views;
     mod watch;
     mod whois;
+    mod xml_patch;
 }

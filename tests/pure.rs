@@ -42,6 +42,7 @@ mod pure {
     mod changes;
     mod cli;
     mod cli_terminal;
+    mod clone;
     mod cloud_init;
     mod codes;
     mod completion;
@@ -115,4 +116,5 @@ mod pure {
     mod wait;
     mod wait_state;
     mod whois;
+    mod xml_patch;
 }

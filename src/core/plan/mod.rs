@@ -7,6 +7,7 @@
 mod address;
 mod batch;
 mod build;
+mod clone;
 mod cloud_init;
 mod crypt;
 mod defaults;
@@ -19,9 +20,11 @@ mod problems;
 mod resources;
 mod routes;
 mod ssh_key;
+mod xml_patch;
 
 pub use address::{parse_ipv4_net, parse_name_server};
 pub use batch::check_batch;
+pub use clone::{CloneIdentity, check_cloned_network, clone_manifest};
 pub use defaults::Defaults;
 pub use network::{mac_address, pin_mac_addresses};
 pub use problems::{Problem, Problems};
@@ -36,6 +39,7 @@ use crate::names::{
     BridgeName, DiskSerial, DiskTarget, MacAddress, NetworkName, PoolName, VmName, VolumeName,
 };
 use crate::units::Bytes;
+use crate::xml_patch::PatchEntry;
 
 /// A valid VM, as far as that can be checked without a host.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +74,8 @@ pub struct VmPlan {
     pub interfaces: Vec<InterfacePlan>,
     /// Data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
+    /// Changes to the domain's XML, applied last.
+    pub xml_patch: Vec<PatchEntry>,
     /// The normalized manifest that the plan was made from (name and FQDN in lower case).
     pub manifest: VirtualMachine,
 }

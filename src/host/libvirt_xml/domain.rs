@@ -12,6 +12,7 @@ use super::{
 use crate::Result;
 use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
+use foundry_core::xml::name_end;
 
 /// The parts of a domain's XML that foundry uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct DiskDescription {
     pub format: Option<String>,
     /// The backing chain below its source, nearest first. libvirt reports it while the domain runs.
     pub backing_chain: Vec<String>,
+    /// Format of its backing file, if the definition names one.
+    pub backing_format: Option<String>,
     /// The serial number in the guest.
     pub serial: Option<String>,
     /// Whether it is read-only.
@@ -204,8 +207,7 @@ impl DiskDescription {
 /// If it is not XML.
 pub fn metadata_text(element: &str) -> Result<String> {
     let what = "foundry's record";
-    let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(element.len());
-    let qualified = element.get(1..end).unwrap_or_default();
+    let qualified = element.get(1..name_end(element)).unwrap_or_default();
     let root = qualified.rsplit(':').next().unwrap_or_default();
     parse_xml(element, root, what).map(|document| text_of(document.root_element()))
 }
@@ -224,13 +226,8 @@ pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
 }
 
 /// Whether a node is foundry's metadata element, whatever its prefix and name.
-pub(crate) fn is_record(node: Node<'_, '_>) -> bool {
+pub(super) fn is_record(node: Node<'_, '_>) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(METADATA_NAMESPACE)
-}
-
-/// Whether a node is libvirt's own element of that name.
-pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
-    node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
 }
 
 /// The number of CPUs at start, and the maximum. `current` is the number at start, if it is not the maximum.
@@ -259,6 +256,8 @@ fn read_disk(node: Node<'_, '_>) -> DiskDescription {
         source: read_source(node),
         format: child_element(node, "driver").and_then(|d| attribute_value(d, "type")),
         backing_chain: backing_chain(node),
+        backing_format: find_element(node, &["backingStore", "format"])
+            .and_then(|f| attribute_value(f, "type")),
         serial: text_at(node, &["serial"]),
         readonly: child_element(node, "readonly").is_some(),
         shareable: child_element(node, "shareable").is_some(),
