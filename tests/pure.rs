@@ -97,6 +97,7 @@ mod pure {
     mod progress;
     mod reading;
     mod render;
+    mod repave;
     mod room;
     mod same_address;
     mod saved;

@@ -33,6 +33,7 @@ pub(crate) mod pool;
 mod pool_add;
 mod power;
 mod render;
+mod repave;
 mod schema;
 mod seed;
 mod set;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Start(power::StartArgs),
     Stop(power::StopArgs),
     Restart(power::RestartArgs),
+    Repave(repave::RepaveArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
     Wait(wait::WaitArgs),
@@ -143,6 +145,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Start(args) => power::run_start(args, global, ui),
         Command::Stop(args) => power::run_stop(args, global, ui),
         Command::Restart(args) => power::run_restart(args, global, ui),
+        Command::Repave(args) => repave::run_repave(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
         Command::Wait(args) => wait::run_wait(args, global, ui),

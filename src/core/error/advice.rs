@@ -200,6 +200,16 @@ pub enum Verb {
     Resume {
         vm: String,
     },
+    RepaveAccept {
+        vm: String,
+    },
+    RepaveAgain {
+        vm: String,
+    },
+    RepaveRollBack {
+        vm: String,
+        force: bool,
+    },
     SeedEject {
         vm: String,
         force: bool,
@@ -243,6 +253,9 @@ impl Verb {
             | Self::Logs { vm }
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
+            | Self::RepaveAccept { vm }
+            | Self::RepaveAgain { vm }
+            | Self::RepaveRollBack { vm, .. }
             | Self::SeedEject { vm, .. } => vec![vm],
             Self::DiskAttach { vm, target, serial, .. } => [Some(vm), target.as_ref(), serial.as_ref()]
                 .into_iter()

@@ -220,7 +220,7 @@ fn execute_creation(
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
             context.report_finished(Step::GenerateSeed);
         } else {
-            make_disk(context, ready, planned, creation)?;
+            make_disk(context, &ready.storage, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {

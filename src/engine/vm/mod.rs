@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod logs;
 pub mod power;
+pub mod repave;
 pub mod seed;
 pub mod top;
 pub mod wait;

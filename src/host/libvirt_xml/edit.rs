@@ -9,6 +9,7 @@ use std::ops::Range;
 use quick_xml::escape::escape;
 use roxmltree::{Document, Node};
 
+use super::edit_boot::find_disk;
 use super::{child_element, child_elements, parse_xml, unreadable_xml};
 use crate::Result;
 use foundry_core::units::Bytes;
@@ -85,12 +86,7 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
 /// If the text is not a `<domain>` with that disk.
 pub fn set_disk_serial(xml: &str, target: &str, serial: &str) -> Result<String> {
     let document = parse(xml)?;
-    let has_target = |disk: &Node<'_, '_>| {
-        child_element(*disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
-    };
-    let devices = child_element(document.root_element(), "devices");
-    let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
-    let disk = disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))?;
+    let disk = find_disk(&document, target)?;
     Ok(set_child(xml, disk, "serial", Some(format!("<serial>{}</serial>", escape(serial)))))
 }
 
@@ -165,7 +161,12 @@ fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<
 }
 
 /// Replaces, adds or removes one child element.
-fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Option<String>) -> String {
+pub(super) fn set_child(
+    xml: &str,
+    parent: Node<'_, '_>,
+    name: &'static str,
+    element: Option<String>,
+) -> String {
     let place = match (child_element(parent, name), parent.children().rfind(Node::is_element)) {
         (Some(old), _) => old.range(),
         // The new element is the last one.
@@ -177,7 +178,7 @@ fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Optio
 }
 
 /// Replaces ranges of the text that do not overlap.
-fn replace_all(xml: &str, mut changes: Vec<(Range<usize>, String)>) -> String {
+pub(super) fn replace_all(xml: &str, mut changes: Vec<(Range<usize>, String)>) -> String {
     changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
     let mut changed = xml.to_owned();
     for (range, text) in changes {
@@ -186,13 +187,13 @@ fn replace_all(xml: &str, mut changes: Vec<(Range<usize>, String)>) -> String {
     changed
 }
 
-fn parse(xml: &str) -> Result<Document<'_>> {
+pub(super) fn parse(xml: &str) -> Result<Document<'_>> {
     parse_xml(xml, "domain", WHAT)
 }
 
 const WHAT: &str = "the definition of a domain";
 
-fn missing(element: &str) -> crate::HostError {
+pub(super) fn missing(element: &str) -> crate::HostError {
     unreadable_xml(WHAT, format!("it has no {element}"))
 }
 

@@ -1,4 +1,4 @@
-//! Changes that libvirt makes to a domain's XML: UUID, record, and the backing chains of a running domain.
+//! Changes that libvirt makes to a domain's XML: UUID, disks, and the backing chains of a running domain.
 
 use std::ops::Range;
 
@@ -7,8 +7,7 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::libvirt_xml::{DomainDescription, disk_element, edit, is_record, is_tag, parse_xml};
-use foundry_core::record::METADATA_NAMESPACE;
+use crate::libvirt_xml::{DomainDescription, disk_element, edit, is_tag, parse_xml};
 use foundry_core::units::Bytes;
 
 /// Adds the UUID of the domain to a definition without one.
@@ -18,35 +17,6 @@ pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
     match (find_element(root, "uuid"), find_element(root, "name")) {
         (None, Some(name)) => Ok(insert_text(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
         _ => Ok(xml.to_owned()),
-    }
-}
-
-/// Replaces or adds the text of foundry's metadata element. The result is parsed again, as libvirt does: a text that
-/// XML cannot carry is refused.
-pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
-    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
-    let (range, replacement) = record_place(xml, &record)?;
-    let changed = replace_text(xml, range, &replacement);
-    parse_xml(&changed, "domain", "the record")?;
-    Ok(changed)
-}
-
-/// The range to replace and its replacement: the record, an empty `<metadata/>`, or an insertion at its end or after
-/// the name.
-fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
-    let document = parse_xml(xml, "domain", "the definition")?;
-    let root = document.root_element();
-    let wrapped = format!("<metadata>{record}</metadata>");
-    let Some(metadata) = find_element(root, "metadata") else {
-        let behind = find_element(root, "name").map_or(xml.len(), |name| name.range().end);
-        return Ok((behind..behind, wrapped));
-    };
-    if let Some(old) = metadata.children().find(|n| is_record(*n)) {
-        return Ok((old.range(), record.to_owned()));
-    }
-    match metadata.last_child() {
-        Some(last) => Ok((last.range().end..last.range().end, record.to_owned())),
-        None => Ok((metadata.range(), wrapped)),
     }
 }
 
@@ -127,33 +97,6 @@ fn replace_text(xml: &str, range: Range<usize>, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record_of(xml: &str) -> String {
-        DomainDescription::read(xml).unwrap().record.unwrap()
-    }
-
-    #[test]
-    fn a_record_finds_its_place_wherever_there_is_one() {
-        for metadata in [
-            "",
-            "<metadata/>",
-            "<metadata></metadata>",
-            "<metadata><x:y xmlns:x='z'/></metadata>",
-            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
-        ] {
-            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
-            let text = "a & <b> \"q\" 'x' ]]>\nünï";
-            let once = with_record(&xml, text).unwrap();
-            assert_eq!(record_of(&once), text, "{metadata}");
-            assert_eq!(record_of(&with_record(&once, "new").unwrap()), "new");
-            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
-        }
-    }
-
-    #[test]
-    fn a_text_that_xml_cannot_carry_is_refused() {
-        with_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
-    }
 
     #[test]
     fn a_uuid_is_given_once() {

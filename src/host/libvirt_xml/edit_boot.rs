@@ -1,0 +1,202 @@
+//! Changes in a definition what a new boot disk and a new seed change: sources of disks, generation id, record.
+
+use quick_xml::escape::escape;
+use roxmltree::{Document, Node};
+use uuid::Uuid;
+
+use super::edit::{missing, parse, replace_all, set_child};
+use super::{attribute_value, child_element, child_elements, find_element, is_record};
+use crate::Result;
+use foundry_core::domain_xml::DiskParts;
+use foundry_core::record::METADATA_NAMESPACE;
+
+/// Puts the disk with that target on another volume. Its place in the guest stays: target, bus, address, serial.
+///
+/// # Errors
+/// If the text is not a `<domain>` with that disk.
+pub fn set_disk_parts(xml: &str, target: &str, parts: &DiskParts) -> Result<String> {
+    let document = parse(xml)?;
+    let disk = find_disk(&document, target)?;
+    let kind = disk.attribute_node("type").map(|kind| kind.range_value());
+    let kind = kind.ok_or_else(|| missing("type of a disk"))?;
+    let mut changes = vec![(kind, parts.kind.to_owned())];
+    let format = child_element(disk, "driver").and_then(|d| d.attribute_node("type"));
+    changes.extend(format.map(|format| (format.range_value(), escape(parts.format.as_str()).into_owned())));
+    let changed = replace_all(xml, changes);
+    let changed = set_disk_child(&changed, target, "source", Some(parts.source.clone()))?;
+    set_disk_child(&changed, target, "backingStore", parts.below.clone())
+}
+
+/// Adds a device after the others.
+///
+/// # Errors
+/// If the text is not a `<domain>` with devices.
+pub fn add_device(xml: &str, device: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let devices = child_element(document.root_element(), "devices");
+    let last = devices.and_then(|devices| devices.children().rfind(Node::is_element));
+    let at = last.ok_or_else(|| missing("devices"))?.range().end;
+    Ok(replace_all(xml, vec![(at..at, device.to_owned())]))
+}
+
+/// Removes the disk with that target.
+///
+/// # Errors
+/// If the text is not a `<domain>` with that disk.
+pub fn remove_disk(xml: &str, target: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let range = find_disk(&document, target)?.range();
+    Ok(replace_all(xml, vec![(range, String::new())]))
+}
+
+/// Whether the domain has a controller of that type.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn has_controller(xml: &str, kind: &str) -> Result<bool> {
+    let document = parse(xml)?;
+    let devices = child_element(document.root_element(), "devices");
+    let is_it = |controller: Node<'_, '_>| controller.attribute("type") == Some(kind);
+    Ok(devices.is_some_and(|devices| child_elements(devices, "controller").any(is_it)))
+}
+
+/// The format of the file below the disk with that target, if the definition names one.
+///
+/// # Errors
+/// If the text is not a `<domain>` with that disk.
+pub fn backing_format(xml: &str, target: &str) -> Result<Option<String>> {
+    let document = parse(xml)?;
+    let disk = find_disk(&document, target)?;
+    Ok(find_element(disk, &["backingStore", "format"]).and_then(|format| attribute_value(format, "type")))
+}
+
+/// Sets the generation id, by which a guest notices that it is another instance. A domain without one gets none.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn set_generation_id(xml: &str, id: Uuid) -> Result<String> {
+    let document = parse(xml)?;
+    let found = child_element(document.root_element(), "genid").map(|genid| genid.range());
+    Ok(replace_all(xml, found.map(|range| (range, format!("<genid>{id}</genid>"))).into_iter().collect()))
+}
+
+/// Replaces or adds the text of foundry's metadata element. The result is parsed again: a text that XML cannot carry is
+/// refused.
+///
+/// # Errors
+/// If the text is not a `<domain>`, or XML cannot carry the record.
+pub fn set_record(xml: &str, text: &str) -> Result<String> {
+    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let wrapped = || format!("<metadata>{record}</metadata>");
+    let change = match child_element(root, "metadata") {
+        None => {
+            let at = child_element(root, "name").map_or(xml.len(), |name| name.range().end);
+            (at..at, wrapped())
+        }
+        Some(metadata) => match (metadata.children().find(|n| is_record(*n)), metadata.last_child()) {
+            (Some(old), _) => (old.range(), record),
+            (None, Some(last)) => (last.range().end..last.range().end, record),
+            (None, None) => (metadata.range(), wrapped()),
+        },
+    };
+    let changed = replace_all(xml, vec![change]);
+    parse(&changed)?;
+    Ok(changed)
+}
+
+fn set_disk_child(xml: &str, target: &str, name: &'static str, element: Option<String>) -> Result<String> {
+    let document = parse(xml)?;
+    Ok(set_child(xml, find_disk(&document, target)?, name, element))
+}
+
+/// Finds the disk with that target.
+pub(super) fn find_disk<'a, 'i>(document: &'a Document<'i>, target: &str) -> Result<Node<'a, 'i>> {
+    let has_target = |disk: &Node<'_, '_>| {
+        child_element(*disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
+    };
+    let devices = child_element(document.root_element(), "devices");
+    let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
+    disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::libvirt_xml::{DiskSource, DomainDescription};
+    use foundry_core::domain_xml::{DiskLocation, render_disk_parts, render_seed_disk};
+
+    const WEB: &str = "<domain type='kvm'><name>web</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+  <genid>00000000-0000-0000-0000-000000000002</genid><memory unit='KiB'>1048576</memory><vcpu>1</vcpu>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/><source file='/a'/>
+      <backingStore type='file'><format type='qcow2'/><source file='/image'/><backingStore/></backingStore>
+      <target dev='vda' bus='virtio'/><serial>vda</serial><address type='pci' bus='0x05'/></disk>
+    <disk type='file' device='cdrom'><source file='/seed'/><target dev='sda' bus='scsi'/><readonly/></disk>
+  </devices></domain>";
+
+    fn read(xml: &str) -> DomainDescription {
+        DomainDescription::read(xml).unwrap()
+    }
+
+    #[test]
+    fn a_disk_gets_another_volume_and_keeps_its_place() {
+        let location = DiskLocation::Overlay {
+            own: Box::new(DiskLocation::File("/b'2".into())),
+            image: Box::new(DiskLocation::File("/other".into())),
+            format: "raw".into(),
+        };
+        assert_eq!(backing_format(WEB, "vda").unwrap().as_deref(), Some("qcow2"));
+        let changed = set_disk_parts(WEB, "vda", &render_disk_parts(&location, "qcow2").unwrap()).unwrap();
+        let disk = read(&changed).disk("vda").unwrap().clone();
+        assert_eq!(disk.source, DiskSource::File("/b'2".into()));
+        assert_eq!((disk.format.as_deref(), disk.backing_chain), (Some("qcow2"), vec!["/other".to_owned()]));
+        assert_eq!(backing_format(&changed, "vda").unwrap().as_deref(), Some("raw"));
+        assert!(changed.contains("bus='0x05'") && changed.contains("cache='none'"), "{changed}");
+        let block = render_disk_parts(&DiskLocation::Block("/dev/vg/web".into()), "raw").unwrap();
+        let changed = set_disk_parts(&changed, "vda", &block).unwrap();
+        assert_eq!(read(&changed).disk("vda").unwrap().source, DiskSource::Block("/dev/vg/web".into()));
+        assert!(read(&changed).disk("vda").unwrap().backing_chain.is_empty());
+        set_disk_parts(WEB, "vdb", &block).unwrap_err();
+    }
+
+    #[test]
+    fn a_drive_is_removed_and_added() {
+        let without = remove_disk(WEB, "sda").unwrap();
+        assert!(read(&without).disk("sda").is_none());
+        assert!(!has_controller(&without, "scsi").unwrap());
+        let drive = render_seed_disk(&DiskLocation::File("/seed.2".into())).unwrap();
+        let with = add_device(&without, &drive).unwrap();
+        assert_eq!(read(&with).disk("sda").unwrap().source, DiskSource::File("/seed.2".into()));
+        let with = add_device(&with, "<controller type='scsi' index='0'/>").unwrap();
+        assert!(has_controller(&with, "scsi").unwrap());
+    }
+
+    #[test]
+    fn a_generation_id_is_replaced_only() {
+        let id = Uuid::from_u128(7);
+        assert!(set_generation_id(WEB, id).unwrap().contains(&format!("<genid>{id}</genid>")));
+        let without = WEB.replace("<genid>00000000-0000-0000-0000-000000000002</genid>", "");
+        assert_eq!(set_generation_id(&without, id).unwrap(), without);
+    }
+
+    #[test]
+    fn a_record_finds_its_place_wherever_there_is_one() {
+        for metadata in [
+            "",
+            "<metadata/>",
+            "<metadata></metadata>",
+            "<metadata><x:y xmlns:x='z'/></metadata>",
+            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
+        ] {
+            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
+            let text = "a & <b> \"q\" 'x' ]]>\nünï";
+            let once = set_record(&xml, text).unwrap();
+            assert_eq!(read(&once).record.unwrap(), text, "{metadata}");
+            assert_eq!(read(&set_record(&once, "new").unwrap()).record.unwrap(), "new");
+            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
+        }
+        set_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
+    }
+}
