@@ -32,6 +32,7 @@ mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
+mod rename;
 mod render;
 mod repave;
 mod schema;
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Repave(repave::RepaveArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Rename(rename::RenameArgs),
     Wait(wait::WaitArgs),
     Console(console::ConsoleArgs),
     Logs(logs::LogsArgs),
@@ -148,6 +150,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Repave(args) => repave::run_repave(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Rename(args) => rename::run_rename(args, global, ui),
         Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::Console(args) => console::run_console(args, global, ui),
         Command::Logs(args) => logs::run_logs(args, global, ui),

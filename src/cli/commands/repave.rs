@@ -22,7 +22,7 @@ use foundry_engine::vm::repave::{
     RepaveReport, RepaveRequest, RepaveSource, accept_repave, plan_repave, repave_vm, roll_back_repave,
 };
 
-/// Give VMs new boot disks and seeds; data disks, addresses and UUID stay
+/// Give VMs new boot disks from their images, and keep everything else
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry repave web --wait
@@ -32,26 +32,26 @@ use foundry_engine::vm::repave::{
 pub(crate) struct RepaveArgs {
     #[command(flatten)]
     vms: VmSelectionArgs,
-    /// Make the boot disk from this image, and change the manifest accordingly
+    /// The image of the new boot disk; the manifest gets it, too
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// Wait until the VM is ready, then delete the old boot disk; bring it back if the wait fails [default goal: ssh]
+    /// Wait until the VM is ready, and bring the old boot disk back if that fails [default goal: ssh]
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
     wait: Option<GoalArg>,
-    /// How long to wait, as in 90s or 5m [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
-    #[arg(long, requires = "wait", value_parser = parse_duration)]
+    /// How long to wait [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Bring the previous boot disk and seed back, and delete the present ones
+    /// Bring the previous boot disk and seed back
     #[arg(long, conflicts_with_all = ["image", "wait"])]
     rollback: bool,
-    /// Delete the previous boot disk and seed, which a repave without --wait kept
+    /// Delete the previous boot disk and seed
     #[arg(long, conflicts_with_all = ["image", "wait", "rollback", "force", "stop_timeout"])]
     accept: bool,
     /// Force the guest off at once, as a power failure would
     #[arg(long)]
     force: bool,
     /// How long the guest may take to shut down
-    #[arg(long, default_value = "1m", value_parser = parse_duration, conflicts_with = "force")]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration, conflicts_with = "force")]
     stop_timeout: Duration,
     /// Do not ask for confirmation
     #[arg(short, long)]

@@ -166,6 +166,7 @@ codes! {
         4322 AgentSilent
         4323 AgentRefuses
         4335 VmHeld
+        4340 VmRuns
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken

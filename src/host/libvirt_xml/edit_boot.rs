@@ -1,10 +1,10 @@
 //! Changes in a definition what a new boot disk and a new seed change: sources of disks, generation id, record.
 
 use quick_xml::escape::escape;
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 use uuid::Uuid;
 
-use super::edit::{missing, parse, replace_all, set_child};
+use super::edit::{find_disk, missing, parse, replace_all, set_child};
 use super::{attribute_value, child_element, child_elements, find_element, is_record};
 use crate::Result;
 use foundry_core::domain_xml::DiskParts;
@@ -109,16 +109,6 @@ pub fn set_record(xml: &str, text: &str) -> Result<String> {
 fn set_disk_child(xml: &str, target: &str, name: &'static str, element: Option<String>) -> Result<String> {
     let document = parse(xml)?;
     Ok(set_child(xml, find_disk(&document, target)?, name, element))
-}
-
-/// Finds the disk with that target.
-pub(super) fn find_disk<'a, 'i>(document: &'a Document<'i>, target: &str) -> Result<Node<'a, 'i>> {
-    let has_target = |disk: &Node<'_, '_>| {
-        child_element(*disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
-    };
-    let devices = child_element(document.root_element(), "devices");
-    let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
-    disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))
 }
 
 #[cfg(test)]

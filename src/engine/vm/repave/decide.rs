@@ -4,9 +4,9 @@ use foundry_core::error::{Code, Error};
 use foundry_core::record::{Repave, RepaveStage, VolumeRole};
 use foundry_host::{Domain, DomainState};
 
-use super::plan::refuse_if_busy;
 use super::run::accept_note;
 use super::spare::delete_spare;
+use super::state::refuse_if_busy;
 use super::undo::{bring_back, find_same, finish_rejected, no_previous_disk, unfinished};
 use super::{RepaveChange, RepaveReport};
 use crate::disk::{find_boot_disk, update_locked_record};

@@ -14,6 +14,7 @@ mod new_seed;
 mod plan;
 mod run;
 mod spare;
+mod state;
 mod undo;
 
 use std::time::Duration;
@@ -26,12 +27,12 @@ use super::goal::Goal;
 use super::power::StopOptions;
 
 pub use decide::{accept_repave, roll_back_repave};
-use plan::decide_advice;
-pub(crate) use plan::next_advice;
 pub use plan::plan_repave;
-pub(super) use plan::refuse_if_busy;
 pub use run::repave_vm;
-pub(crate) use spare::{finish_spare, has_work_to_finish};
+pub(crate) use spare::finish_spare;
+use state::decide_advice;
+pub(super) use state::refuse_if_busy;
+pub(crate) use state::{has_work_to_finish, next_advice};
 
 /// What to repave, and how.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,17 +2,15 @@
 
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::names::{VmName, VolumeName};
+use foundry_core::names::{VmName, VolumeName, VolumeNameParts};
 use foundry_core::plan::{BootSource, VmPlan};
-use foundry_core::record::{
-    BootParts, Liveness, Maker, Record, RecordedVolume, Repave, RepaveStage, VolumeRole,
-};
+use foundry_core::record::{BootParts, Record, RecordedVolume, Repave, RepaveStage, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::Domain;
 use foundry_host::libvirt_xml::edit_boot;
-use foundry_host::local::check_liveness;
 
 use super::new_seed::{NewSeed, plan_seed};
+use super::state::{refuse_if_busy, unsettled};
 use super::{RepaveRequest, RepaveSource};
 use crate::change::{is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
 use crate::disk::{BootDisk, find_boot_disk};
@@ -159,15 +157,19 @@ fn check_drive(handle: &VmHandle, seed: Option<&NewSeed>) -> Result<(), Error> {
 fn new_volumes(handle: &VmHandle, target: &VmPlan, old: &BootDisk) -> Result<VmPlan, Error> {
     let number = next_revision(&handle.record);
     let name = handle.domain.name.parse::<VmName>().unwrap_or_else(|_| target.name.clone());
+    // The volumes of a renamed VM have its old name.
+    let of_volumes =
+        VolumeNameParts::parse(&old.volume.name).and_then(|parts| parts.vm.parse::<VmName>().ok());
+    let of_volumes = of_volumes.unwrap_or_else(|| name.clone());
     let mut plan = target.clone();
     plan.pool = old.volume.pool.parse().map_err(|e| {
         let message = format!("pool '{}' of VM '{}' cannot be used", old.volume.pool, handle.name());
         refused_unchanged(Code::PoolUnfit, message).because(format!("its name {e}"))
     })?;
-    plan.name = name.clone();
-    plan.boot_disk.volume = name.boot_volume().revised(number);
+    plan.name = name;
+    plan.boot_disk.volume = of_volumes.boot_volume().revised(number);
     if let Some(seed) = &mut plan.seed {
-        seed.volume = name.seed_volume().revised(number);
+        seed.volume = of_volumes.seed_volume().revised(number);
     }
     plan.data_disks = Vec::new();
     plan.manifest.spec.data_disks = Vec::new();
@@ -207,52 +209,4 @@ fn new_parts(record: &Record, target: &VmPlan, storage: &ReadyStorage, seed: Opt
         image_origin: image.and_then(|image| image.origin.clone()),
         ..now
     }
-}
-
-/// Refuses if another process works on the repave. With `force`, one of another machine counts as ended.
-pub(in crate::vm) fn refuse_if_busy(domain: &Domain, note: &Repave, force: bool) -> Result<(), Error> {
-    if note.stage == RepaveStage::Kept {
-        return Ok(());
-    }
-    let vm = &domain.name;
-    let Maker { pid, .. } = note.maker;
-    let message =
-        |how: &str| refused_unchanged(Code::VmTurnTaken, format!("VM '{vm}' is being repaved {how}"));
-    match check_liveness(&note.maker) {
-        Liveness::Dead => Ok(()),
-        Liveness::Elsewhere if force => Ok(()),
-        Liveness::Alive => Err(message(&format!("by process {pid}"))
-            .hint("wait for it, or stop that process; it then brings the previous boot disk back")),
-        Liveness::Elsewhere => Err(message("from another machine").hint(
-            Advice::from("if that was given up: ")
-                .run(Verb::RepaveRollBack { vm: domain.command_name(), force: true }),
-        )),
-    }
-}
-
-/// The error for a VM whose previous boot disk is still there.
-pub(super) fn unsettled(domain: &Domain) -> Error {
-    let message = format!("VM '{}' still has the boot disk from before its last repave", domain.name);
-    refused_unchanged(Code::RepaveUnsettled, message).hint(decide_advice(domain))
-}
-
-/// The ways to end a repave that no process works on.
-pub(crate) fn next_advice(domain: &Domain, stage: RepaveStage) -> Advice {
-    if stage == RepaveStage::Kept {
-        return decide_advice(domain);
-    }
-    let vm = domain.command_name();
-    Advice::from(Verb::RepaveAgain { vm: vm.clone() })
-        .text(" finishes it, ")
-        .run(Verb::RepaveRollBack { vm, force: false })
-        .text(" takes it back")
-}
-
-/// The two ways to end a repave whose previous boot disk is kept.
-pub(super) fn decide_advice(domain: &Domain) -> Advice {
-    let vm = domain.command_name();
-    Advice::from(Verb::RepaveAccept { vm: vm.clone() })
-        .text(" deletes it; ")
-        .run(Verb::RepaveRollBack { vm, force: false })
-        .text(" brings it back")
 }

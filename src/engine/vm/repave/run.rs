@@ -4,8 +4,9 @@ use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, RecordedVolume, Repave, RepaveStage, VolumeRef, VolumeRole};
 use foundry_host::{Domain, DomainState};
 
-use super::plan::{RepavePlan, check_repave, is_same_target, refuse_if_busy, unsettled};
+use super::plan::{RepavePlan, check_repave, is_same_target};
 use super::spare::delete_spare;
+use super::state::{refuse_if_busy, unsettled};
 use super::undo::{define_exchanged, find_same, start_method, undo_repave, unfinished};
 use super::{RepaveChange, RepaveReport, RepaveRequest};
 use crate::disk::update_locked_record;

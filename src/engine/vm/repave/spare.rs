@@ -1,10 +1,10 @@
 //! Deletes the spare volumes of a repave that is decided, or that never came to a decision.
 
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{Liveness, Record, RecordedVolume, RepaveStage, VolumeRef};
+use foundry_core::record::{RecordedVolume, RepaveStage, VolumeRef};
 use foundry_host::Domain;
-use foundry_host::local::check_liveness;
 
+use super::state::has_work_to_finish;
 use crate::disk::own_disk::{is_on, is_same_file};
 use crate::disk::ownership::differs_from_plan;
 use crate::disk::update_locked_record;
@@ -91,14 +91,6 @@ fn reason_to_keep(
         handle.ownership().reason_to_doubt(spare, &found).or_else(differs).or_else(used)
     };
     Ok(reason.map_or(Found::Own, Found::Doubtful))
-}
-
-/// Whether a record has a repave whose process ended, and of which only the spare volumes are left to delete.
-pub(crate) fn has_work_to_finish(record: &Record) -> bool {
-    record.repave.as_ref().is_some_and(|note| {
-        let is_idle = note.stage.is_decided() || note.stage == RepaveStage::Preparing;
-        is_idle && check_liveness(&note.maker) == Liveness::Dead
-    })
 }
 
 /// Deletes the spare volumes that an interrupted repave left.

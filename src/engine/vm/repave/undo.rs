@@ -8,8 +8,8 @@ use foundry_host::local::user_and_host;
 use foundry_host::{Domain, DomainState};
 
 use super::definition::exchange_disks;
-use super::plan::next_advice;
 use super::spare::delete_spare;
+use super::state::next_advice;
 use crate::poll::{Poll, Waited};
 use crate::vm::handle::VmHandle;
 use crate::vm::lookup::{or_removed_meanwhile, removed_meanwhile};
