@@ -22,7 +22,7 @@ use foundry_engine::vm::repave::{
     RepaveReport, RepaveRequest, RepaveSource, accept_repave, plan_repave, repave_vm, roll_back_repave,
 };
 
-/// Give VMs new boot disks from their images, and keep everything else
+/// Give VMs new boot disks from their images
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry repave web --wait

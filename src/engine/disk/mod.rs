@@ -11,6 +11,7 @@
 //! ```
 
 mod attach;
+mod attach_existing;
 mod attach_plan;
 mod attach_rollback;
 pub(crate) mod backing_chain;
@@ -28,6 +29,7 @@ mod resize;
 
 pub use attach::{Attached, attach};
 pub use attach_plan::AttachRequest;
+pub use attach_plan::{AttachRequest, DiskContent};
 pub(crate) use boot_disk::{BootDisk, find_boot_disk};
 pub(crate) use delete::delete_unplugged;
 pub(crate) use detach::wait_until_detached;
