@@ -28,7 +28,6 @@ mod record_update;
 mod resize;
 
 pub use attach::{Attached, attach};
-pub use attach_plan::AttachRequest;
 pub use attach_plan::{AttachRequest, DiskContent};
 pub(crate) use boot_disk::{BootDisk, find_boot_disk};
 pub(crate) use delete::delete_unplugged;
