@@ -58,7 +58,7 @@ pub(crate) struct CreateArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum GoalArg {
+enum GoalArg {
     /// The SSH server answers on the VM's address
     Ssh,
     /// The guest agent answers

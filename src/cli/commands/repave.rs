@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::create::GoalArg;
 use crate::bulk::{BulkArgs, NO_VMS_MATCH, report_all};
 use crate::config::SettingKey;
 use crate::connect::connect_host;
@@ -21,6 +20,7 @@ use foundry_engine::vm::power::StopOptions;
 use foundry_engine::vm::repave::{
     RepaveReport, RepaveRequest, RepaveSource, accept_repave, plan_repave, repave_vm, roll_back_repave,
 };
+use foundry_engine::vm::wait::Goal;
 
 /// Give VMs new boot disks from their images
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) struct RepaveArgs {
     image: Option<String>,
     /// Wait until the VM is ready, and bring the old boot disk back if that fails [default goal: ssh]
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
-    wait: Option<GoalArg>,
+    wait: Option<TrialGoal>,
     /// How long to wait [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -58,6 +58,27 @@ pub(crate) struct RepaveArgs {
     yes: bool,
     #[command(flatten)]
     bulk: BulkArgs,
+}
+
+/// What shows that the new boot disk works. A known address does not: the host may remember it from before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TrialGoal {
+    /// The SSH server answers on the VM's address
+    Ssh,
+    /// The guest agent answers
+    Agent,
+    /// Cloud-init has finished without errors
+    CloudInit,
+}
+
+impl From<TrialGoal> for Goal {
+    fn from(arg: TrialGoal) -> Self {
+        match arg {
+            TrialGoal::Ssh => Self::Ssh,
+            TrialGoal::Agent => Self::Agent,
+            TrialGoal::CloudInit => Self::CloudInit,
+        }
+    }
 }
 
 impl RepaveArgs {
