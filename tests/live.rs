@@ -70,4 +70,5 @@ mod live {
     mod views;
     mod watch;
     mod whois;
+    mod xml_patch;
 }

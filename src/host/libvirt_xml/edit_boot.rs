@@ -1,14 +1,14 @@
-//! Changes in a definition what a new boot disk and a new seed change: sources of disks, generation id, record.
+//! Changes in a definition what a new boot disk and a new seed change: sources of disks, and the generation id.
 
 use quick_xml::escape::escape;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::edit::{find_disk, missing, parse, replace_all, set_child};
-use super::{attribute_value, child_element, child_elements, find_element, is_record};
+use super::edit::{find_disk, missing, parse, set_child};
+use super::{attribute_value, child_element, child_elements, find_element};
 use crate::Result;
 use foundry_core::domain_xml::DiskParts;
-use foundry_core::record::METADATA_NAMESPACE;
+use foundry_core::xml::replace_ranges;
 
 /// Puts the disk with that target on another volume. Its place in the guest stays: target, bus, address, serial.
 ///
@@ -22,7 +22,7 @@ pub fn set_disk_parts(xml: &str, target: &str, parts: &DiskParts) -> Result<Stri
     let mut changes = vec![(kind, parts.kind.to_owned())];
     let format = child_element(disk, "driver").and_then(|d| d.attribute_node("type"));
     changes.extend(format.map(|format| (format.range_value(), escape(parts.format.as_str()).into_owned())));
-    let changed = replace_all(xml, changes);
+    let changed = replace_ranges(xml, changes);
     let changed = set_disk_child(&changed, target, "source", Some(parts.source.clone()))?;
     set_disk_child(&changed, target, "backingStore", parts.below.clone())
 }
@@ -36,7 +36,7 @@ pub fn add_device(xml: &str, device: &str) -> Result<String> {
     let devices = child_element(document.root_element(), "devices");
     let last = devices.and_then(|devices| devices.children().rfind(Node::is_element));
     let at = last.ok_or_else(|| missing("devices"))?.range().end;
-    Ok(replace_all(xml, vec![(at..at, device.to_owned())]))
+    Ok(replace_ranges(xml, vec![(at..at, device.to_owned())]))
 }
 
 /// Removes the disk with that target.
@@ -46,7 +46,7 @@ pub fn add_device(xml: &str, device: &str) -> Result<String> {
 pub fn remove_disk(xml: &str, target: &str) -> Result<String> {
     let document = parse(xml)?;
     let range = find_disk(&document, target)?.range();
-    Ok(replace_all(xml, vec![(range, String::new())]))
+    Ok(replace_ranges(xml, vec![(range, String::new())]))
 }
 
 /// Whether the domain has a controller of that type.
@@ -77,33 +77,7 @@ pub fn backing_format(xml: &str, target: &str) -> Result<Option<String>> {
 pub fn set_generation_id(xml: &str, id: Uuid) -> Result<String> {
     let document = parse(xml)?;
     let found = child_element(document.root_element(), "genid").map(|genid| genid.range());
-    Ok(replace_all(xml, found.map(|range| (range, format!("<genid>{id}</genid>"))).into_iter().collect()))
-}
-
-/// Replaces or adds the text of foundry's metadata element. The result is parsed again: a text that XML cannot carry is
-/// refused.
-///
-/// # Errors
-/// If the text is not a `<domain>`, or XML cannot carry the record.
-pub fn set_record(xml: &str, text: &str) -> Result<String> {
-    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
-    let document = parse(xml)?;
-    let root = document.root_element();
-    let wrapped = || format!("<metadata>{record}</metadata>");
-    let change = match child_element(root, "metadata") {
-        None => {
-            let at = child_element(root, "name").map_or(xml.len(), |name| name.range().end);
-            (at..at, wrapped())
-        }
-        Some(metadata) => match (metadata.children().find(|n| is_record(*n)), metadata.last_child()) {
-            (Some(old), _) => (old.range(), record),
-            (None, Some(last)) => (last.range().end..last.range().end, record),
-            (None, None) => (metadata.range(), wrapped()),
-        },
-    };
-    let changed = replace_all(xml, vec![change]);
-    parse(&changed)?;
-    Ok(changed)
+    Ok(replace_ranges(xml, found.map(|range| (range, format!("<genid>{id}</genid>"))).into_iter().collect()))
 }
 
 fn set_disk_child(xml: &str, target: &str, name: &'static str, element: Option<String>) -> Result<String> {
@@ -169,24 +143,5 @@ mod tests {
         assert!(set_generation_id(WEB, id).unwrap().contains(&format!("<genid>{id}</genid>")));
         let without = WEB.replace("<genid>00000000-0000-0000-0000-000000000002</genid>", "");
         assert_eq!(set_generation_id(&without, id).unwrap(), without);
-    }
-
-    #[test]
-    fn a_record_finds_its_place_wherever_there_is_one() {
-        for metadata in [
-            "",
-            "<metadata/>",
-            "<metadata></metadata>",
-            "<metadata><x:y xmlns:x='z'/></metadata>",
-            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
-        ] {
-            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
-            let text = "a & <b> \"q\" 'x' ]]>\nünï";
-            let once = set_record(&xml, text).unwrap();
-            assert_eq!(read(&once).record.unwrap(), text, "{metadata}");
-            assert_eq!(read(&set_record(&once, "new").unwrap()).record.unwrap(), "new");
-            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
-        }
-        set_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
     }
 }

@@ -3,18 +3,17 @@
 use std::ops::Range;
 
 use quick_xml::escape::escape;
-use roxmltree::Node;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::libvirt_xml::{DomainDescription, disk_element, edit, is_tag, parse_xml};
+use crate::libvirt_xml::{DomainDescription, child_element, disk_element, edit, is_tag, parse_xml};
 use foundry_core::units::Bytes;
 
 /// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    match (find_element(root, "uuid"), find_element(root, "name")) {
+    match (child_element(root, "uuid"), child_element(root, "name")) {
         (None, Some(name)) => Ok(insert_text(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
         _ => Ok(xml.to_owned()),
     }
@@ -25,7 +24,7 @@ pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
     parse_xml(disk, "disk", "the disk")?;
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    let Some(devices) = find_element(root, "devices") else {
+    let Some(devices) = child_element(root, "devices") else {
         let behind = root.last_child().map_or(xml.len(), |last| last.range().end);
         return Ok(insert_text(xml, behind, &format!("<devices>{disk}</devices>")));
     };
@@ -54,7 +53,7 @@ pub(super) fn as_started(xml: &str, described: &DomainDescription) -> Result<Str
 /// Replaces the interface that has the MAC address of this `<interface>`; `None` if there is none.
 pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String>> {
     let document = parse_xml(interface, "interface", "the interface")?;
-    let mac = find_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
+    let mac = child_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
     let old = edit::interface_element(xml, mac.unwrap_or_default())?;
     Ok(old.map(|old| xml.replacen(old, interface, 1)))
 }
@@ -63,12 +62,12 @@ pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String
 /// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
-    let devices = find_element(document.root_element(), "devices");
+    let devices = child_element(document.root_element(), "devices");
     let disks = devices.iter().flat_map(|d| d.children()).filter(|n| is_tag(*n, "disk"));
     let mut shown = xml.to_owned();
     // From the end, so that earlier positions stay valid.
     for disk in disks.collect::<Vec<_>>().into_iter().rev() {
-        let source = find_element(disk, "source").filter(|_| find_element(disk, "backingStore").is_none());
+        let source = child_element(disk, "source").filter(|_| child_element(disk, "backingStore").is_none());
         if let Some((source, path)) = source.and_then(|s| Some((s, s.attribute("file")?))) {
             shown = insert_text(&shown, source.range().end, &backing_stores_xml(&chain(path)));
         }
@@ -80,10 +79,6 @@ fn backing_stores_xml(paths: &[String]) -> String {
     paths.iter().rev().fold("<backingStore/>".to_owned(), |inner, path| {
         format!("<backingStore type='file'><source file='{}'/>{inner}</backingStore>", escape(path.as_str()))
     })
-}
-
-fn find_element<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
-    node.children().find(|n| is_tag(*n, name))
 }
 
 fn insert_text(xml: &str, at: usize, text: &str) -> String {

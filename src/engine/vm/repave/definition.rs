@@ -10,8 +10,9 @@ use foundry_core::domain_xml::{
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Record, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::DomainDescription;
+use foundry_host::libvirt_xml::edit::set_record;
 use foundry_host::libvirt_xml::edit_boot::{
-    add_device, has_controller, remove_disk, set_disk_parts, set_generation_id, set_record,
+    add_device, has_controller, remove_disk, set_disk_parts, set_generation_id,
 };
 
 use crate::Context;
