@@ -38,13 +38,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
         &["restore", "revert", "rollback"],
         &["virsh snapshot-list {vm}", "virsh snapshot-revert {vm} SNAPSHOT"],
     ),
-    (
-        &["clone"],
-        &[
-            "foundry get {vm} -o yaml > NEW.yaml   # then change name and address in it",
-            "foundry create NEW.yaml",
-        ],
-    ),
+    (&["virt-clone", "duplicate", "fork"], &["foundry clone {vm} NEW"]),
     (&["domrename", "mv", "move"], &["foundry rename {vm} NEW"]),
     (&["migrate"], &["virsh migrate {vm} URI"]),
     (&["adopt"], &["foundry list --all   # also shows VMs that foundry did not create"]),
