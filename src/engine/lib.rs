@@ -18,6 +18,7 @@ pub mod image;
 pub mod network;
 pub mod preflight;
 pub mod storage;
+pub mod uninstall;
 pub mod vm;
 
 mod advice;
