@@ -17,6 +17,8 @@ pub fn render_task(task: &Task) -> String {
         Task::AttachDisk { vm, size } => format!("Attaching a disk of {size} to VM '{vm}'..."),
         Task::DetachDisk { vm, target } => format!("Detaching disk '{target}' from VM '{vm}'..."),
         Task::EjectSeed(vm) => format!("Ejecting the seed of VM '{vm}'..."),
+        Task::RepaveVm(vm) => format!("Repaving VM '{vm}'..."),
+        Task::RollBackVm(vm) => format!("Rolling back VM '{vm}'..."),
         Task::ImportImage(image) => format!("Importing image '{image}'..."),
     }
 }
@@ -30,6 +32,8 @@ pub fn render_started(step: &Step) -> String {
         Step::RenameDomain => "Renaming the domain".into(),
         Step::ChangeDefinition => "Changing the definition".into(),
         Step::ChangeRunning(field) => format!("Changing {field} of the running VM"),
+        Step::ExchangeBootDisk => "Exchanging the boot disk".into(),
+        Step::BringBackBootDisk => "Bringing back the previous boot disk".into(),
         Step::UndefineDomain => "Undefining the domain".into(),
         Step::StartVm => "Starting the VM".into(),
         Step::StopVm => "Stopping the VM".into(),
@@ -69,6 +73,8 @@ pub fn render_finished(step: &Step) -> String {
         Step::RenameDomain => "Domain renamed".into(),
         Step::ChangeDefinition => "Definition changed".into(),
         Step::ChangeRunning(field) => format!("Running VM changed: {field}"),
+        Step::ExchangeBootDisk => "Boot disk exchanged".into(),
+        Step::BringBackBootDisk => "Previous boot disk brought back".into(),
         Step::UndefineDomain => "Domain undefined".into(),
         Step::StartVm => "VM started".into(),
         Step::StopVm => "VM stopped".into(),

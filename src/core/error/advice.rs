@@ -206,6 +206,16 @@ pub enum Verb {
     Resume {
         vm: String,
     },
+    RepaveAccept {
+        vm: String,
+    },
+    RepaveAgain {
+        vm: String,
+    },
+    RepaveRollBack {
+        vm: String,
+        force: bool,
+    },
     SeedEject {
         vm: String,
         force: bool,
@@ -249,6 +259,9 @@ impl Verb {
             | Self::Logs { vm }
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
+            | Self::RepaveAccept { vm }
+            | Self::RepaveAgain { vm }
+            | Self::RepaveRollBack { vm, .. }
             | Self::SeedEject { vm, .. } => vec![vm],
             Self::Clone { vm, name, addresses } => {
                 [vm, name].into_iter().chain(addresses).map(String::as_str).collect()

@@ -175,6 +175,8 @@ codes! {
         4404 DiskNotOwn
         4405 DiskHalfThere
         4406 SeedMissing
+        4421 RepaveUnsettled
+        4422 NothingToRollBack
         // The host as a whole.
         4501 HostProblems
     }

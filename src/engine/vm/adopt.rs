@@ -212,6 +212,7 @@ fn new_record(
         image_origin: None,
         history: Vec::new(),
         ssh: None,
+        repave: None,
     }
 }
 
