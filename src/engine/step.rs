@@ -61,6 +61,27 @@ pub enum Task {
     },
     /// Ejects the cloud-init seed of a VM of that name.
     EjectSeed(String),
+    /// Makes a snapshot.
+    CreateSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
+    /// Restores a snapshot.
+    RestoreSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
+    /// Deletes a snapshot.
+    DeleteSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
     /// Imports an image under that name.
     ImportImage(String),
 }
@@ -115,6 +136,12 @@ pub enum Step {
     DetachDisk,
     /// The CD-ROM drive with the seed is detached.
     DetachCdrom,
+    /// A snapshot is made.
+    MakeSnapshot,
+    /// The disks are set back to a snapshot.
+    RestoreDisks,
+    /// The overlays of a snapshot are merged into the files below them.
+    MergeSnapshot,
     /// A disk is grown.
     GrowDisk {
         /// Device name in the guest.

@@ -29,11 +29,14 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
         &["foundry set {vm} vcpus=4 memoryGiB=8", "foundry edit {vm}", "foundry apply FILE"],
     ),
     (&["autostart"], &["foundry set {vm} autostart=true"]),
-    (&["snapshot", "checkpoint"], &["virsh snapshot-create-as {vm} SNAPSHOT --disk-only --atomic"]),
+    (&["checkpoint", "snapshot-create", "snapshot-create-as"], &["foundry snapshot create {vm}"]),
     (
-        &["restore", "revert", "rollback"],
-        &["virsh snapshot-list {vm}", "virsh snapshot-revert {vm} SNAPSHOT"],
+        &["restore", "revert", "rollback", "snapshot-revert"],
+        &["foundry snapshot list {vm}", "foundry snapshot restore {vm} SNAPSHOT"],
     ),
+    (&["snapshots", "snapshot-list"], &["foundry snapshot list {vm}"]),
+    (&["snapshot-delete"], &["foundry snapshot delete {vm} SNAPSHOT"]),
+    (&["thaw", "domfsthaw"], &["virsh domfsthaw {vm}   # thaws file systems that a backup left frozen"]),
     (
         &["clone"],
         &[
@@ -87,6 +90,9 @@ pub(crate) const COMMANDS_BY_SUBVERB: &[(&str, &[&str], &[&str])] = &[
     ("disk", &["add", "create"], &["foundry disk attach VM SIZE"]),
     ("disk", &["remove", "rm", "delete"], &["foundry disk detach VM DISK"]),
     ("disk", &["grow", "extend"], &["foundry disk resize VM DISK SIZE"]),
+    ("snapshot", &["revert", "rollback"], &["foundry snapshot restore VM SNAPSHOT"]),
+    ("snapshot", &["add", "make", "take", "save"], &["foundry snapshot create VM"]),
+    ("snapshot", &["remove"], &["foundry snapshot delete VM SNAPSHOT"]),
     ("pool", &["create", "define"], &["foundry pool add --help"]),
     ("pool", &["remove", "undefine"], &["foundry pool delete POOL"]),
     ("network", &["show", "get", "inspect"], &["foundry network info NETWORK"]),

@@ -15,6 +15,9 @@ pub fn render_task(task: &Task) -> String {
         Task::AttachDisk { vm, size } => format!("Attaching a disk of {size} to VM '{vm}'..."),
         Task::DetachDisk { vm, target } => format!("Detaching disk '{target}' from VM '{vm}'..."),
         Task::EjectSeed(vm) => format!("Ejecting the seed of VM '{vm}'..."),
+        Task::CreateSnapshot { vm, snapshot } => format!("Making snapshot '{snapshot}' of VM '{vm}'..."),
+        Task::RestoreSnapshot { vm, snapshot } => format!("Restoring snapshot '{snapshot}' of VM '{vm}'..."),
+        Task::DeleteSnapshot { vm, snapshot } => format!("Deleting snapshot '{snapshot}' of VM '{vm}'..."),
         Task::ImportImage(image) => format!("Importing image '{image}'..."),
     }
 }
@@ -39,6 +42,9 @@ pub fn render_started(step: &Step) -> String {
         Step::AttachDisk { .. } => "Attaching the disk".into(),
         Step::DetachDisk => "Waiting for the guest to let go of the disk".into(),
         Step::DetachCdrom => "Detaching the CD-ROM".into(),
+        Step::MakeSnapshot => "Making the snapshot".into(),
+        Step::RestoreDisks => "Setting the disks back".into(),
+        Step::MergeSnapshot => "Merging what was written since".into(),
         Step::GrowDisk { target, size } => format!("Growing disk {target} to {size}"),
         Step::WaitFor { goal, .. } => format!("Waiting for {}", goal.as_str()),
         Step::AskServer(url) => format!("Asking for {url}"),
@@ -82,6 +88,9 @@ pub fn render_finished(step: &Step) -> String {
         Step::AttachDisk { live: false } => "Disk attached from the next start on".into(),
         Step::DetachDisk => "Disk detached".into(),
         Step::DetachCdrom => "CD-ROM detached".into(),
+        Step::MakeSnapshot => "Snapshot made".into(),
+        Step::RestoreDisks => "Disks set back".into(),
+        Step::MergeSnapshot => "Overlays merged".into(),
         Step::GrowDisk { target, size } => format!("Disk {target} grown to {size}"),
         Step::WaitFor { goal, took } => {
             let reached = match goal {

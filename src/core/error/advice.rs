@@ -200,9 +200,25 @@ pub enum Verb {
     Resume {
         vm: String,
     },
+    Restart {
+        vm: String,
+    },
     SeedEject {
         vm: String,
         force: bool,
+    },
+    SnapshotCreate {
+        vm: String,
+        snapshot: Option<String>,
+        no_freeze: bool,
+    },
+    SnapshotDelete {
+        vm: String,
+        snapshot: String,
+    },
+    SnapshotRestore {
+        vm: String,
+        snapshot: String,
     },
     StorageStatus,
 }
@@ -243,7 +259,14 @@ impl Verb {
             | Self::Logs { vm }
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
+            | Self::Restart { vm }
             | Self::SeedEject { vm, .. } => vec![vm],
+            Self::SnapshotCreate { vm, snapshot, .. } => {
+                [Some(vm), snapshot.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::SnapshotDelete { vm, snapshot } | Self::SnapshotRestore { vm, snapshot } => {
+                vec![vm, snapshot]
+            }
             Self::DiskAttach { vm, target, serial, .. } => [Some(vm), target.as_ref(), serial.as_ref()]
                 .into_iter()
                 .flatten()

@@ -165,6 +165,7 @@ codes! {
         4321 AddressUnknown
         4322 AgentSilent
         4323 AgentRefuses
+        4331 GuestFrozen
         4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
@@ -173,6 +174,9 @@ codes! {
         4404 DiskNotOwn
         4405 DiskHalfThere
         4406 SeedMissing
+        // Snapshots of a VM.
+        4451 SnapshotMissing
+        4452 SnapshotTaken
         // The host as a whole.
         4501 HostProblems
     }

@@ -3,6 +3,7 @@
 use super::attach_plan::{AttachPlan, AttachRequest, plan_attach, target_taken_meanwhile};
 use super::attach_rollback::{AttachSteps, removal_advice, roll_back, roll_back_unrecorded};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
+use super::resize::is_own_snapshot;
 use crate::Context;
 use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
@@ -71,11 +72,13 @@ fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<Atta
     Ok(plan)
 }
 
-/// Warns if the VM has snapshots: reverting to one removes the disk, and then nothing uses its volume.
+/// Warns if the VM has snapshots of another tool: reverting to one removes the disk, and then nothing uses its volume.
+/// Foundry's own restore leaves other disks alone.
 fn warn_of_snapshots(context: &Context, plan: &AttachPlan) -> Result<(), Error> {
     let domain = &plan.handle.domain;
     let listed = context.host.snapshots(domain.uuid);
-    let snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
+    let mut snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
+    snapshots.retain(|name| !is_own_snapshot(&plan.handle.record, name));
     if !snapshots.is_empty() {
         context.warn(format!(
             "VM '{}' has snapshots: {}; reverting to one removes the disk and leaves its volume '{}'",

@@ -15,7 +15,7 @@ use crate::disk::ownership::Ownership;
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
 use foundry_core::error::{Advice, Error};
-use foundry_core::names::VmName;
+use foundry_core::names::{VmName, VolumeName};
 use foundry_core::record::{Owner, Record, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
@@ -69,6 +69,8 @@ fn plan_by_record(
     for recorded in &record.volumes {
         plan.add_recorded(context, recorded, record.state, &own)?;
     }
+    // An overlay is deleted before the volume below it, which has a lower revision.
+    plan.volumes.sort_by_key(|volume| std::cmp::Reverse(VolumeName::revision_of(&volume.name)));
     plan.add_overlays(context, &described, overlays)?;
     plan.keep_back_unrecorded(&described, &record.volumes);
     next.iter().for_each(|next| plan.keep_back_unrecorded(next, &record.volumes));
