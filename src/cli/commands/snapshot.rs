@@ -31,7 +31,7 @@ enum SnapshotCommand {
     /// not in the snapshot.
     #[command(after_help = "Examples:
   foundry snapshot create web
-  foundry snapshot create web before-upgrade --description 'Debian 12'
+  foundry snapshot create web before-upgrade --description bookworm
   foundry snapshot create web --no-freeze")]
     Create {
         /// Name of the VM

@@ -28,6 +28,9 @@ const ROOM_FOR_TABLES: Bytes = Bytes(1 << 20);
 /// How long the guest agent may take to answer a ping.
 const AGENT_WITHIN: Duration = Duration::from_secs(2);
 
+/// Why a disk of a VM with snapshots does not grow.
+const WHY_NO_SNAPSHOT: &str = "reverting to one would bring back the smaller disk";
+
 /// A disk that has the requested size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resized {
@@ -195,7 +198,7 @@ fn size_to_reach(
 /// Checks that no other job is running on the disk, and that no snapshot or other domain depends on its current size.
 fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
-    check_snapshots(context, handle, "reverting to one would bring back the smaller disk")?;
+    check_snapshots(context, handle, WHY_NO_SNAPSHOT)?;
     check_block_job(context, handle, found)?;
     let recorded = found.own_volume(context, handle)?;
     handle.check_not_locked(context, recorded)?;
@@ -329,11 +332,13 @@ fn grow_disk(
     size: Bytes,
 ) -> Result<(), Error> {
     let Domain { uuid, name, .. } = &handle.domain;
+    let _lock = lock::lock_vm(context, *uuid, name)?;
+    // A snapshot that was made meanwhile needs the disk as it was.
+    check_snapshots(context, handle, WHY_NO_SNAPSHOT)?;
     let outcome = if let Some(live) = &found.live {
         context.host.resize_disk(*uuid, &live.target, size)
     } else {
         // If the VM was recreated meanwhile, its new volume may have the same name.
-        let _lock = lock::lock_vm(context, *uuid, name)?;
         read_record(context, &handle.domain)?;
         context.host.resize_volume(&volume.reference(), size)
     };

@@ -2,7 +2,7 @@
 
 use super::freeze::{self, FREEZE_WITHIN};
 use super::overlays::{OverlayBase, plan_overlays};
-use super::settle::{Settled, settle, settle_scene};
+use super::settle::{finish_interrupted, settle};
 use super::view::SnapshotScene;
 use crate::disk::{insert_volume, update_locked_record};
 use crate::vm::handle::{find_own_vm, refused_unchanged};
@@ -76,22 +76,17 @@ fn create_locked(
     request: &SnapshotRequest<'_>,
     name: String,
 ) -> Result<SnapshotMade, Error> {
-    let scene = SnapshotScene::look(context, domain)?;
-    let settled = settle_scene(context, &scene)?;
-    let scene = if settled.found_something() { SnapshotScene::look(context, domain)? } else { scene };
+    let (scene, settled) = finish_interrupted(context, domain)?;
     let vm = domain.name.clone();
     if scene.snapshots.iter().any(|snapshot| snapshot.name == name) {
         // An interrupted command has made it, and now it is confirmed.
         if settled.confirmed.contains(&name) {
-            if scene.handle.is_executing() && request.freeze {
-                freeze::ensure_thawed(context, domain)?;
-            }
             return Ok(SnapshotMade { vm, snapshot: name, frozen: false });
         }
         return Err(refused_unchanged(Code::SnapshotTaken, format!("VM '{vm}' has a snapshot '{name}'"))
             .hint(Advice::from(scene.delete_command(&name)).text(" deletes it")));
     }
-    let plan = plan_create(context, request, scene, &settled, name)?;
+    let plan = plan_create(context, request, scene, name)?;
     execute_create(context, domain, &plan)?;
     Ok(SnapshotMade { vm, snapshot: plan.name, frozen: plan.freezes })
 }
@@ -101,7 +96,6 @@ fn plan_create(
     context: &Context,
     request: &SnapshotRequest<'_>,
     scene: SnapshotScene,
-    settled: &Settled,
     name: String,
 ) -> Result<CreatePlan, Error> {
     let domain = &scene.handle.domain;
@@ -128,7 +122,7 @@ fn plan_create(
             snapshot: request.name.as_ref().map(ToString::to_string),
             no_freeze: true,
         };
-        freeze::check_freezable(context, domain, settled.found_something(), without)?;
+        freeze::check_freezable(context, domain, without)?;
     }
     if !others.is_empty() {
         context.warn(format!(
@@ -197,12 +191,19 @@ fn execute_create(context: &Context, domain: &Domain, plan: &CreatePlan) -> Resu
     let made = context.host.create_snapshot(domain.uuid, &plan.xml, freeze_within);
     // On every way out, also after a failure.
     let thawed = if plan.freezes { freeze::ensure_thawed(context, domain) } else { Ok(()) };
+    if let Err(frozen) = thawed {
+        // The overlays stay unconfirmed, so the next command looks again whether the file systems are frozen.
+        return Err(unknown(match made {
+            Err(lost) if lost.outcome_unknown() => lost.into(),
+            _ => frozen,
+        }));
+    }
     if let Err(failed) = made {
         after_failure(context, domain, plan, failed, &unknown)?;
     }
     settle(context, domain).map_err(unknown)?;
     context.report_finished(Step::MakeSnapshot);
-    thawed.map_err(|error| error.outcome(format!("snapshot '{}' was made", plan.name)))
+    Ok(())
 }
 
 /// Decides what became of a failed call. `Ok` if the snapshot was made nevertheless.

@@ -1,6 +1,6 @@
 //! Deletes a snapshot: libvirt merges its overlays into the files below them.
 
-use super::settle::settle;
+use super::settle::{finish_interrupted, settle};
 use super::view::{ChainedDisk, SnapshotScene};
 use crate::storage::usage::Usage;
 use crate::vm::handle::{find_own_vm, refused_unchanged};
@@ -113,9 +113,9 @@ fn delete_locked(context: &Context, plan: &DeletePlan) -> Result<(), Error> {
     let DeletePlan { domain, snapshot, vm, is_gone, .. } = plan;
     let _lock = lock::lock_vm(context, domain.uuid, vm).map_err(Error::unchanged)?;
     if *is_gone {
-        return settle(context, domain).map(drop);
+        return finish_interrupted(context, domain).map(drop);
     }
-    let scene = SnapshotScene::look(context, domain)?;
+    let (scene, _) = finish_interrupted(context, domain)?;
     check_deletable(context, &scene, scene.find(snapshot)?)?;
     context.cancel.check_unchanged()?;
     let again = Advice::from(scene.delete_command(snapshot)).text(" finishes it");

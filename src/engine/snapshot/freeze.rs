@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Context;
 use crate::poll::{Poll, Waited};
 use crate::vm::guest_agent::GuestAgent;
-use foundry_core::error::{Advice, Code, Error};
+use foundry_core::error::{Advice, Code, Error, Kind};
 use foundry_host::Domain;
 
 /// How long freezing may take, and thawing. A freeze waits until all that was written is on the disk.
@@ -19,7 +19,7 @@ const THAW_WITHIN: Duration = Duration::from_secs(30);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Checks that the agent can freeze. `thaws` permits to thaw first: an earlier snapshot was interrupted.
+/// Checks that the agent can freeze.
 ///
 /// # Errors
 /// [`Code::AgentSilent`] or [`Code::AgentRefuses`] if it cannot; [`Code::GuestFrozen`] if another program has frozen
@@ -27,7 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) fn check_freezable(
     context: &Context,
     domain: &Domain,
-    thaws: bool,
     without: impl Into<Advice>,
 ) -> Result<(), Error> {
     let without = without.into();
@@ -44,9 +43,6 @@ pub(super) fn check_freezable(
     let agent = GuestAgent::connect(context, domain).map_err(by_agent)?;
     if !agent.is_frozen().map_err(by_agent)? {
         return Ok(());
-    }
-    if thaws {
-        return ensure_thawed(context, domain).map_err(Error::unchanged);
     }
     Err(frozen_error(domain).because("a backup is running, or one ended before it thawed them").unchanged())
 }
@@ -65,11 +61,11 @@ pub(super) fn ensure_thawed(context: &Context, domain: &Domain) -> Result<(), Er
         .until(|| -> Result<Option<()>, Error> {
         let is_frozen = match agent.is_frozen() {
             Ok(frozen) => frozen,
-            Err(error) if matches!(error.code(), Code::AgentSilent | Code::AgentRefuses) => {
+            Err(lost) if lost.kind() == Kind::Connection => return Err(lost),
+            Err(error) => {
                 failed = Some(error);
                 return Ok(None);
             }
-            Err(error) => return Err(error),
         };
         if !is_frozen {
             return Ok(Some(()));
@@ -84,6 +80,19 @@ pub(super) fn ensure_thawed(context: &Context, domain: &Domain) -> Result<(), Er
         (Waited::Done(()), _) => Ok(()),
         (_, Some(failed)) => Err(frozen_error(domain).because(failed.to_string())),
         (_, None) => Err(frozen_error(domain)),
+    }
+}
+
+/// Thaws the file systems if the agent says that they are frozen. For a guest that an interrupted command may have left
+/// so.
+///
+/// # Errors
+/// As [`ensure_thawed`].
+pub(super) fn thaw_if_frozen(context: &Context, domain: &Domain) -> Result<(), Error> {
+    match GuestAgent::of(context, domain).is_frozen() {
+        Ok(true) => ensure_thawed(context, domain),
+        Err(error) if !matches!(error.code(), Code::AgentSilent | Code::AgentRefuses) => Err(error),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::overlays::{OverlayBase, plan_overlays};
 use super::restore_plan::{DiskToRestore, RestorePlan, plan_with};
-use super::settle::settle;
-use super::view::SnapshotScene;
+use super::settle::{finish_interrupted, settle};
 use crate::disk::{insert_volume, update_locked_record};
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::handle::refused_unchanged;
@@ -59,8 +58,7 @@ pub fn restore_snapshot(context: &Context, plan: &RestorePlan, stop: StopOptions
 fn restore_off(context: &Context, consented: &RestorePlan) -> Result<(), Error> {
     let domain = &consented.domain;
     let _lock = lock::lock_vm(context, domain.uuid, &domain.name).map_err(Error::unchanged)?;
-    settle(context, domain)?;
-    let scene = SnapshotScene::look(context, domain)?;
+    let (scene, _) = finish_interrupted(context, domain)?;
     let plan = plan_with(context, &scene, &consented.snapshot)?;
     if !consented.loses_as_much_as(&plan) {
         return Err(refused_unchanged(

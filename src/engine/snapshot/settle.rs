@@ -1,5 +1,6 @@
 //! Compares the overlays in the record with those in use.
 
+use super::freeze;
 use super::view::{SnapshotScene, refresh_pools_of};
 use crate::Context;
 use crate::Step;
@@ -37,8 +38,26 @@ pub(super) fn settle(context: &Context, domain: &Domain) -> Result<Settled, Erro
     settle_scene(context, &scene)
 }
 
-/// As [`settle`], for a VM that was just looked at.
-pub(super) fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Error> {
+/// Finishes what an interrupted command left, and returns the VM as it is then. The guest is thawed first: as long as the
+/// overlays are unconfirmed, the next command looks again.
+///
+/// # Errors
+/// As [`settle`], and if the guest cannot be thawed.
+pub(super) fn finish_interrupted(
+    context: &Context,
+    domain: &Domain,
+) -> Result<(SnapshotScene, Settled), Error> {
+    let scene = SnapshotScene::look(context, domain)?;
+    let is_begun = |v: &RecordedVolume| v.overlay_of.as_ref().is_some_and(|mark| mark.maker.is_some());
+    if scene.handle.is_executing() && scene.handle.record.volumes.iter().any(is_begun) {
+        freeze::thaw_if_frozen(context, &scene.handle.domain)?;
+    }
+    let settled = settle_scene(context, &scene)?;
+    let scene = if settled.found_something() { SnapshotScene::look(context, domain)? } else { scene };
+    Ok((scene, settled))
+}
+
+fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Error> {
     let overlays = || scene.handle.record.volumes.iter().filter(|v| v.overlay_of.is_some());
     if overlays().next().is_none() {
         return Ok(Settled::default());

@@ -86,10 +86,14 @@ fn overlays_on(
     described: &DomainDescription,
 ) -> Result<Vec<Volume>, Error> {
     let is_recorded = |path: &String| record.volumes.iter().any(|v| v.path == *path);
-    if !described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !is_recorded(p))) {
+    let is_unknown = |source: &DiskSource| matches!(source, DiskSource::File(path) if !is_recorded(path));
+    let has_unknown = described.disks.iter().any(|disk| is_unknown(&disk.source));
+    if has_unknown || record.volumes.iter().any(|v| v.overlay_of.is_some()) {
+        refresh_pools(context, &record.volumes)?;
+    }
+    if !has_unknown {
         return Ok(Vec::new());
     }
-    refresh_pools(context, &record.volumes)?;
     let has_its_name = |v: &&RecordedVolume| VolumeRole::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     backing_chain::snapshot_overlays(context, described, &bases)

@@ -136,9 +136,10 @@ impl HostState {
         self.files.extend(moves.into_iter().map(|(disk, file)| (disk.overlay.clone(), file)));
         let live = live.map(|xml| xml::with_backing_chains(&xml, |path| self.backing_chain(path)));
         let live = live.transpose().map_err(|e| to_failure(&e))?;
+        let state = if live.is_some() { "disk-snapshot" } else { "shutoff" };
         // Of the description that was asked for, libvirt adds the rest.
         let rest = format!(
-            "<state>disk-snapshot</state><creationTime>1796065532</creationTime>{}{before}</domainsnapshot>",
+            "<state>{state}</state><creationTime>1796065532</creationTime>{}{before}</domainsnapshot>",
             parent.unwrap_or_default()
         );
         let xml = xml.replace("</domainsnapshot>", &rest);
@@ -190,9 +191,11 @@ impl HostState {
                 live.xml = moved(&live.xml)?;
             }
             // A later snapshot was taken of the overlay, and is of the file below from now on.
-            let named = |path: &str| format!("file='{}'", escape(path));
             for later in &mut machine.snapshots {
-                later.xml = later.xml.replace(&named(&disk.overlay), &named(&below));
+                for quote in ['"', '\''] {
+                    let named = |path: &str| format!("file={quote}{}{quote}", escape(path));
+                    later.xml = later.xml.replace(&named(&disk.overlay), &named(&below));
+                }
             }
         }
         let machine = self.machine(domain)?;
