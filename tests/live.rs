@@ -58,6 +58,7 @@ mod live {
     mod pull;
     mod recording;
     mod refusals;
+    mod rename;
     mod rivals;
     mod secrets;
     mod signals;

@@ -96,6 +96,7 @@ mod pure {
     mod preflight;
     mod progress;
     mod reading;
+    mod rename;
     mod render;
     mod room;
     mod same_address;

@@ -41,6 +41,13 @@ pub enum Task {
     CreateVm(String),
     /// Changes a VM of that name as its manifest says.
     ChangeVm(String),
+    /// Renames a VM.
+    RenameVm {
+        /// The name before.
+        from: String,
+        /// The new name.
+        to: String,
+    },
     /// Destroys a VM of that name.
     DestroyVm(String),
     /// Removes what an interrupted creation left: those volumes.
@@ -95,6 +102,8 @@ pub enum Step {
     RemoveInterrupted,
     /// The domain is defined.
     DefineDomain,
+    /// The domain gets another name.
+    RenameDomain,
     /// The persistent definition is changed.
     ChangeDefinition,
     /// These fields of the running VM are changed.

@@ -74,6 +74,7 @@ fn image_server(bed: &Bed) -> Server {
 fn word_in_this_bed(bed: &Bed, word: &str) -> String {
     match word {
         "web" => vm(bed),
+        "www" => bed.name("www"),
         "ssd" => bed.name("ssd"),
         "foundry-vms/web_boot" => format!("{}/{}_boot", bed.vm_pool(), vm(bed)),
         "/mnt/ssd/foundry" => bed.storage().join("ssd").display().to_string(),

@@ -32,6 +32,7 @@ mod next_ip;
 pub(crate) mod pool;
 mod pool_add;
 mod power;
+mod rename;
 mod render;
 mod schema;
 mod seed;
@@ -68,6 +69,7 @@ pub(crate) enum Command {
     Restart(power::RestartArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
+    Rename(rename::RenameArgs),
     Wait(wait::WaitArgs),
     Console(console::ConsoleArgs),
     Logs(logs::LogsArgs),
@@ -147,6 +149,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Restart(args) => power::run_restart(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
+        Command::Rename(args) => rename::run_rename(args, global, ui),
         Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::Console(args) => console::run_console(args, global, ui),
         Command::Logs(args) => logs::run_logs(args, global, ui),

@@ -44,7 +44,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
             "foundry create NEW.yaml",
         ],
     ),
-    (&["rename"], &["virsh domrename {vm} NEW   # its disks keep their names"]),
+    (&["domrename", "mv", "move"], &["foundry rename {vm} NEW"]),
     (&["migrate"], &["virsh migrate {vm} URI"]),
     (&["adopt"], &["foundry list --all   # also shows VMs that foundry did not create"]),
     (

@@ -8,6 +8,7 @@ pub fn render_task(task: &Task) -> String {
     match task {
         Task::CreateVm(vm) => format!("Creating VM '{vm}'..."),
         Task::ChangeVm(vm) => format!("Changing VM '{vm}'..."),
+        Task::RenameVm { from, to } => format!("Renaming VM '{from}' to '{to}'..."),
         Task::DestroyVm(vm) => format!("Destroying VM '{vm}'..."),
         Task::RemoveInterrupted(volumes) => {
             format!("Removing what an interrupted creation left: {}", volumes.join(", "))
@@ -28,6 +29,7 @@ pub fn render_started(step: &Step) -> String {
         Step::Validate => "Validating the configuration".into(),
         Step::RemoveInterrupted => "Removing what an interrupted creation left".into(),
         Step::DefineDomain => "Defining the domain".into(),
+        Step::RenameDomain => "Renaming the domain".into(),
         Step::ChangeDefinition => "Changing the definition".into(),
         Step::ChangeRunning(field) => format!("Changing {field} of the running VM"),
         Step::UndefineDomain => "Undefining the domain".into(),
@@ -68,6 +70,7 @@ pub fn render_finished(step: &Step) -> String {
         Step::Validate => "Configuration validated".into(),
         Step::RemoveInterrupted => "Remains of an interrupted creation removed".into(),
         Step::DefineDomain => "Domain defined".into(),
+        Step::RenameDomain => "Domain renamed".into(),
         Step::ChangeDefinition => "Definition changed".into(),
         Step::ChangeRunning(field) => format!("Running VM changed: {field}"),
         Step::UndefineDomain => "Domain undefined".into(),

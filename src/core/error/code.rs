@@ -167,6 +167,7 @@ codes! {
         4323 AgentRefuses
         4331 GuestFrozen
         4335 VmHeld
+        4340 VmRuns
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken

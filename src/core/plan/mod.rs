@@ -23,7 +23,7 @@ mod ssh_key;
 pub use address::{parse_ipv4_net, parse_name_server};
 pub use batch::check_batch;
 pub use defaults::Defaults;
-pub use network::mac_address;
+pub use network::{mac_address, pin_mac_addresses};
 pub use problems::{Problem, Problems};
 
 use std::collections::BTreeMap;

@@ -18,7 +18,7 @@ use super::judge::{Judge, Judged, collect_all};
 use super::routes::{DefaultRoutes, choose_default_routes, has_ipv6_address, takes_dhcp};
 use super::{InterfacePlan, Link, address};
 use crate::error::Code;
-use crate::manifest::{NetworkInterface, Number};
+use crate::manifest::{NetworkInterface, Number, VirtualMachine};
 use crate::names::{MacAddress, NameError, VmName, tap_name};
 
 /// Maximum number of interfaces. Each device needs a root port and with it one of PCI Express's 256 buses, and the
@@ -90,6 +90,18 @@ pub fn mac_address(vm: &VmName, index: usize, manifest: &NetworkInterface) -> Op
         (Some(given), _) => given.parse().ok(),
         (None, Some(ip)) => address::parse_ipv4_net(ip).ok().map(|ip| MacAddress::from_ipv4(ip.addr())),
         (None, None) => Some(MacAddress::from_name(vm, index)),
+    }
+}
+
+/// Writes the MAC addresses that follow from the VM's name into its manifest, so that they stay if the VM gets another
+/// name.
+pub fn pin_mac_addresses(manifest: &mut VirtualMachine) {
+    let name = manifest.metadata.name.as_deref().and_then(|name| VmName::parse_normalized(name).ok());
+    let Some(vm) = name else { return };
+    for (index, interface) in manifest.spec.network_interfaces.iter_mut().enumerate() {
+        if interface.mac_address.is_none() && interface.ip.is_none() {
+            interface.mac_address = Some(MacAddress::from_name(&vm, index).to_string());
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::plan::VmPlan;
+use foundry_core::plan::{VmPlan, pin_mac_addresses};
 use foundry_core::record::{Record, Revision};
 
 use super::look::{WantedVm, manifest_to_plan, recorded_defaults};
@@ -61,7 +61,13 @@ impl RecordedManifest {
                 refused_unchanged(Code::WordUnknown, message).hint(format!("it has {}", kept.join(", ")))
             );
         };
-        self.with_manifest(context, manifest.clone())
+        let mut manifest = manifest.clone();
+        // The VM may have been renamed since.
+        if manifest.metadata.name != self.manifest.metadata.name {
+            pin_mac_addresses(&mut manifest);
+            manifest.metadata.name.clone_from(&self.manifest.metadata.name);
+        }
+        self.with_manifest(context, manifest)
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod image_name;
 pub(crate) mod issues;
 pub(crate) mod links;
 pub(crate) mod room;
-mod stale_variables;
+pub(crate) mod stale_variables;
 pub(crate) mod storage;
 
 use crate::{Context, kvm_device};

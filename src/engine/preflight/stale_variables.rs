@@ -19,27 +19,34 @@ pub(crate) fn check_stale_files(
     plan: &VmPlan,
     report: &mut PreflightReport,
 ) -> Result<(), Error> {
-    let uri = context.host.uri();
-    let paths = LibvirtInstance::of(uri).domain_directories();
-    // libvirt's other drivers have no such files there.
-    let is_readable = context.host.is_local() && uri.starts_with("qemu");
-    let Some(paths) = paths.filter(|_| is_readable) else { return Ok(()) };
+    let Some(paths) = readable_directories(context) else { return Ok(()) };
     let name = plan.name.as_str();
     if plan.firmware != FirmwarePlan::Bios
         && let Some(path) = find_variables(&paths, name)
     {
         report.push(variables_issue(context, &path.display().to_string())?);
     }
-    if let Some(path) = find_saved_memory(&paths, name) {
-        let word = quote_for_shell(&path.display().to_string()).into_owned();
-        let message = format!(
-            "libvirt has the saved memory of an earlier domain '{name}' and would not start the new VM"
-        );
-        report.push(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(
-            "virsh save-image-dumpxml {word} shows its domain; move the file elsewhere, or choose another name"
-        )));
-    }
+    report.extend(stale_memory_issue(context, name));
     Ok(())
+}
+
+/// The directories of this machine's libvirt; `None` for a remote host.
+fn readable_directories(context: &Context) -> Option<DomainDirectories> {
+    let uri = context.host.uri();
+    // libvirt's other drivers have no such files there.
+    let is_readable = context.host.is_local() && uri.starts_with("qemu");
+    LibvirtInstance::of(uri).domain_directories().filter(|_| is_readable)
+}
+
+/// The issue with saved memory that an earlier domain of that name left.
+pub(crate) fn stale_memory_issue(context: &Context, name: &str) -> Option<Issue> {
+    let path = find_saved_memory(&readable_directories(context)?, name)?;
+    let word = quote_for_shell(&path.display().to_string()).into_owned();
+    let message =
+        format!("libvirt has the saved memory of an earlier domain '{name}' and would not start the VM");
+    Some(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(
+        "virsh save-image-dumpxml {word} shows its domain; move the file elsewhere, or choose another name"
+    )))
 }
 
 fn variables_issue(context: &Context, path: &str) -> Result<Issue, Error> {

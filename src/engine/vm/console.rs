@@ -86,6 +86,21 @@ pub fn remove_logs(host: &dyn Host, path: &str) -> Result<(), String> {
         .map_or(Ok(()), |r| r.map(drop))
 }
 
+/// Renames the log and its rotated backups. A log that exists under the new name is an earlier VM's, and is replaced: the
+/// next start would empty it. If that is impossible, the error names what is left.
+pub(crate) fn move_logs(host: &dyn Host, from: &str, to: &str) -> Result<(), String> {
+    if !host.is_local() {
+        return Err(format!("the console log {from} on the host"));
+    }
+    let moved = |end: &str| match std::fs::rename(format!("{from}{end}"), format!("{to}{end}")) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(format!("the console log {from}{end} ({e})")),
+    };
+    moved("")?;
+    (0..).map(|n| moved(&format!(".{n}"))).find(|moved| *moved != Ok(true)).map_or(Ok(()), |r| r.map(drop))
+}
+
 /// Deletes a file and returns whether it existed.
 fn remove_file(path: &str) -> Result<bool, String> {
     match std::fs::remove_file(path) {
@@ -115,6 +130,28 @@ mod tests {
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["web-console.log.old"]);
         remove_logs(&MemoryHost::new().local(), &log).unwrap();
+    }
+
+    #[test]
+    fn logs_move_with_their_backups() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for name in ["web.log", "web.log.0", "web.log.1", "db.log", "web.log.old"] {
+            std::fs::write(file(name), name).unwrap();
+        }
+        let (from, to) = (file("web.log").display().to_string(), file("db.log").display().to_string());
+        let elsewhere = move_logs(&MemoryHost::new(), &from, &to).unwrap_err();
+        assert!(elsewhere.contains(&from), "{elsewhere}");
+        let host = MemoryHost::new().local();
+        move_logs(&host, &from, &to).unwrap();
+        for (name, content) in [("db.log", "web.log"), ("db.log.0", "web.log.0"), ("db.log.1", "web.log.1")] {
+            assert_eq!(std::fs::read_to_string(file(name)).unwrap(), content);
+        }
+        assert!(!file("web.log").exists() && file("web.log.old").exists());
+        move_logs(&host, &from, &to).unwrap();
+        std::fs::create_dir(file("web.log")).unwrap();
+        let left = move_logs(&host, &from, &to).unwrap_err();
+        assert!(left.starts_with(&format!("the console log {from} (")), "{left}");
     }
 
     #[test]

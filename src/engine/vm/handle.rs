@@ -46,7 +46,8 @@ impl VmHandle {
             return Err(undefined_meanwhile(&domain));
         }
         if domain.saved {
-            return Err(saved_memory_error(&domain));
+            let why = "its guest continues where it stopped, with the disks that it had then";
+            return Err(saved_memory_error(&domain, why, "its disks can change"));
         }
         let described = |view| context.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
@@ -85,15 +86,32 @@ impl VmHandle {
     }
 }
 
-/// The error for a VM with saved memory: when it resumes, it expects the disks that it had.
-fn saved_memory_error(domain: &Domain) -> Error {
+/// The error for a VM with saved memory: why it is in the way, and what is possible once the VM has resumed.
+pub(crate) fn saved_memory_error(domain: &Domain, why: &str, then: &str) -> Error {
     let (vm, word) = (&domain.name, domain.shell_name());
     refused_unchanged(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
-        .because("its guest continues where it stopped, with the disks that it had then")
+        .because(why)
         .hint(Advice::from(Verb::Start { vm: domain.command_name() }).text(format!(
-            " resumes it, and then its disks can change; \
+            " resumes it, and then {then}; \
              virsh managedsave-remove {word} discards its memory, as a power failure would"
         )))
+}
+
+/// Checks that a VM is off: neither active nor saved. `then` is what is possible once it is off.
+///
+/// # Errors
+/// [`Code::VmRuns`] or [`Code::SavedMemoryInTheWay`].
+pub(crate) fn check_off(domain: &Domain, then: &str) -> Result<(), Error> {
+    if domain.saved {
+        let why = "its guest continues where it stopped";
+        return Err(saved_memory_error(domain, why, &format!("off, {then}")));
+    }
+    if !domain.state.is_active() {
+        return Ok(());
+    }
+    let stop = Verb::Stop { vm: domain.command_name(), force: false };
+    Err(refused_unchanged(Code::VmRuns, format!("VM '{}' is {}", domain.name, domain.state))
+        .hint(Advice::from(stop).text(format!(" shuts it down; {then}"))))
 }
 
 /// Finds a complete foundry VM by its name, with its record; its definitions are not read.
@@ -113,7 +131,7 @@ pub(crate) fn undefined_meanwhile(domain: &Domain) -> Error {
 }
 
 /// The record of a complete VM; fails if the VM is being created or destroyed.
-fn whole_record(domain: &Domain) -> Result<Record, Error> {
+pub(crate) fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     let record = read_own_record(domain).map_err(|error| match domain.owner() {
         Owner::Foreign | Owner::FirstFoundry(_) => error.hint("virsh changes it"),

@@ -1,4 +1,4 @@
-//! The lifecycle of a VM: create, wait for readiness, show, destroy.
+//! The lifecycle of a VM: create, wait for readiness, show, rename, destroy.
 
 pub mod console;
 pub mod console_session;
@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod logs;
 pub mod power;
+pub mod rename;
 pub mod seed;
 pub mod top;
 pub mod wait;
@@ -25,6 +26,7 @@ pub(crate) mod cloud_init_log;
 pub(crate) mod created;
 mod destroy_mark;
 mod destroy_plan;
+pub(crate) mod efi_variables;
 pub(crate) mod goal;
 pub(crate) mod guest_agent;
 pub(crate) mod guest_file;

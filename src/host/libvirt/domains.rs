@@ -239,6 +239,10 @@ impl Domains for Libvirt {
         self.on_domain(domain, "virDomainSetAutostart", "set autostart of", |d| d.set_autostart(on))
     }
 
+    fn rename_domain(&self, domain: Uuid, name: &str) -> Result<()> {
+        self.on_domain(domain, "virDomainRename", "rename", |d| d.rename(name, 0))
+    }
+
     fn start(&self, domain: Uuid) -> Result<()> {
         self.on_domain(domain, "virDomainCreate", "start", Handle::create)
     }

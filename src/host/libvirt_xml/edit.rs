@@ -9,7 +9,7 @@ use std::ops::Range;
 use quick_xml::escape::escape;
 use roxmltree::{Document, Node};
 
-use super::{child_element, child_elements, parse_xml, unreadable_xml};
+use super::{child_element, child_elements, parse_xml, text_of, unreadable_xml};
 use crate::Result;
 use foundry_core::units::Bytes;
 
@@ -77,6 +77,35 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
     let kept = cpu.children().filter(|n| n.is_element() && n.tag_name().name() != "model");
     let inside: String = kept.filter_map(|node| xml.get(node.range())).collect();
     Ok(replace_all(xml, vec![(cpu.range(), format!("<cpu mode='{}'>{inside}</cpu>", escape(mode)))]))
+}
+
+/// Names the file with the EFI variables, if the definition leaves it to libvirt. libvirt would name it after the
+/// domain.
+///
+/// # Errors
+/// If the text is not a `<domain>` with `<os>`.
+pub fn set_nvram(xml: &str, path: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let os = child_element(document.root_element(), "os").ok_or_else(|| missing("os"))?;
+    if child_element(os, "nvram").is_some_and(|nvram| !text_of(nvram).trim().is_empty()) {
+        return Ok(xml.to_owned());
+    }
+    Ok(set_child(xml, os, "nvram", Some(format!("<nvram>{}</nvram>", escape(path)))))
+}
+
+/// Moves the log of the serial console to another file. libvirt shows it twice, in `<serial>` and `<console>`.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn set_console_log(xml: &str, path: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let devices = child_element(document.root_element(), "devices");
+    let ports = devices
+        .into_iter()
+        .flat_map(|devices| child_elements(devices, "serial").chain(child_elements(devices, "console")));
+    let logs = ports.filter_map(|port| child_element(port, "log")?.attribute_node("file"));
+    let changes = logs.map(|file| (file.range_value(), escape(path).into_owned())).collect();
+    Ok(replace_all(xml, changes))
 }
 
 /// Sets the serial number of the disk with that target.
@@ -328,6 +357,31 @@ mod tests {
         assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("network", Some("default")));
         assert!(!seen.is_open_vswitch);
         set_interface_link(WEB, "52:54:00:00:00:01", ovs).unwrap_err();
+    }
+
+    #[test]
+    fn efi_variables_are_named_once() {
+        let web = "<domain><name>web</name><os firmware='efi'><type>hvm</type></os></domain>";
+        let named = set_nvram(web, "/v/a&b.fd").unwrap();
+        assert_eq!(DomainDescription::read(&named).unwrap().nvram.as_deref(), Some("/v/a&b.fd"));
+        assert_eq!(set_nvram(&named, "/other").unwrap(), named);
+        let by_libvirt = web.replace("</os>", "<nvram template='/t'/></os>");
+        let named = set_nvram(&by_libvirt, "/v/x").unwrap();
+        assert_eq!(DomainDescription::read(&named).unwrap().nvram.as_deref(), Some("/v/x"));
+        set_nvram("<domain><name>web</name></domain>", "/v").unwrap_err();
+    }
+
+    #[test]
+    fn a_console_log_moves_wherever_it_is_named() {
+        let port = |kind| format!("<{kind} type='pty'><log file='/l/web.log' append='off'/></{kind}>");
+        let xml = format!(
+            "<domain><name>web</name><devices>{}{}<serial type='pty'/></devices></domain>",
+            port("serial"),
+            port("console")
+        );
+        let moved = set_console_log(&xml, "/l/a'b.log").unwrap();
+        assert_eq!(DomainDescription::read(&moved).unwrap().console_log.as_deref(), Some("/l/a'b.log"));
+        assert!(!moved.contains("web.log"), "{moved}");
     }
 
     #[test]

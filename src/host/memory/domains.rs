@@ -154,6 +154,10 @@ impl Domains for MemoryHost {
         })
     }
 
+    fn rename_domain(&self, domain: Uuid, name: &str) -> Result<()> {
+        self.call(&self.on("rename_domain", "rename", domain), |state| state.rename(domain, name))
+    }
+
     fn start(&self, domain: Uuid) -> Result<()> {
         self.call(&self.on("start", "start", domain), |state| state.start(domain))
     }
@@ -290,6 +294,26 @@ impl HostState {
             }
             None => Ok(()),
         }
+    }
+
+    pub(super) fn rename(&mut self, uuid: Uuid, new: &str) -> StateResult<()> {
+        check_domain_name(new)?;
+        let taken = self.find_by_name(new).is_some();
+        let machine = self.machine(uuid)?;
+        if machine.live.is_some() {
+            return Err("Requested operation is not valid: cannot rename active domain".into());
+        }
+        if machine.saved.is_some() {
+            let saved = "Operation not supported: domain with a managed saved state can't be renamed";
+            return Err(saved.into());
+        }
+        if taken {
+            return Err(format!("operation failed: domain with name '{new}' already exists").into());
+        }
+        let name = |name: &str| format!("<name>{}</name>", quick_xml::escape::escape(name));
+        let old = std::mem::replace(&mut machine.name, new.to_owned());
+        machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(&old), &name(new), 1));
+        Ok(())
     }
 
     fn start(&mut self, uuid: Uuid) -> StateResult<()> {

@@ -263,12 +263,9 @@ impl MemoryHost {
     /// Renames a stopped domain, as `virsh domrename` does, if it exists.
     pub fn rename(&self, old: &str, new: &str) {
         let state = &mut self.lock_inside().state;
-        let Some(machine) = state.find_by_name(old).and_then(|uuid| state.machines.get_mut(&uuid)) else {
-            return;
-        };
-        let name = |name: &str| format!("<name>{name}</name>");
-        machine.name = new.to_owned();
-        machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(old), &name(new), 1));
+        if let Some(uuid) = state.find_by_name(old) {
+            let _ = state.rename(uuid, new);
+        }
     }
 
     /// Changes the behaviour of a guest.

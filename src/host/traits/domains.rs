@@ -40,6 +40,9 @@ pub trait Domains: Send + Sync {
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;
     /// Sets whether the domain starts with the host.
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
+    /// Gives a defined domain another name. Its record, its disks and its UUID stay. Refused if the domain is active, if
+    /// its memory is saved, or if another domain has the name.
+    fn rename_domain(&self, domain: Uuid, name: &str) -> Result<()>;
     /// Starts a defined domain; one with saved memory is restored.
     fn start(&self, domain: Uuid) -> Result<()>;
     /// Starts a defined domain and discards its saved memory, if it has any.

@@ -191,6 +191,7 @@ fn procedure(number: u32) -> String {
         274 => "virDomainListAllSnapshots",
         281 => "virConnectListAllStoragePools",
         282 => "virStoragePoolListAllVolumes",
+        358 => "virDomainRename",
         344 => "virConnectGetAllDomainStats",
         350 => "virDomainDefineXMLFlags",
         other => return format!("procedure {other}"),

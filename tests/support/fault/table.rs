@@ -42,8 +42,9 @@ pub(crate) fn told(line: &str) -> Option<Verdict> {
 }
 
 /// Calls that change something.
-const CHANGING: [&str; 22] = [
+const CHANGING: [&str; 23] = [
     "virDomainDefineXMLFlags",
+    "virDomainRename",
     "virDomainSetMetadata",
     "virDomainSetAutostart",
     "virDomainCreate",

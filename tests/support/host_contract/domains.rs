@@ -29,6 +29,7 @@ cases! {
     a_record_that_xml_cannot_carry_is_refused;
     what_is_listed_is_what_is_found needs BulkStats;
     autostart_is_set_and_taken_back;
+    a_renamed_domain_keeps_the_rest;
     a_changed_definition_keeps_the_domain;
     stopping_and_removing_twice_is_well;
     a_domain_that_is_off_refuses_to_be_shut_down_or_resumed;
@@ -217,6 +218,21 @@ fn autostart_is_set_and_taken_back(bench: &Bench<'_>) {
         bench.host().set_autostart(uuid, on).unwrap();
         assert_eq!(bench.domain(&name).autostart, on);
     }
+}
+
+fn a_renamed_domain_keeps_the_rest(bench: &Bench<'_>) {
+    let (old, new, other) = (bench.name("a"), bench.name("b"), bench.name("other"));
+    let host = bench.host();
+    let uuid = host.define_domain(&bench.domain_xml(&old, None, Some("record"), "")).unwrap();
+    bench.define(&other);
+    refused(host.rename_domain(uuid, &other), Kind::Vm);
+    refused(host.rename_domain(Uuid::new_v4(), &new), Kind::Vm);
+    host.rename_domain(uuid, &new).unwrap();
+    let domain = bench.domain(&new);
+    assert_eq!((domain.uuid, domain.record.as_deref()), (uuid, Some("record")));
+    assert_eq!(host.describe(uuid, View::Config).unwrap().unwrap().name, new);
+    assert_eq!(host.domain(&old).unwrap(), None);
+    bench.define(&old);
 }
 
 fn stopping_and_removing_twice_is_well(bench: &Bench<'_>) {
