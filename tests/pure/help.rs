@@ -13,7 +13,7 @@ use foundry::{Cli, command};
 const LINES: usize = 40;
 const COLUMNS: usize = 80;
 /// The list of all commands may take a whole one.
-const LINES_OF_ALL: usize = 60;
+const LINES_OF_ALL: usize = 66;
 
 /// All commands with the words that lead to them, those that are hidden included.
 fn commands() -> Vec<(Vec<String>, Command)> {

@@ -9,7 +9,7 @@ use crate::vm::handle::refused_unchanged;
 use crate::vm::lookup::{or_removed_meanwhile, removed_meanwhile};
 use crate::vm::power::{self, StopOptions};
 use crate::{Context, Step, Task, lock};
-use foundry_core::error::{Advice, Code, Error, Outcome};
+use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::RecordedVolume;
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::edit::{renew_generation_id, set_disk_file};
@@ -48,8 +48,12 @@ pub fn restore_snapshot(context: &Context, plan: &RestorePlan, stop: StopOptions
         if plan.runs { error.outcome(format!("VM '{vm}' is off")) } else { error }
     })?;
     if plan.runs {
-        power::start(context, &domain.command_name(), false)
-            .map_err(|error| error.outcome(format!("snapshot '{}' was restored", plan.snapshot)))?;
+        power::start(context, &domain.command_name(), false).map_err(|error| {
+            let start = Verb::Start { vm: domain.command_name() };
+            error
+                .outcome(format!("snapshot '{}' was restored, and VM '{vm}' is off", plan.snapshot))
+                .outcome(Advice::from(start).text(" starts it"))
+        })?;
     }
     Ok(Restored { vm: vm.clone(), snapshot: plan.snapshot.clone(), started: plan.runs })
 }
