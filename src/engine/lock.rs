@@ -53,12 +53,23 @@ pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostL
 /// [`foundry_core::error::Kind::Storage`] if another foundry holds the lock; [`foundry_core::error::Kind::Vm`] if locks are
 /// unusable; [`foundry_core::error::Kind::Interrupted`] if the user interrupts.
 pub(super) fn lock_image(context: &Context, image: &VolumeRef) -> Result<HostLock, Error> {
+    lock_named_volume(context, image, &format!("image '{}' in pool '{}'", image.name, image.pool))
+}
+
+/// Locks a volume, to give it to a VM.
+///
+/// # Errors
+/// As for [`lock_image`].
+pub(super) fn lock_volume(context: &Context, volume: &VolumeRef) -> Result<HostLock, Error> {
+    lock_named_volume(context, volume, &volume.to_string())
+}
+
+fn lock_named_volume(context: &Context, volume: &VolumeRef, what: &str) -> Result<HostLock, Error> {
     context.cancel.check()?;
-    let VolumeRef { pool, name } = image;
-    let what = format!("image '{name}' in pool '{pool}'");
+    let VolumeRef { pool, name } = volume;
     let thing = format!("volume {name} in pool {pool}");
-    let taken = wait_for_lock(context, &thing, &what, || context.cancel.is_requested());
-    taken.map_err(|none| lock_refused(context, Code::VolumeTurnTaken, &what, &none))
+    let taken = wait_for_lock(context, &thing, what, || context.cancel.is_requested());
+    taken.map_err(|none| lock_refused(context, Code::VolumeTurnTaken, what, &none))
 }
 
 fn vm_lock_name(domain: Uuid) -> String {

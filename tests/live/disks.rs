@@ -1,5 +1,6 @@
 //! Disks that grow, come and go on a real libvirtd, seen by a real guest.
 
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::support::live;
@@ -329,4 +330,29 @@ fn what_is_killed_anywhere_is_finished_by_the_same_again() {
         assert_eq!(bed.get(&vm)["spec"]["bootDisk"]["sizeGB"], 2, "after {killed:#?}");
         gone(killed);
     });
+}
+
+#[test]
+fn a_volume_that_exists_is_attached_and_outlives_the_vm() {
+    let Some(bed) = Bed::with_tiny("diskown") else { return };
+    let manifest = bed.manifest("web", 158);
+    let vm = &manifest.name;
+    let guest = bed.boots(&manifest);
+    let volume = format!("{vm}-photos");
+    let pool = bed.vm_pool();
+    bed.virsh().does(&["vol-create-as", &pool, &volume, "2G", "--format", "raw"]);
+    let file = bed.disk(&volume);
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().write_all(b"somebody's").unwrap();
+    let named = format!("{pool}/{volume}");
+    disk(&bed, &["attach", vm, &named, "--serial", "photos"]).exits(0).mentions("virtio-photos");
+    sees_within_seconds(&guest, "photos", Some(2));
+    let device = device(&guest, "photos");
+    assert_eq!(guest.says(&format!("head -c 10 {device}")), "somebody's");
+    disk(&bed, &["attach", vm, &named]).exits(5).mentions("as a disk already");
+    bed.foundry(&["destroy", vm, "--yes"]).run().exits(0).mentions("it existed before");
+    let mut content = [0; 10];
+    std::fs::File::open(&file).unwrap().read_exact(&mut content).unwrap();
+    assert_eq!(&content, b"somebody's");
+    bed.virsh().does(&["vol-delete", "--pool", &pool, &volume]);
+    assert_eq!(bed.traces(), []);
 }

@@ -56,7 +56,7 @@ fn before() -> &'static BTreeSet<String> {
 }
 
 /// The next run of foundry: whoever attached a disk has ended.
-fn bury(bench: &mut Bench) {
+pub(crate) fn bury(bench: &mut Bench) {
     bench.cancel = Cancel::default();
     bench.edit_record("web", |record| {
         for volume in record["volumes"].as_array_mut().unwrap() {

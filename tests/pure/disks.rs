@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod existing;
 mod list;
 mod resize;
 mod rivals;

@@ -9,7 +9,7 @@ use super::manifests::{WEB, plan};
 use foundry::host::local::Lease;
 use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Domains};
-use foundry::operations::disk::AttachRequest;
+use foundry::operations::disk::{AttachRequest, DiskContent};
 use foundry::operations::vm::create::{CreatedVm, create_vm};
 use foundry::operations::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 use foundry::operations::{Cancel, Clock, Context, Event, Progress, Settings};
@@ -141,9 +141,8 @@ pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) ->
 pub(crate) fn disk_request(vm: &str, gib: u64) -> AttachRequest<'_> {
     AttachRequest {
         vm,
-        size: Bytes(gib * GIB),
+        content: DiskContent::New { size: Bytes(gib * GIB), format: DiskFormat::Qcow2 },
         device: None,
-        format: DiskFormat::Qcow2,
         serial: None,
         at_next_start: false,
     }

@@ -10,14 +10,14 @@ use crate::consent::{self, list_kept_back, list_volumes};
 use crate::output::{ListingArgs, TableRow, or_dash, parse_duration};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::Error;
+use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;
 use foundry_core::record::{VolumeRef, VolumeRole};
 use foundry_core::text::escape_unseen;
 use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
-use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskView, Resized};
+use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskContent, DiskView, Resized};
 
 /// List, grow, attach and detach the disks of VMs
 #[derive(Debug, Args)]
@@ -58,22 +58,22 @@ enum DiskCommand {
         #[arg(allow_hyphen_values = true)]
         size: SizeRequest,
     },
-    /// Create a disk and attach it
+    /// Attach a new disk, or a volume that exists
     #[command(
-        after_help = "Examples:\n  foundry disk attach web 20GiB\n  foundry disk attach web 100GiB --device vdd --format raw"
+        after_help = "Examples:\n  foundry disk attach web 20GiB\n  foundry disk attach web 100GiB --device vdd --format raw\n  foundry disk attach web pool/volume\n\nNeither disk detach nor destroy deletes a volume that existed."
     )]
     Attach {
         /// Name of the VM
         vm: String,
-        /// Size in GiB: 20GiB, 20G or 20
-        #[arg(value_parser = parse_whole_size)]
-        size: Bytes,
+        /// Size of a new disk in GiB (20GiB, 20G or 20), or an existing volume as POOL/VOLUME
+        #[arg(value_name = "SIZE|VOLUME", value_parser = parse_content)]
+        content: ContentArg,
         /// Device name in the guest, vdb to vdz [default: the next free one]
         #[arg(long)]
         device: Option<DiskTarget>,
-        /// Disk format
-        #[arg(long, value_enum, default_value = "qcow2")]
-        format: FormatArg,
+        /// Format of a new disk [default: qcow2]
+        #[arg(long, value_enum)]
+        format: Option<FormatArg>,
         /// Serial number, /dev/disk/by-id/virtio-SERIAL in the guest [default: the device]
         #[arg(long)]
         serial: Option<DiskSerial>,
@@ -100,10 +100,41 @@ enum DiskCommand {
     },
 }
 
-fn parse_whole_size(text: &str) -> Result<Bytes, String> {
-    match text.parse()? {
-        SizeRequest::To(size) => Ok(size),
+/// A size, or a volume.
+#[derive(Debug, Clone, PartialEq)]
+enum ContentArg {
+    Size(Bytes),
+    Volume(VolumeRef),
+}
+
+fn parse_content(text: &str) -> Result<ContentArg, String> {
+    match text.split_once('/') {
+        Some((pool, name)) if !pool.is_empty() && !name.is_empty() && !name.contains('/') => {
+            return Ok(ContentArg::Volume(VolumeRef::new(pool, name)));
+        }
+        Some(_) => return Err("a volume is named POOL/VOLUME; virsh vol-pool PATH tells the pool".into()),
+        None => {}
+    }
+    match text.parse().map_err(|e| format!("{e}; a volume is named POOL/VOLUME"))? {
+        SizeRequest::To(size) => Ok(ContentArg::Size(size)),
         SizeRequest::By(_) => Err("a new disk needs a size, not an increase".into()),
+    }
+}
+
+fn disk_content(content: &ContentArg, format: Option<FormatArg>) -> Result<DiskContent, Error> {
+    let format = match format {
+        None => None,
+        Some(FormatArg::Qcow2) => Some(DiskFormat::Qcow2),
+        Some(FormatArg::Raw) => Some(DiskFormat::Raw),
+    };
+    match (content, format) {
+        (ContentArg::Size(size), format) => {
+            Ok(DiskContent::New { size: *size, format: format.unwrap_or(DiskFormat::Qcow2) })
+        }
+        (ContentArg::Volume(volume), None) => Ok(DiskContent::Existing(volume.clone())),
+        (ContentArg::Volume(_), Some(_)) => {
+            Err(Error::new(Code::Contradiction, "--format is for a new disk; a volume keeps its format"))
+        }
     }
 }
 
@@ -119,18 +150,11 @@ pub(super) fn run_disk(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), 
         DiskCommand::Resize { vm, disk, size } => {
             report_resize(&disk::resize(&context, vm, disk, *size)?, ui)
         }
-        DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
-            let format = match format {
-                FormatArg::Qcow2 => DiskFormat::Qcow2,
-                FormatArg::Raw => DiskFormat::Raw,
-            };
+        DiskCommand::Attach { vm, content, device, format, serial, at_next_start } => {
+            let content = disk_content(content, *format)?;
             let (device, serial) = (device.clone(), serial.clone());
             let at_next_start = *at_next_start;
-            attach_disk(
-                &context,
-                &AttachRequest { vm, size: *size, device, format, serial, at_next_start },
-                ui,
-            )
+            attach_disk(&context, &AttachRequest { vm, content, device, serial, at_next_start }, ui)
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
             let plan = disk::plan_detach(&context, vm, disk, *keep)?;
@@ -227,7 +251,8 @@ fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Resul
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.write_line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
     let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);
-    ui.show_note(&format!("It is empty; in the guest it is /dev/disk/by-id/virtio-{serial}."));
+    let begin = if attached.volume.adopted { "In" } else { "It is empty; in" };
+    ui.show_note(&format!("{begin} the guest it is /dev/disk/by-id/virtio-{serial}."));
     Ok(())
 }
 

@@ -38,11 +38,11 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::PoolList => "pool list".into(),
         Verb::PoolRefresh { pool } => join_words("pool refresh", &[pool], &[]),
         Verb::PoolStart { pool } => join_words("pool start", &[pool], &[]),
-        Verb::DiskAttach { vm, size_gib, target, raw, serial, at_next_start } => {
+        Verb::DiskAttach { vm, content, target, raw, serial, at_next_start } => {
             let option = |name: &str, value: &Option<String>| {
                 value.as_ref().map(|value| format!(" {name} {}", quote_for_shell(value))).unwrap_or_default()
             };
-            let attach = join_words("disk attach", &[vm, &format!("{size_gib}GiB")], &[]);
+            let attach = join_words("disk attach", &[vm, content], &[]);
             let (device, serial) = (option("--device", target), option("--serial", serial));
             let format = if *raw { " --format raw" } else { "" };
             let at_next_start = if *at_next_start { " --at-next-start" } else { "" };

@@ -167,7 +167,8 @@ pub enum Verb {
     },
     DiskAttach {
         vm: String,
-        size_gib: u64,
+        /// The size of a new disk (`5GiB`), or an existing volume as `POOL/VOLUME`.
+        content: String,
         target: Option<String>,
         raw: bool,
         serial: Option<String>,

@@ -217,6 +217,7 @@ codes! {
         5207 VolumeTurnTaken
         5208 NotLeftOver
         5209 SeedUnreadable
+        5215 VolumeUnfit
         5250 FileTooLarge
         // Transfers.
         5301 ServerUnreachable

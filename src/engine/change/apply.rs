@@ -20,7 +20,7 @@ use super::definition::DefinitionChange;
 use super::field::{FieldDiff, Verdict};
 use super::look::{ComparedVm, WantedVm, compare_with, look, manifest_to_record};
 use super::sides::round_up;
-use crate::disk::{AttachRequest, attach, resize, update_locked_record};
+use crate::disk::{AttachRequest, DiskContent, attach, resize, update_locked_record};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::{check_changed_size, links};
 use crate::vm::create::{self, CreatedVm};
@@ -258,9 +258,8 @@ impl Run<'_> {
         };
         let request = AttachRequest {
             vm: self.wanted.name(),
-            size: disk.size,
+            content: DiskContent::New { size: disk.size, format: disk.format },
             device: Some(device),
-            format: disk.format,
             serial: disk.serial.clone(),
             at_next_start: is_full,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use foundry_core::names::DiskSerial;
 use foundry_core::plan::{BootSource, DataDiskPlan, InterfacePlan, Link, VmPlan};
 use foundry_core::record::VolumeRole;
-use foundry_core::units::Bytes;
+use foundry_core::units::{Bytes, GIB};
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription, InterfaceDescription};
 
 use super::sides::{Differences, FIRST_BOOT, Ruling, Sides, Values, gib_text};
@@ -124,7 +124,8 @@ fn compare_disk_size(
     wanted: Bytes,
     recorded: Bytes,
 ) {
-    let actual = sides.capacities.get(target).copied();
+    // A manifest counts in whole GiB; a volume that foundry did not make may have any size.
+    let actual = sides.capacities.get(target).map(|size| Bytes(size.0 / GIB * GIB));
     let text = |size: Bytes| Some(gib_text(size));
     let values =
         Values { wanted: text(wanted), recorded: text(recorded), persistent: actual.map(text), live: None };

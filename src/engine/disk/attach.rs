@@ -1,7 +1,8 @@
-//! Attaches a new disk: note its volume, create it, plug it in, add it to the manifest.
+//! Attaches a disk: note its volume, create it if it is new, plug it in, add it to the manifest.
 
-use super::attach_plan::{AttachPlan, AttachRequest, plan_attach, target_taken_meanwhile};
-use super::attach_rollback::{AttachSteps, removal_advice, roll_back, roll_back_unrecorded};
+use super::attach_existing::plan_existing_disk;
+use super::attach_plan::{AttachPlan, AttachRequest, DiskContent, plan_new_disk, target_taken_meanwhile};
+use super::attach_rollback::{AttachSteps, attach_command, removal_advice, roll_back, roll_back_unrecorded};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
 use super::resize::is_own_snapshot;
 use crate::Context;
@@ -9,14 +10,14 @@ use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
+use crate::vm::handle::VmHandle;
 use crate::vm::lookup::or_removed_meanwhile;
-use crate::{Step, Task};
+use crate::{Step, Task, lock};
 use foundry_core::domain_xml;
-use foundry_core::error::{Advice, Error, Verb};
+use foundry_core::error::{Advice, Error};
 use foundry_core::plan::DataDiskPlan;
 use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
-use foundry_core::units::GIB;
 use foundry_host::diagnosis::RequestedVm;
 use foundry_host::libvirt_xml::has_free_port;
 use foundry_host::local::check_liveness;
@@ -35,7 +36,7 @@ pub struct Attached {
     pub live: bool,
 }
 
-/// Creates a volume and attaches it to a foundry VM.
+/// Attaches a disk to a foundry VM, on a new volume or on one that exists.
 ///
 /// # Errors
 /// A problem that the checks found, before any change; or the failure of a step, after a rollback. If the rollback
@@ -43,9 +44,11 @@ pub struct Attached {
 pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached, Error> {
     let plan = reserve_target(context, request)?;
     let volume = plan.volume.reference().to_string();
-    let _leaves = context
-        .cancel
-        .announce_leftovers([format!("may be left behind: {volume}").into(), removal_advice(&plan).into()]);
+    let left = match plan.volume.adopted {
+        true => format!("VM '{}' may have {volume} as a disk", plan.handle.name()),
+        false => format!("may be left behind: {volume}"),
+    };
+    let _leaves = context.cancel.announce_leftovers([left.into(), removal_advice(&plan).into()]);
     let mut made = AttachSteps::default();
     execute_attach(context, &plan, &mut made).map_err(|error| roll_back(context, &plan, &made, error))?;
     Ok(Attached {
@@ -59,10 +62,15 @@ pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached
 /// Plans the attach and notes it in the record. If another process takes the same target at the same time, the next
 /// free one is used, unless the user named the target.
 fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
+    // Until the record names the volume, the lock keeps other foundry processes from giving it to another VM.
+    let _lock = match &request.content {
+        DiskContent::Existing(volume) => Some(lock::lock_volume(context, volume)?),
+        DiskContent::New { .. } => None,
+    };
     let mut plan = plan_attach(context, request)?;
     warn_of_snapshots(context, &plan)?;
     let name = plan.handle.name();
-    context.report_begun(Task::AttachDisk { vm: name.to_string(), size: request.size });
+    context.report_begun(Task::AttachDisk { vm: name.to_string(), size: plan.disk.size });
     while !record_attempt(context, &plan)? {
         if request.device.is_some() {
             return Err(target_taken_meanwhile(plan.handle.name(), &plan.disk.target));
@@ -70,6 +78,15 @@ fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<Atta
         plan = plan_attach(context, request)?;
     }
     Ok(plan)
+}
+
+/// Decides everything; changes nothing.
+fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
+    let handle = VmHandle::find(context, request.vm)?;
+    match &request.content {
+        DiskContent::New { size, format } => plan_new_disk(context, handle, request, *size, *format),
+        DiskContent::Existing(volume) => plan_existing_disk(context, handle, request, volume),
+    }
 }
 
 /// Warns if the VM has snapshots of another tool: reverting to one removes the disk, and then nothing uses its volume.
@@ -108,7 +125,9 @@ fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) 
     if !plan.volume_is_there {
         make_volume(context, plan, made)?;
     }
-    context.report_finished(Step::CreateVolume(plan.volume.reference()));
+    if !plan.volume.adopted {
+        context.report_finished(Step::CreateVolume(plan.volume.reference()));
+    }
     context.cancel.check()?;
     if let Some(reach) = plan.affect {
         let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
@@ -160,14 +179,7 @@ fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan,
     if !no_slot {
         return error;
     }
-    let attach = Verb::DiskAttach {
-        vm: plan.handle.domain.command_name(),
-        size_gib: plan.disk.size.0 / GIB,
-        target: None,
-        raw: false,
-        serial: None,
-        at_next_start: true,
-    };
+    let attach = attach_command(plan, None, true);
     error.hint(
         Advice::from("the guest has no free slot for a disk; ")
             .run(attach)

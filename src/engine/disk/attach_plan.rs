@@ -25,16 +25,28 @@ use foundry_host::{Affect, Pool, Volume};
 pub struct AttachRequest<'a> {
     /// The name of the VM that gets the disk.
     pub vm: &'a str,
-    /// The size that the guest sees.
-    pub size: Bytes,
+    /// The volume that it is on.
+    pub content: DiskContent,
     /// The target device; `None` for the next free one.
     pub device: Option<DiskTarget>,
-    /// The format of the new volume.
-    pub format: DiskFormat,
     /// The serial number that the guest sees, if it is not the target.
     pub serial: Option<DiskSerial>,
     /// Whether a running guest gets the disk at its next start instead of now.
     pub at_next_start: bool,
+}
+
+/// The volume of a disk that is attached.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DiskContent {
+    /// A new, empty one.
+    New {
+        /// The size that the guest sees.
+        size: Bytes,
+        /// The format of the volume.
+        format: DiskFormat,
+    },
+    /// One that exists, with what is in it.
+    Existing(VolumeRef),
 }
 
 /// Everything that is decided before the first change.
@@ -63,25 +75,31 @@ impl AttachPlan {
     }
 }
 
-/// Chooses the target and checks pool, names and space; changes nothing.
-pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
-    let handle = VmHandle::find(context, request.vm)?;
+/// Chooses the target of a new disk and checks pool, names and space; changes nothing.
+pub(super) fn plan_new_disk(
+    context: &Context,
+    handle: VmHandle,
+    request: &AttachRequest<'_>,
+    size: Bytes,
+    format: DiskFormat,
+) -> Result<AttachPlan, Error> {
     let (pool, backend, found) = ready_pool(context, &handle)?;
-    let format = backend.format(request.format);
-    let (target, volume, volume_is_there) = match earlier_attempt(context, &handle, request, format)? {
+    let format = backend.format(format);
+    let earlier = earlier_attempt(context, &handle, request, (size, format))?;
+    let (target, volume, volume_is_there) = match earlier {
         Some(earlier) => earlier,
         None => {
             let target = match &request.device {
                 Some(device) => free_target(context, &handle, device, &pool)?,
                 None => next_target(context, &handle, &pool)?,
             };
-            let volume = planned_volume(context, &handle, &target, (&pool, backend), format, request.size)?;
+            let volume = planned_volume(context, &handle, &target, (&pool, backend), format, size)?;
             (target, volume, false)
         }
     };
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
-        check_room(context, &found, backend, request.size)?;
+        check_room(context, &found, backend, size)?;
     }
     let disk = DataDiskPlan {
         volume: volume
@@ -89,7 +107,7 @@ pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Res
             .parse()
             .map_err(|e| refused_unchanged(Code::NotFoundrys, format!("volume '{}' {e}", volume.name)))?,
         target,
-        size: request.size,
+        size,
         format,
         serial: request.serial.clone(),
     };
@@ -100,7 +118,11 @@ pub(super) fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Res
 }
 
 /// Returns whether a running guest has the disk afterwards, and which definitions do not have it yet.
-fn definitions_to_change(handle: &VmHandle, target: &str, at_next_start: bool) -> (bool, Option<Affect>) {
+pub(super) fn definitions_to_change(
+    handle: &VmHandle,
+    target: &str,
+    at_next_start: bool,
+) -> (bool, Option<Affect>) {
     let has = |described: &DomainDescription| described.disk(target).is_some();
     let has_live = handle.live.as_ref().is_some_and(has);
     let needs_live = handle.live.is_some() && !has_live && !at_next_start;
@@ -132,14 +154,14 @@ fn earlier_attempt(
     context: &Context,
     handle: &VmHandle,
     request: &AttachRequest<'_>,
-    format: DiskFormat,
+    (size, format): (Bytes, DiskFormat),
 ) -> Result<Option<(DiskTarget, RecordedVolume, bool)>, Error> {
     for volume in &handle.record.volumes {
         let Some(maker) = &volume.attaching else { continue };
-        let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
+        let Some(target) = target_of(volume) else { continue };
         // Without a named target, any interrupted attach with the same size and format is finished.
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
-        let is_same = volume.capacity == request.size && volume.format == format.as_str();
+        let is_same = !volume.adopted && volume.capacity == size && volume.format == format.as_str();
         if is_meant && is_same && check_liveness(maker) == Liveness::Dead {
             let found = context.host.volume(&volume.reference())?;
             let is_other = |v: &Volume| {
@@ -162,13 +184,13 @@ fn earlier_attempt(
     Ok(None)
 }
 
-/// Checks that the target that the user named is free.
-fn free_target(
-    context: &Context,
-    handle: &VmHandle,
-    device: &DiskTarget,
-    pool: &ReadyPool,
-) -> Result<DiskTarget, Error> {
+/// The target of a recorded data disk.
+pub(super) fn target_of(volume: &RecordedVolume) -> Option<DiskTarget> {
+    volume.disk_target()?.parse().ok()
+}
+
+/// Checks that neither the domain nor the record has a target.
+pub(super) fn check_target_free(handle: &VmHandle, device: &DiskTarget) -> Result<(), Error> {
     let vm = handle.name();
     let described = handle.live.iter().chain([&handle.next]).any(|d| d.disk(device.as_str()).is_some());
     if described {
@@ -178,6 +200,18 @@ fn free_target(
     if handle.taken_targets().iter().any(|taken| taken == device.as_str()) {
         return Err(disk_half_there(handle, device.as_str()));
     }
+    Ok(())
+}
+
+/// Checks that the target that the user named is free, and the volume name that goes with it.
+fn free_target(
+    context: &Context,
+    handle: &VmHandle,
+    device: &DiskTarget,
+    pool: &ReadyPool,
+) -> Result<DiskTarget, Error> {
+    check_target_free(handle, device)?;
+    let vm = handle.name();
     let volume = volume_name(handle, device)?;
     if context.host.volume(&VolumeRef::new(&pool.name, &volume))?.is_none() {
         return Ok(device.clone());
@@ -208,13 +242,11 @@ fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result
             return Ok(target);
         }
     }
-    Err(refused_unchanged(
-        Code::DeviceTaken,
-        format!(
-            "VM '{}' has no free device: vdb to vdz, or the names of their volumes, are taken",
-            handle.name()
-        ),
-    ))
+    Err(no_target(handle, "vdb to vdz, or the names of their volumes, are taken"))
+}
+
+pub(super) fn no_target(handle: &VmHandle, why: &str) -> Error {
+    refused_unchanged(Code::DeviceTaken, format!("VM '{}' has no free device: {why}", handle.name()))
 }
 
 /// The name that a creation of the VM would give the volume.

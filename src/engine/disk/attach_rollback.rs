@@ -65,15 +65,20 @@ pub(super) fn removal_advice(plan: &AttachPlan) -> Advice {
 /// The command that continues with this disk. It names the device: without it, the command would attach a second disk
 /// if this one turns out to be complete.
 fn retry_command(plan: &AttachPlan) -> Verb {
-    let disk = &plan.disk;
-    Verb::DiskAttach {
-        vm: plan.handle.domain.command_name(),
-        size_gib: disk.size.0 / GIB,
-        target: Some(disk.target.to_string()),
-        raw: disk.format == DiskFormat::Raw,
-        serial: disk.serial.as_ref().map(ToString::to_string),
-        at_next_start: plan.handle.live.is_some() && !plan.live,
-    }
+    let at_next_start = plan.handle.live.is_some() && !plan.live;
+    attach_command(plan, Some(plan.disk.target.to_string()), at_next_start)
+}
+
+/// The command that attaches a disk as planned.
+pub(super) fn attach_command(plan: &AttachPlan, target: Option<String>, at_next_start: bool) -> Verb {
+    let (vm, disk) = (plan.handle.domain.command_name(), &plan.disk);
+    let content = match plan.volume.adopted {
+        true => plan.volume.reference().to_argument(),
+        false => format!("{}GiB", disk.size.0 / GIB),
+    };
+    let raw = disk.format == DiskFormat::Raw && !plan.volume.adopted;
+    let serial = disk.serial.as_ref().map(ToString::to_string);
+    Verb::DiskAttach { vm, content, target, raw, serial, at_next_start }
 }
 
 /// Undoes the steps. The error says what is left and why.
@@ -92,7 +97,7 @@ fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Resul
     if made.doubtful {
         return leave_to_its_maker(context, plan);
     }
-    if plan.volume_is_there {
+    if plan.volume_is_there && !plan.volume.adopted {
         return Err(Remainder::new(&volume, "an earlier run made it"));
     }
     if made.volume {
@@ -101,7 +106,7 @@ fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Resul
     }
     change_record(context, plan, |record| {
         record.volumes.retain(|v| *v != plan.volume);
-        if made.volume {
+        if made.volume || plan.volume.adopted {
             // The record may already have been updated to list it as an ordinary disk.
             remove_volume(record, &plan.volume.pool, &plan.volume.name);
             remove_disk(&mut record.manifest.spec, plan.disk.target.as_str());
@@ -119,6 +124,7 @@ fn clear_after_destroy(context: &Context, plan: &AttachPlan, made: &AttachSteps)
     }
     match context.host.volume(&VolumeRef::new(pool, name)).map_err(told)? {
         None => Ok(()),
+        Some(_) if plan.volume.adopted => Ok(()),
         Some(_) => {
             Err("the VM was deleted by another process meanwhile; it may belong to another VM now".into())
         }
@@ -183,7 +189,7 @@ fn is_plugged(context: &Context, plan: &AttachPlan, view: View) -> Result<bool, 
 
 /// Unplugs the disk from the running and the persistent definition, and returns when neither has it.
 fn detach_again(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), String> {
-    if !made.volume && !is_noted_by_us(context, plan)? {
+    if !made.volume && !plan.volume.adopted && !is_noted_by_us(context, plan)? {
         return Ok(());
     }
     let told = |e: HostError| Error::from(e).to_string();

@@ -11,6 +11,7 @@
 //! ```
 
 mod attach;
+mod attach_existing;
 mod attach_plan;
 mod attach_rollback;
 pub(crate) mod backing_chain;
@@ -26,7 +27,7 @@ mod record_update;
 mod resize;
 
 pub use attach::{Attached, attach};
-pub use attach_plan::AttachRequest;
+pub use attach_plan::{AttachRequest, DiskContent};
 pub(crate) use delete::delete_unplugged;
 pub(crate) use detach::wait_until_detached;
 pub use detach::{DetachPlan, detach, plan_detach};

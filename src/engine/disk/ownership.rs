@@ -46,7 +46,7 @@ impl<'a> Ownership<'a> {
     /// Returns why the volume found for a recorded one may not belong to the VM, if there is a reason.
     pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
         if recorded.adopted {
-            return Some("it was there before foundry had it".into());
+            return Some("it existed before foundry attached or adopted it".into());
         }
         let Some(of) = VolumeNameParts::parse(&found.name) else {
             return Some(

@@ -3,7 +3,7 @@
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{Domains, View, Volumes};
 use foundry::operations::Settings;
-use foundry::operations::disk::{AttachRequest, Presence, attach};
+use foundry::operations::disk::{AttachRequest, DiskContent, Presence, attach};
 use foundry::operations::vm::inspect::get_vm;
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::VolumeRef;
@@ -14,7 +14,7 @@ use super::{
     NOTHING, assert_refused, attach_as, attach_one, capacity, data_disks, detach_one, disk, disks, grow, off,
     pairs, recorded, targets,
 };
-use crate::support::bench::{Bench, GENTLE, disk_request, host_with_neighbours, whole};
+use crate::support::bench::{Bench, GENTLE, GIB, disk_request, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
 
 #[test]
@@ -58,7 +58,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     let bench = Bench::with_web();
     let raw = AttachRequest {
         device: Some("vdf".parse().unwrap()),
-        format: DiskFormat::Raw,
+        content: DiskContent::New { size: Bytes(7 * GIB), format: DiskFormat::Raw },
         serial: Some("archive".parse().unwrap()),
         ..disk_request("web", 7)
     };
