@@ -71,4 +71,5 @@ mod live {
     mod views;
     mod watch;
     mod whois;
+    mod xml_patch;
 }

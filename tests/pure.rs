@@ -116,4 +116,5 @@ mod pure {
     mod wait;
     mod wait_state;
     mod whois;
+    mod xml_patch;
 }

@@ -7,10 +7,14 @@ mod elements;
 
 use uuid::Uuid;
 
+use crate::error::Error;
 use crate::names::DiskSerial;
-use crate::plan::{Arch, CpuMode, DataDiskPlan, DiskFormat, FirmwarePlan, InterfacePlan, Link, VmPlan};
+use crate::plan::{
+    Arch, CpuMode, DataDiskPlan, DiskFormat, FirmwarePlan, InterfacePlan, Link, Problems, VmPlan,
+};
 use crate::pool::{PoolAuth, Secret, Server};
 use crate::record::METADATA_NAMESPACE;
+use crate::xml_patch::{ProtectedParts, apply_patch};
 use elements::{
     BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Console, Controller, Cpu, Device, DiskElement,
     DiskTargetElement, DomainElement, Driver, Empty, Features, FirmwareFeature, FirmwareFeatures,
@@ -110,11 +114,68 @@ impl DiskLocation {
     }
 }
 
-/// Renders the XML of a domain.
+/// Renders the XML of a domain, with the plan's patch applied.
 ///
 /// # Errors
-/// None in practice; those of the serializer.
-pub fn render_domain(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
+/// An entry of the patch that does not fit.
+pub fn render_domain(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, Error> {
+    let text = render_unpatched(plan, placement)?;
+    patch_definition(&text, plan, 0)
+}
+
+/// Applies a plan's patch to a definition, from the entry with that index on.
+///
+/// # Errors
+/// An entry that does not fit.
+pub fn patch_definition(xml: &str, plan: &VmPlan, first: usize) -> Result<String, Error> {
+    let entries = plan.xml_patch.get(first..).unwrap_or_default();
+    apply_patch(xml, entries, first, &protected_parts(plan))
+        .map_err(|error| Problems::from_patch(plan.name.as_str(), error).into())
+}
+
+/// Checks that a plan's patch fits the XML that the plan becomes on some host.
+///
+/// # Errors
+/// The first entry that does not fit.
+pub fn check_patch(plan: &VmPlan) -> Result<(), Problems> {
+    if plan.xml_patch.is_empty() {
+        return Ok(());
+    }
+    let volume = || DiskLocation::Volume { pool: "pool".to_owned(), volume: "volume".to_owned() };
+    let disks = 1 + plan.data_disks.len() + usize::from(plan.seed.is_some());
+    let placement = |arch| Placement {
+        uuid: Some(Uuid::nil()),
+        virt_type: VirtType::Kvm,
+        arch,
+        native: true,
+        disks: std::iter::repeat_with(volume).take(disks).collect(),
+        console_log: Some("/log"),
+        record: Some(""),
+    };
+    let is_possible = |arch: &Arch| plan.arch.is_none_or(|wanted| wanted == *arch);
+    let mut refused = None;
+    for arch in Arch::ALL.into_iter().filter(is_possible) {
+        // The serializer's errors are not the patch's; a rendering shows them.
+        let Ok(xml) = render_unpatched(plan, &placement(arch)) else { return Ok(()) };
+        match apply_patch(&xml, &plan.xml_patch, 0, &protected_parts(plan)) {
+            Ok(_) => return Ok(()),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(()), |error| Err(Problems::from_patch(plan.name.as_str(), error)))
+}
+
+/// The disks and interfaces of a plan, which a patch may not change.
+fn protected_parts(plan: &VmPlan) -> ProtectedParts {
+    let data = plan.data_disks.iter().map(|disk| disk.target.to_string());
+    let seed = plan.seed.is_some().then(|| "sda".to_owned());
+    ProtectedParts {
+        disks: std::iter::once("vda".to_owned()).chain(data).chain(seed).collect(),
+        interfaces: plan.interfaces.iter().map(|interface| interface.mac.to_string()).collect(),
+    }
+}
+
+fn render_unpatched(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
     let mut text = String::new();
     let mut writer = quick_xml::se::Serializer::new(&mut text);
     writer.indent(' ', 2);

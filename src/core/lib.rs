@@ -11,7 +11,8 @@
 //! * [`record`] is the metadata of a domain: its creator and the volumes that belong to it;
 //! * [`ssh`] is what OpenSSH needs to log in to a guest;
 //! * [`manifest_writer`] writes a first manifest;
-//! * [`names`], [`units`], [`yaml`], [`text`], [`origin`] and [`error`] are used by all of them.
+//! * [`xml_patch`] changes the XML of a domain as a manifest says;
+//! * [`names`], [`units`], [`yaml`], [`xml`], [`text`], [`origin`] and [`error`] are used by all of them.
 //!
 //! Nothing here opens a connection. The only files read are the manifest and the machine's own identity.
 
@@ -31,6 +32,8 @@ pub mod ssh;
 pub mod storage_xml;
 pub mod text;
 pub mod units;
+pub mod xml;
+pub mod xml_patch;
 pub mod yaml;
 
 pub use error::{Code, Error, Kind};

@@ -55,6 +55,7 @@ fn usual() -> Value {
         "spec": {
             "vcpus": 2, "memoryGiB": 2, "bootDisk": { "sizeGiB": 20, "image": "debian-12" },
             "dataDisks": [{ "device": "vdb", "sizeGiB": 1 }],
+            "xmlPatch": [{ "xpath": "/domain/devices", "add": "<a/>" }],
             "networkInterfaces": [{ "ip": "10.0.0.5/24", "gateway": "10.0.0.1", "bridge": "br0" }],
             "cloudInit": {}, "firmware": {},
         },

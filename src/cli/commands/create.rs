@@ -12,6 +12,7 @@ use crate::connect::connect_host;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
+use foundry_core::domain_xml::check_patch;
 use foundry_core::error::{Advice, Error, ErrorCodes, Kind, Verb};
 use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
@@ -107,7 +108,10 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     let mut plans = Vec::new();
     let mut problems: Vec<Problems> = Vec::new();
     for document in &documents {
-        let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
+        let judged = document.manifest.as_ref().map(|manifest| {
+            let plan = VmPlan::from_manifest(manifest, defaults)?;
+            check_patch(&plan).map(|()| plan)
+        });
         match judged {
             Some(Ok(plan)) => plans.push(plan),
             Some(Err(found)) => problems.extend(found.without_fields(&document.unread)),

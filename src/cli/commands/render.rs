@@ -102,7 +102,7 @@ fn render_domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         console_log: log.as_deref(),
         record: None,
     };
-    Ok(domain_xml::render_domain(plan, &placement)?)
+    domain_xml::render_domain(plan, &placement)
 }
 
 /// Disks are named by pool and volume, because only the host knows their paths.

@@ -87,6 +87,7 @@ codes! {
         2302 DeviceTwice
         2303 FirmwareUnfit
         2304 DiskWouldShrink
+        2305 XmlPatchUnfit
         // cloud-init.
         2401 SshKeyUnfit
         2402 SshKeyPrivate

@@ -140,6 +140,41 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["x86_64", "aarch64"]))]
     pub arch: Option<String>,
+    /// Changes to the libvirt domain's XML that the other fields have no word for, applied in their order after
+    /// everything else. 'foundry render' shows the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 100))]
+    pub xml_patch: Vec<XmlPatch>,
+}
+
+/// A change to the domain's XML: a place, and one of add, replace and 'remove: true' (RFC 5261).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["xpath"], "x-rules" = all_of([
+    any_of(is_given("add"), any_of(is_given("replace"), is_given("remove"))),
+    never_both(is_given("add"), is_given("replace")),
+    never_both(is_given("add"), is_given("remove")),
+    never_both(is_given("replace"), is_given("remove")),
+])))]
+pub struct XmlPatch {
+    /// The place, which must be exactly one: a path of element names or *, each with a position or a condition in
+    /// brackets, such as @type='pty', serial='vdb' or target/@dev='vdb'; at its end it may have @attribute or text().
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^/", "examples" = ["/domain/devices", "/domain/vcpu/@cpuset"]))]
+    pub xpath: Option<String>,
+    /// Elements to add at the end of the element, or the value of a new attribute. The prefix qemu is known. At most
+    /// 64 KiB, without passwords: everyone who can see the VM can see them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "text_schema", extend("examples" = ["<watchdog model='i6300esb' action='reset'/>"]))]
+    pub add: Option<String>,
+    /// The element, or the value of an attribute or text, that replaces the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "text_schema", extend("examples" = ["<memballoon model='none'/>"]))]
+    pub replace: Option<String>,
+    /// Removes the element, attribute or text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [true]))]
+    pub remove: Option<bool>,
 }
 
 /// Room to grow while the VM runs.

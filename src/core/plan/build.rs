@@ -1,7 +1,9 @@
 //! Turns a manifest into a plan.
 
 use super::judge::{Judge, Judged};
-use super::{Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
+use super::{
+    Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources, xml_patch,
+};
 use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, escape_unseen, shorten};
 use crate::names::{PoolName, VmName};
 
@@ -54,6 +56,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         storage_pool,
         firmware,
         arch,
+        xml_patch,
     } = spec;
     let name = metadata::judge_name(judge, metadata.name.as_deref());
     let vm = name.as_ref().map_err(|rejected| *rejected);
@@ -69,6 +72,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let cpu_mode = resources::judge_cpu_mode(judge, cpu_mode.as_deref());
     let pool = judge_pool(judge, storage_pool.as_deref(), defaults);
     let (firmware, arch) = resources::judge_platform(judge, firmware.as_ref(), arch.as_deref());
+    let xml_patch = xml_patch::judge_xml_patch(judge, xml_patch);
     let manifest = normalize_manifest(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
     Ok(VmPlan {
         name: name?,
@@ -86,6 +90,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         data_disks: data_disks?,
         interfaces: interfaces?,
         seed: seed?,
+        xml_patch: xml_patch?,
         manifest,
     })
 }

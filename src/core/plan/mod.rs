@@ -19,6 +19,7 @@ mod problems;
 mod resources;
 mod routes;
 mod ssh_key;
+mod xml_patch;
 
 pub use address::{parse_ipv4_net, parse_name_server};
 pub use batch::check_batch;
@@ -36,6 +37,7 @@ use crate::names::{
     BridgeName, DiskSerial, DiskTarget, MacAddress, NetworkName, PoolName, VmName, VolumeName,
 };
 use crate::units::Bytes;
+use crate::xml_patch::PatchEntry;
 
 /// A valid VM, as far as that can be checked without a host.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +72,8 @@ pub struct VmPlan {
     pub interfaces: Vec<InterfacePlan>,
     /// Data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
+    /// Changes to the domain's XML, applied last.
+    pub xml_patch: Vec<PatchEntry>,
     /// The normalized manifest that the plan was made from (name and FQDN in lower case).
     pub manifest: VirtualMachine,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Advice, Code, Error, ErrorCodes, Kind};
 use crate::text::escape_unseen;
+use crate::xml_patch::PatchError;
 
 /// One wrong or missing value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,18 @@ impl fmt::Display for Problem {
 const MAX_LISTED: usize = 50;
 
 impl Problems {
+    /// The problem of an entry of `spec.xmlPatch` that does not fit the domain's XML.
+    pub fn from_patch(vm: &str, error: PatchError) -> Self {
+        let problem = Problem {
+            path: error.path(),
+            value: None,
+            message: error.message,
+            code: Code::XmlPatchUnfit,
+            advice: None,
+        };
+        Self { subject: vm.to_owned(), list: vec![problem] }
+    }
+
     /// Removes the problems of fields that could not be read. Returns `None` if none are left.
     #[must_use]
     pub fn without_fields(mut self, unread: &[String]) -> Option<Self> {

@@ -7,20 +7,21 @@
 //! The record is written last: until then it has the old manifest, so the same command again finds what is left to do.
 //! Nothing is undone: each step is what the manifest says.
 
+use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Code, Error, Issue, Outcome, Verb};
 use foundry_core::names::DiskTarget;
 use foundry_core::plan::{DataDiskPlan, VmPlan};
 use foundry_core::record::{Liveness, RecordState};
 use foundry_core::units::SizeRequest;
-use foundry_host::libvirt_xml::has_free_port;
-use foundry_host::local::check_liveness;
+use foundry_host::libvirt_xml::{edit, has_free_port};
+use foundry_host::local::{check_liveness, user_and_host};
 use foundry_host::{Domain, HostError, View};
 
 use super::definition::DefinitionChange;
 use super::field::{FieldDiff, Verdict};
 use super::look::{ComparedVm, WantedVm, compare_with, look, manifest_to_record};
 use super::sides::round_up;
-use crate::disk::{AttachRequest, DiskContent, attach, resize, update_locked_record};
+use crate::disk::{AttachRequest, DiskContent, attach, current_record, resize, update_locked_record};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::{check_changed_size, links};
 use crate::vm::create::{self, CreatedVm};
@@ -186,6 +187,12 @@ fn check_change(
     if touches("spec.vcpus") || touches("spec.memoryGiB") || touches("spec.resources") {
         check_changed_size(context, &plan, &compared.handle.next.domain_type, &mut report)?;
     }
+    if let Some(first) = changes().find_map(|field| field.path.strip_prefix("spec.xmlPatch[")) {
+        let first = first.trim_end_matches(']').parse().unwrap_or_default();
+        if let Some(xml) = context.host.domain_xml(compared.handle.domain.uuid, View::Config)? {
+            domain_xml::patch_definition(&xml, &plan, first).map_err(Error::unchanged)?;
+        }
+    }
     if report.is_empty() { Ok(plan) } else { Err(report.to_error(wanted.name())) }
 }
 
@@ -325,7 +332,10 @@ impl Run<'_> {
         let Some(full) = context.host.full_definition(uuid)? else {
             return Err(removed_meanwhile(self.wanted.name()));
         };
-        let changed = change.write_into(&full)?;
+        let mut changed = change.write_into(&full)?;
+        if let Some(first) = change.first_patch() {
+            changed = self.patch_definition(compared, &changed, first)?;
+        }
         context.cancel.check()?;
         context.report_started(Step::ChangeDefinition);
         let defined = context.host.define_domain(&changed);
@@ -333,6 +343,19 @@ impl Run<'_> {
         defined?;
         context.report_finished(Step::ChangeDefinition);
         Ok(())
+    }
+
+    /// Applies the new entries of the patch, and notes them in the record that the definition contains: nothing else
+    /// shows that an entry was applied, and a second time would add its elements twice.
+    fn patch_definition(&self, compared: &ComparedVm, xml: &str, first: usize) -> Result<String, Error> {
+        let patched = domain_xml::patch_definition(xml, self.checked, first)?;
+        let mut record = current_record(self.context, &compared.handle.domain)?;
+        let before = record.manifest.clone();
+        record.manifest.spec.xml_patch.clone_from(&self.wanted.plan.manifest.spec.xml_patch);
+        let now = self.context.clock.timestamp();
+        record.note_revision(&before, user_and_host(), &now);
+        record.changed_at = now;
+        Ok(edit::set_record(&patched, &record.to_text()?)?)
     }
 
     /// Changes what a running VM can change. A refusal is a warning: the definition has the value, so the VM gets it

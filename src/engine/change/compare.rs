@@ -10,6 +10,7 @@ use foundry_core::plan::{FirmwarePlan, SeedPlan, VmPlan};
 use foundry_core::units::Bytes;
 
 use super::compare_devices::{compare_disks, compare_interfaces};
+use super::compare_patch::compare_patch;
 use super::field::FieldDiff;
 use super::sides::{Differences, FIRST_BOOT, Ruling, Sides, Values, gib_text, round_up};
 
@@ -22,6 +23,7 @@ pub(crate) fn compare(sides: &Sides<'_>) -> Vec<FieldDiff> {
     compare_disks(sides, &mut differences);
     compare_interfaces(sides, &mut differences);
     compare_seed(sides, &mut differences);
+    compare_patch(sides, &mut differences);
     differences.into_fields()
 }
 
@@ -106,13 +108,15 @@ fn compare_platform(sides: &Sides<'_>, differences: &mut Differences) {
     let Sides { wanted, recorded, next, .. } = sides;
     let virt_type = if next.domain_type == "kvm" { VirtType::Kvm } else { VirtType::Qemu };
     let mode = |plan: &VmPlan| Some(cpu_mode(plan.cpu_mode, virt_type, sides.native).to_owned());
+    let is_patched = recorded.xml_patch.iter().any(|entry| entry.is_below(&["domain", "cpu"]));
     let cpu = Values {
         wanted: mode(wanted),
         recorded: mode(recorded),
-        persistent: Some(next.cpu_mode.clone()),
+        persistent: (!is_patched).then(|| next.cpu_mode.clone()),
         live: None,
     };
-    differences.add("spec.cpuMode", cpu, Ruling::NEXT_START);
+    let ruling = if is_patched { Ruling::refused("spec.xmlPatch sets the CPU") } else { Ruling::NEXT_START };
+    differences.add("spec.cpuMode", cpu, ruling);
     let word = |plan: &VmPlan| {
         Some(if matches!(plan.firmware, FirmwarePlan::Bios) { "bios" } else { "efi" }.to_owned())
     };

@@ -153,8 +153,11 @@ pub(super) fn compare_interfaces(sides: &Sides<'_>, differences: &mut Difference
         }
     }
     let known: BTreeSet<String> = recorded.iter().map(|interface| interface.mac.to_string()).collect();
-    for (index, other) in sides.next.interfaces.iter().enumerate().skip(recorded.len()) {
-        let Some(mac) = other.mac.clone().filter(|mac| !known.contains(mac)) else { continue };
+    // An interface that the patch adds may have an address that libvirt chose.
+    let patched = sides.recorded.xml_patch.iter().map(|entry| entry.count_added_devices("interface")).sum();
+    let others = sides.next.interfaces.iter().enumerate().skip(recorded.len());
+    let others = others.filter_map(|(index, other)| Some((index, other.mac.clone()?)));
+    for (index, mac) in others.filter(|(_, mac)| !known.contains(mac)).skip(patched) {
         let values = Values { wanted: None, recorded: None, persistent: Some(Some(mac)), live: None };
         let why = "another program attached it; virsh detach-interface removes it";
         differences.add(format!("spec.networkInterfaces[{index}]"), values, Ruling::refused(why));

@@ -9,6 +9,7 @@ use foundry_host::Domain;
 
 use super::apply::pending_fields;
 use super::compare::compare;
+use super::compare_patch::pending_patches;
 use super::field::FieldDiff;
 use super::look::{is_native, recorded_plan};
 use super::sides::Sides;
@@ -73,5 +74,6 @@ fn look_at_record(context: &Context, domain: Domain) -> Result<Vec<FieldDiff>, E
         capacities: &BTreeMap::new(),
         is_same_image: true,
         changed_secrets: &[],
+        pending_patches: &pending_patches(context, &handle, &recorded)?,
     }))
 }

@@ -28,7 +28,12 @@ impl DefinitionChange<'_> {
         self.fields.iter().any(|field| field.path == path)
     }
 
-    /// The definition with all fields changed; the same text if no field is in it.
+    /// The first new entry of the patch.
+    pub(super) fn first_patch(&self) -> Option<usize> {
+        (0..self.wanted.xml_patch.len()).find(|index| self.touches(&format!("spec.xmlPatch[{index}]")))
+    }
+
+    /// The definition with all fields but the patch changed; the same text if no field is in it.
     ///
     /// # Errors
     /// If the text is not a definition, or lacks what is to be changed.

@@ -64,6 +64,7 @@ impl FieldDiff {
         const OF_DEVICES: [&str; 6] = [".bridge", ".network", ".mtu", ".vlan", ".pxeBoot", ".serial"];
         let is_in_definition = ["spec.vcpus", "spec.memoryGiB", "spec.cpuMode"].contains(&self.path.as_str())
             || self.path.starts_with("spec.resources.")
+            || self.path.starts_with("spec.xmlPatch[")
             || OF_DEVICES.iter().any(|end| self.path.starts_with("spec.") && self.path.ends_with(end));
         // Whether a bridge is one of Open vSwitch is not compared with the definition.
         (is_in_definition && self.wanted != self.persistent) || self.path.ends_with(".virtualport")

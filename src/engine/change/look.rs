@@ -12,6 +12,7 @@ use foundry_core::units::Bytes;
 use foundry_host::Domain;
 
 use super::compare::compare;
+use super::compare_patch::pending_patches;
 use super::field::FieldDiff;
 use super::sides::Sides;
 use crate::vm::handle::VmHandle;
@@ -82,6 +83,7 @@ pub(super) fn compare_with(
         capacities: &disk_capacities(context, &handle.record)?,
         is_same_image: is_same_image(&wanted.plan.boot_disk.source, &recorded.boot_disk.source),
         changed_secrets: &changed_secrets,
+        pending_patches: &pending_patches(context, &handle, &recorded)?,
     });
     Ok(ComparedVm { handle, recorded, native, fields })
 }

@@ -6,6 +6,7 @@
 mod apply;
 mod compare;
 mod compare_devices;
+mod compare_patch;
 mod conditions;
 mod definition;
 mod field;

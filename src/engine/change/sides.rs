@@ -31,6 +31,8 @@ pub(crate) struct Sides<'a> {
     pub(crate) is_same_image: bool,
     /// Paths of the secrets in the manifest that are not the recorded ones.
     pub(crate) changed_secrets: &'a [String],
+    /// Entries of the applied patch that wait for a restart.
+    pub(crate) pending_patches: &'a [usize],
 }
 
 /// The values of one field on all sides.

@@ -78,6 +78,14 @@ pub(super) fn read_record(context: &Context, domain: &Domain) -> Result<Record, 
     find_current(context, domain).map(|(_, record)| record)
 }
 
+/// Reads the record of the same domain, for a caller that holds the VM's lock and writes it with a definition.
+///
+/// # Errors
+/// If the VM is gone or no longer complete.
+pub(crate) fn current_record(context: &Context, domain: &Domain) -> Result<Record, Error> {
+    read_both(context, domain).map(|(record, _)| record)
+}
+
 /// Reads the record of the same domain, with the volumes from both its running and its persistent definition. Also
 /// returns whether both definitions have the same record.
 fn read_both(context: &Context, domain: &Domain) -> Result<(Record, bool), Error> {

@@ -12,6 +12,7 @@ use super::{
 use crate::Result;
 use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
+use foundry_core::xml::name_end;
 
 /// The parts of a domain's XML that foundry uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,8 +205,7 @@ impl DiskDescription {
 /// If it is not XML.
 pub fn metadata_text(element: &str) -> Result<String> {
     let what = "foundry's record";
-    let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(element.len());
-    let qualified = element.get(1..end).unwrap_or_default();
+    let qualified = element.get(1..name_end(element)).unwrap_or_default();
     let root = qualified.rsplit(':').next().unwrap_or_default();
     parse_xml(element, root, what).map(|document| text_of(document.root_element()))
 }
@@ -224,13 +224,8 @@ pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
 }
 
 /// Whether a node is foundry's metadata element, whatever its prefix and name.
-pub(crate) fn is_record(node: Node<'_, '_>) -> bool {
+pub(super) fn is_record(node: Node<'_, '_>) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(METADATA_NAMESPACE)
-}
-
-/// Whether a node is libvirt's own element of that name.
-pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
-    node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
 }
 
 /// The number of CPUs at start, and the maximum. `current` is the number at start, if it is not the maximum.

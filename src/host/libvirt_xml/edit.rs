@@ -4,14 +4,15 @@
 //! variables, and whatever else foundry does not know. A definition that is written anew without its addresses would
 //! give the guest other device names.
 
-use std::ops::Range;
-
 use quick_xml::escape::escape;
 use roxmltree::{Document, Node};
 
+use super::domain::is_record;
 use super::{child_element, child_elements, parse_xml, text_of, unreadable_xml};
 use crate::Result;
+use foundry_core::record::METADATA_NAMESPACE;
 use foundry_core::units::Bytes;
+use foundry_core::xml::{append_text, replace_ranges};
 
 /// The bridge or network that an interface is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
     let mut changes = vec![(vcpu.range(), format!("<vcpu{tag}>{most}</vcpu>"))];
     // libvirt lists the single CPUs if their number was changed before; the list would contradict the number.
     changes.extend(child_element(root, "vcpus").map(|list| (list.range(), String::new())));
-    Ok(replace_all(xml, changes))
+    Ok(replace_ranges(xml, changes))
 }
 
 /// Sets the memory at start, and the most that the domain can have while it runs.
@@ -57,8 +58,8 @@ pub fn set_memory(xml: &str, current: Bytes, most: Bytes) -> Result<String> {
     let now = format!("<currentMemory unit='KiB'>{}</currentMemory>", current.to_kib());
     let most = format!("<memory unit='KiB'>{}</memory>", most.to_kib());
     Ok(match child_element(root, "currentMemory") {
-        Some(found) => replace_all(xml, vec![(memory.range(), most), (found.range(), now)]),
-        None => replace_all(xml, vec![(memory.range(), most + &now)]),
+        Some(found) => replace_ranges(xml, vec![(memory.range(), most), (found.range(), now)]),
+        None => replace_ranges(xml, vec![(memory.range(), most + &now)]),
     })
 }
 
@@ -72,11 +73,11 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
     let Some(cpu) = child_element(root, "cpu") else {
         let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
         let at = name.range().end;
-        return Ok(replace_all(xml, vec![(at..at, format!("<cpu mode='{}'/>", escape(mode)))]));
+        return Ok(replace_ranges(xml, vec![(at..at, format!("<cpu mode='{}'/>", escape(mode)))]));
     };
     let kept = cpu.children().filter(|n| n.is_element() && n.tag_name().name() != "model");
     let inside: String = kept.filter_map(|node| xml.get(node.range())).collect();
-    Ok(replace_all(xml, vec![(cpu.range(), format!("<cpu mode='{}'>{inside}</cpu>", escape(mode)))]))
+    Ok(replace_ranges(xml, vec![(cpu.range(), format!("<cpu mode='{}'>{inside}</cpu>", escape(mode)))]))
 }
 
 /// Names the file with the EFI variables, if the definition leaves it to libvirt. libvirt would name it after the
@@ -93,6 +94,29 @@ pub fn set_nvram(xml: &str, path: &str) -> Result<String> {
     Ok(set_child(xml, os, "nvram", Some(format!("<nvram>{}</nvram>", escape(path)))))
 }
 
+/// Replaces or adds the text of foundry's metadata element.
+///
+/// # Errors
+/// If the text is not a `<domain>` with a name, or XML cannot carry the record.
+pub fn set_record(xml: &str, text: &str) -> Result<String> {
+    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let changed = match child_element(root, "metadata") {
+        Some(metadata) => match metadata.children().find(|node| is_record(*node)) {
+            Some(old) => replace_ranges(xml, vec![(old.range(), record)]),
+            None => append_text(xml, metadata, &record),
+        },
+        None => {
+            let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+            let at = name.range().end;
+            replace_ranges(xml, vec![(at..at, format!("<metadata>{record}</metadata>"))])
+        }
+    };
+    parse_xml(&changed, "domain", "the record")?;
+    Ok(changed)
+}
+
 /// Moves the log of the serial console to another file. libvirt shows it twice, in `<serial>` and `<console>`.
 ///
 /// # Errors
@@ -105,7 +129,7 @@ pub fn set_console_log(xml: &str, path: &str) -> Result<String> {
         .flat_map(|devices| child_elements(devices, "serial").chain(child_elements(devices, "console")));
     let logs = ports.filter_map(|port| child_element(port, "log")?.attribute_node("file"));
     let changes = logs.map(|file| (file.range_value(), escape(path).into_owned())).collect();
-    Ok(replace_all(xml, changes))
+    Ok(replace_ranges(xml, changes))
 }
 
 /// Sets the serial number of the disk with that target.
@@ -139,7 +163,7 @@ pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Resul
         None => return Err(missing(&format!("format of disk '{target}'"))),
     }
     changes.extend(child_element(disk, "backingStore").map(|chain| (chain.range(), String::new())));
-    Ok(replace_all(xml, changes))
+    Ok(replace_ranges(xml, changes))
 }
 
 /// Has libvirt choose a new generation id, if the domain has one. By it, a guest notices that it was set back.
@@ -149,7 +173,7 @@ pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Resul
 pub fn renew_generation_id(xml: &str) -> Result<String> {
     let document = parse(xml)?;
     let old = child_element(document.root_element(), "genid");
-    Ok(replace_all(xml, old.map(|old| (old.range(), "<genid/>".to_owned())).into_iter().collect()))
+    Ok(replace_ranges(xml, old.map(|old| (old.range(), "<genid/>".to_owned())).into_iter().collect()))
 }
 
 fn has_target(disk: Node<'_, '_>, target: &str) -> bool {
@@ -174,7 +198,7 @@ pub fn set_interface_link(xml: &str, mac: &str, link: InterfaceLink<'_>) -> Resu
     let interface = find_interface(&document, mac)?;
     let value = interface.attribute_node("type").map(|kind| kind.range_value());
     let value = value.ok_or_else(|| missing("type of an interface"))?;
-    Ok(replace_all(&with_source, vec![(value, kind.to_owned())]))
+    Ok(replace_ranges(&with_source, vec![(value, kind.to_owned())]))
 }
 
 /// Sets the MTU of an interface, or removes it.
@@ -235,17 +259,7 @@ fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Optio
         // A disk has a target and an interface a MAC address, by which they were found.
         (None, None) => return xml.to_owned(),
     };
-    replace_all(xml, vec![(place, element.unwrap_or_default())])
-}
-
-/// Replaces ranges of the text that do not overlap.
-fn replace_all(xml: &str, mut changes: Vec<(Range<usize>, String)>) -> String {
-    changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
-    let mut changed = xml.to_owned();
-    for (range, text) in changes {
-        changed.replace_range(range, &text);
-    }
-    changed
+    replace_ranges(xml, vec![(place, element.unwrap_or_default())])
 }
 
 fn parse(xml: &str) -> Result<Document<'_>> {
@@ -357,6 +371,33 @@ mod tests {
         assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("network", Some("default")));
         assert!(!seen.is_open_vswitch);
         set_interface_link(WEB, "52:54:00:00:00:01", ovs).unwrap_err();
+    }
+
+    fn record_of(xml: &str) -> String {
+        DomainDescription::read(xml).unwrap().record.unwrap()
+    }
+
+    #[test]
+    fn a_record_finds_its_place_wherever_there_is_one() {
+        for metadata in [
+            "",
+            "<metadata/>",
+            "<metadata></metadata>",
+            "<metadata><x:y xmlns:x='z'/></metadata>",
+            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
+        ] {
+            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
+            let text = "a & <b> \"q\" 'x' ]]>\nünï";
+            let once = set_record(&xml, text).unwrap();
+            assert_eq!(record_of(&once), text, "{metadata}");
+            assert_eq!(record_of(&set_record(&once, "new").unwrap()), "new");
+            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
+        }
+    }
+
+    #[test]
+    fn a_record_that_xml_cannot_carry_is_refused() {
+        set_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
     }
 
     #[test]

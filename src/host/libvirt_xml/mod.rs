@@ -15,9 +15,6 @@ mod snapshot;
 mod storage;
 
 pub use capabilities::read_capabilities;
-#[cfg(feature = "testing")]
-pub(super) use domain::is_record;
-pub(super) use domain::is_tag;
 pub use domain::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, disk_element,
     metadata_text,
@@ -30,28 +27,16 @@ pub use snapshot::{SnapshotDescription, SnapshotOverlay, set_snapshot_overlays};
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{read_pool, read_volume, volume_name};
 
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, Node};
 
 use super::{HostError, Result};
-
-/// The longest accepted text. libvirt's protocol limits strings to 4 MiB (`REMOTE_STRING_MAX`).
-const MAX_TEXT: usize = 4 << 20;
-
-/// The maximum number of nodes in a text; a domain has some hundreds.
-const MAX_NODES: u32 = 200_000;
+use foundry_core::xml::parse_limited;
+pub(crate) use foundry_core::xml::{child_element, find_element, is_tag, text_of};
 
 /// Parses XML with the given root element. Document types are refused: libvirt writes none, and entities could expand
 /// without bound.
 pub(super) fn parse_xml<'a>(xml: &'a str, root: &str, what: &str) -> Result<Document<'a>> {
-    if xml.len() > MAX_TEXT {
-        return Err(unreadable_xml(
-            what,
-            format!("it has {} bytes; libvirt gives {MAX_TEXT} at most", xml.len()),
-        ));
-    }
-    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document =
-        Document::parse_with_options(xml, options).map_err(|e| unreadable_xml(what, e.to_string()))?;
+    let document = parse_limited(xml).map_err(|cause| unreadable_xml(what, cause))?;
     let found = document.root_element().tag_name().name();
     if found != root {
         return Err(unreadable_xml(what, format!("it is a <{found}>, not a <{root}>")));
@@ -63,27 +48,12 @@ pub(super) fn unreadable_xml(what: &str, cause: impl Into<String>) -> HostError 
     HostError::Unreadable { what: what.to_owned(), cause: cause.into() }
 }
 
-/// The child elements with a name. libvirt's own elements have no namespace, so an `<x:disk>` in somebody's metadata
-/// does not match.
+/// The child elements with a name.
 fn child_elements<'a, 'i>(
     node: Node<'a, 'i>,
     name: &'static str,
 ) -> impl Iterator<Item = Node<'a, 'i>> + use<'a, 'i> {
     node.children().filter(move |n| is_tag(*n, name))
-}
-
-fn child_element<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
-    child_elements(node, name).next()
-}
-
-/// The element at the end of a path of names.
-fn find_element<'a, 'i>(node: Node<'a, 'i>, path: &[&'static str]) -> Option<Node<'a, 'i>> {
-    path.iter().try_fold(node, |at, name| child_element(at, name))
-}
-
-/// All text below a node, unescaped.
-fn text_of(node: Node<'_, '_>) -> String {
-    node.descendants().filter(Node::is_text).filter_map(|n| n.text()).collect()
 }
 
 /// The text of the element at the end of a path; `None` if there is no such element.
@@ -124,6 +94,7 @@ fn unit_factor(unit: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foundry_core::xml::{MAX_NODES, MAX_TEXT};
 
     fn parse_failure(outcome: Result<Document<'_>>) -> String {
         outcome.unwrap_err().cause().unwrap()

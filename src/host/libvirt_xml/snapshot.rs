@@ -8,6 +8,7 @@ use super::{
     unreadable_xml,
 };
 use crate::Result;
+use foundry_core::xml::replace_ranges;
 
 const WHAT: &str = "the description of a snapshot";
 
@@ -108,10 +109,7 @@ pub fn set_snapshot_overlays(xml: &str, overlays: &[(&str, &str)]) -> Result<Str
         let file = file.ok_or_else(|| unreadable_xml(WHAT, format!("disk '{target}' has no overlay")))?;
         changes.push((file.range_value(), escape(*path).into_owned()));
     }
-    changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
-    let mut changed = xml.to_owned();
-    changes.into_iter().for_each(|(range, text)| changed.replace_range(range, &text));
-    Ok(changed)
+    Ok(replace_ranges(xml, changes))
 }
 
 #[cfg(test)]

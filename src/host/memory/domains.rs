@@ -130,7 +130,7 @@ impl Domains for MemoryHost {
                 let held = "cannot acquire state change lock (held by monitor=remoteDispatchDomainSave)";
                 return Err(Failure::Busy(format!("Timed out during operation: {held}")));
             }
-            let change = |xml: &str| xml::with_record(xml, text).map_err(|e| to_failure(&e));
+            let change = |xml: &str| edit::set_record(xml, text).map_err(|e| to_failure(&e));
             let definition = machine.definition.as_deref().map(change).transpose()?;
             if let Some(live) = &mut machine.live {
                 live.xml = change(&live.xml)?;

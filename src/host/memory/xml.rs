@@ -3,50 +3,19 @@
 use std::ops::Range;
 
 use quick_xml::escape::escape;
-use roxmltree::Node;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::libvirt_xml::{DomainDescription, disk_element, edit, is_record, is_tag, parse_xml};
-use foundry_core::record::METADATA_NAMESPACE;
+use crate::libvirt_xml::{DomainDescription, child_element, disk_element, edit, is_tag, parse_xml};
 use foundry_core::units::Bytes;
 
 /// Adds the UUID of the domain to a definition without one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    match (find_element(root, "uuid"), find_element(root, "name")) {
+    match (child_element(root, "uuid"), child_element(root, "name")) {
         (None, Some(name)) => Ok(insert_text(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
         _ => Ok(xml.to_owned()),
-    }
-}
-
-/// Replaces or adds the text of foundry's metadata element. The result is parsed again, as libvirt does: a text that
-/// XML cannot carry is refused.
-pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
-    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
-    let (range, replacement) = record_place(xml, &record)?;
-    let changed = replace_text(xml, range, &replacement);
-    parse_xml(&changed, "domain", "the record")?;
-    Ok(changed)
-}
-
-/// The range to replace and its replacement: the record, an empty `<metadata/>`, or an insertion at its end or after
-/// the name.
-fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
-    let document = parse_xml(xml, "domain", "the definition")?;
-    let root = document.root_element();
-    let wrapped = format!("<metadata>{record}</metadata>");
-    let Some(metadata) = find_element(root, "metadata") else {
-        let behind = find_element(root, "name").map_or(xml.len(), |name| name.range().end);
-        return Ok((behind..behind, wrapped));
-    };
-    if let Some(old) = metadata.children().find(|n| is_record(*n)) {
-        return Ok((old.range(), record.to_owned()));
-    }
-    match metadata.last_child() {
-        Some(last) => Ok((last.range().end..last.range().end, record.to_owned())),
-        None => Ok((metadata.range(), wrapped)),
     }
 }
 
@@ -55,7 +24,7 @@ pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
     parse_xml(disk, "disk", "the disk")?;
     let document = parse_xml(xml, "domain", "the definition")?;
     let root = document.root_element();
-    let Some(devices) = find_element(root, "devices") else {
+    let Some(devices) = child_element(root, "devices") else {
         let behind = root.last_child().map_or(xml.len(), |last| last.range().end);
         return Ok(insert_text(xml, behind, &format!("<devices>{disk}</devices>")));
     };
@@ -84,7 +53,7 @@ pub(super) fn as_started(xml: &str, described: &DomainDescription) -> Result<Str
 /// Replaces the interface that has the MAC address of this `<interface>`; `None` if there is none.
 pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String>> {
     let document = parse_xml(interface, "interface", "the interface")?;
-    let mac = find_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
+    let mac = child_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
     let old = edit::interface_element(xml, mac.unwrap_or_default())?;
     Ok(old.map(|old| xml.replacen(old, interface, 1)))
 }
@@ -93,12 +62,12 @@ pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String
 /// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
     let document = parse_xml(xml, "domain", "the definition")?;
-    let devices = find_element(document.root_element(), "devices");
+    let devices = child_element(document.root_element(), "devices");
     let disks = devices.iter().flat_map(|d| d.children()).filter(|n| is_tag(*n, "disk"));
     let mut shown = xml.to_owned();
     // From the end, so that earlier positions stay valid.
     for disk in disks.collect::<Vec<_>>().into_iter().rev() {
-        let source = find_element(disk, "source").filter(|_| find_element(disk, "backingStore").is_none());
+        let source = child_element(disk, "source").filter(|_| child_element(disk, "backingStore").is_none());
         if let Some((source, path)) = source.and_then(|s| Some((s, s.attribute("file")?))) {
             shown = insert_text(&shown, source.range().end, &backing_stores_xml(&chain(path)));
         }
@@ -112,10 +81,6 @@ fn backing_stores_xml(paths: &[String]) -> String {
     })
 }
 
-fn find_element<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
-    node.children().find(|n| is_tag(*n, name))
-}
-
 fn insert_text(xml: &str, at: usize, text: &str) -> String {
     replace_text(xml, at..at, text)
 }
@@ -127,33 +92,6 @@ fn replace_text(xml: &str, range: Range<usize>, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record_of(xml: &str) -> String {
-        DomainDescription::read(xml).unwrap().record.unwrap()
-    }
-
-    #[test]
-    fn a_record_finds_its_place_wherever_there_is_one() {
-        for metadata in [
-            "",
-            "<metadata/>",
-            "<metadata></metadata>",
-            "<metadata><x:y xmlns:x='z'/></metadata>",
-            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
-        ] {
-            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
-            let text = "a & <b> \"q\" 'x' ]]>\nünï";
-            let once = with_record(&xml, text).unwrap();
-            assert_eq!(record_of(&once), text, "{metadata}");
-            assert_eq!(record_of(&with_record(&once, "new").unwrap()), "new");
-            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
-        }
-    }
-
-    #[test]
-    fn a_text_that_xml_cannot_carry_is_refused() {
-        with_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
-    }
 
     #[test]
     fn a_uuid_is_given_once() {

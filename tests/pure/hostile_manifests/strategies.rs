@@ -2,7 +2,7 @@
 
 use foundry::manifest::{
     BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Resources, Spec,
-    VirtualMachine,
+    VirtualMachine, XmlPatch,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -211,6 +211,21 @@ fn cloud_init() -> impl Strategy<Value = CloudInit> {
     )
 }
 
+/// Of an entry, the place and the change; one in ten has both changes.
+fn xml_patch() -> impl Strategy<Value = XmlPatch> {
+    const PLACES: &[&str] =
+        &["/domain/devices", "/domain/features", "/domain/*[1]", "/domain/devices/rng[1]"];
+    const FRAGMENTS: &[&str] =
+        &["<watchdog model='i6300esb'/>", "<a><![CDATA[<]]></a><!-- b -->", "<qemu:commandline/>"];
+    let change = (text(FRAGMENTS), 0..10);
+    (given(text(PLACES)), change).prop_map(|(xpath, (fragment, kind))| XmlPatch {
+        xpath,
+        add: (kind < 6).then(|| fragment.clone()),
+        replace: (kind == 6 || kind == 0).then_some(fragment),
+        remove: (kind > 6).then_some(true),
+    })
+}
+
 prop_compose! {
     fn spec()(
         sizes in (given(number(&[1, 4096])), given(number(&[1, 16]))),
@@ -220,6 +235,7 @@ prop_compose! {
         network_interfaces in prop_oneof![8 => vec(interface(), 1..3), 1 => Just(vec![])],
         cloud_init in option::of(cloud_init()),
         rest in (rarely(text(&["host-model", "host-passthrough"])), option::of(any::<bool>()), rarely(text(&["ssd"]))),
+        xml_patch in prop_oneof![4 => Just(vec![]), 1 => vec(xml_patch(), 1..3)],
         platform in (rarely(text(&["efi", "bios"])), rarely(any::<bool>()), rarely(text(&["x86_64", "aarch64"]))),
     ) -> Spec {
         let ((vcpus, memory_gib), (cpu_mode, autostart, storage_pool)) = (sizes, rest);
@@ -227,7 +243,7 @@ prop_compose! {
         let firmware = Some(Firmware { kind, secure_boot });
         let (max_vcpus, max_memory_gib) = room;
         let resources = Some(Resources { max_vcpus, max_memory_gib });
-        Spec { vcpus, memory_gib, resources, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch }
+        Spec { vcpus, memory_gib, resources, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch, xml_patch }
     }
 }
 
