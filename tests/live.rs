@@ -32,6 +32,7 @@ mod support {
 mod live {
     mod causes;
     mod changes;
+    mod clone;
     mod completion;
     mod connections;
     mod console;

@@ -42,6 +42,7 @@ mod pure {
     mod changes;
     mod cli;
     mod cli_terminal;
+    mod clone;
     mod cloud_init;
     mod codes;
     mod completion;

@@ -39,6 +39,13 @@ pub enum Event {
 pub enum Task {
     /// Creates a VM of that name.
     CreateVm(String),
+    /// Copies a VM.
+    CloneVm {
+        /// The name of the original.
+        from: String,
+        /// The name of the copy.
+        to: String,
+    },
     /// Changes a VM of that name as its manifest says.
     ChangeVm(String),
     /// Renames a VM.
@@ -134,6 +141,8 @@ pub enum Step {
     },
     /// A volume is created.
     CreateVolume(VolumeRef),
+    /// A volume is created with the content of another VM's disk.
+    CopyVolume(VolumeRef),
     /// A volume is deleted.
     DeleteVolume(VolumeRef),
     /// A disk is attached.

@@ -302,3 +302,44 @@ fn nothing_is_left(bed: &Bed, vm: &str) {
     assert_eq!(bed.traces(), []);
     bed.foundry(&["image", "info", "debian.qcow2"]).run().exits(0);
 }
+
+/// cloud-init in the copy sees another instance, and gives it its own host keys, name and address.
+#[test]
+fn a_copy_of_a_debian_guest_is_another_instance() {
+    let Some(image) = environment("FOUNDRY_TEST_DEBIAN") else { return };
+    let Some(bed) = Bed::new("debianclone") else { return };
+    bed.import(&image, "debian.qcow2");
+    let manifest = bed.manifest("web", 186).memory("0.75").boot_disk("{sizeGB: 8, image: debian.qcow2}");
+    let (old, new) = (manifest.name.as_str(), bed.name("copy"));
+    bed.uses_address("10.77.0.187");
+    let create = ["create", "-", "--wait=cloud-init", "--timeout", "20m"];
+    bed.foundry(&create).reads(&manifest).run().exits(0);
+    let (guest, copy) = (bed.guest(manifest.address()), bed.guest("10.77.0.187"));
+    guest.says("echo kept-in-both >/root/word && sync");
+    bed.foundry(&["stop", old, "--timeout", "5m"]).run().exits(0);
+    let begun = Instant::now();
+    bed.foundry(&["clone", old, &new, "--ip", "10.77.0.187"]).run().exits(0);
+    println!("copied and started after {:?}", begun.elapsed());
+    bed.foundry(&["start", old]).run().exits(0);
+    let wait = ["wait", old, new.as_str(), "--for=cloud-init", "--timeout", "20m"];
+    bed.foundry(&wait).run().exits(0);
+
+    let both = |command: &str| (guest.says(command), copy.says(command));
+    assert_eq!(both("cat /root/word"), ("kept-in-both".into(), "kept-in-both".into()));
+    assert_eq!(both("hostname"), (old.into(), new.clone()));
+    for own in ["cloud-init query instance_id", "cat /etc/ssh/ssh_host_ed25519_key.pub", "ip -4 -o addr"] {
+        let (first, second) = both(own);
+        assert_ne!(first, second, "{own}");
+    }
+    // The guide says so: what the image's own first boot made is the original's.
+    let (first, second) = both("cat /etc/machine-id");
+    assert_eq!(first, second);
+    let known = |vm: &str| bed.record(vm)["ssh"]["hostKeys"][0].as_str().unwrap().to_owned();
+    let key = "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub";
+    assert_eq!(both(key), (known(old), known(&new)));
+    for vm in [old, &new] {
+        bed.foundry(&["ssh", "--identity", bed.private_key(), vm, "--", "true"]).run().exits(0);
+        bed.foundry(&["destroy", vm, "--yes", "--force"]).run().exits(0);
+    }
+    assert_eq!(bed.traces(), []);
+}

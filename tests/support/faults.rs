@@ -15,9 +15,29 @@ pub(crate) fn each_fault<T>(
     act: impl Fn(&Bench) -> Result<T, Error>,
     judge: impl Fn(&mut Bench, Result<T, Error>, Effect, &str),
 ) -> usize {
+    each_fault_if(|_, _| true, fresh, act, judge)
+}
+
+/// A fault at each call, and each fault at a sixth of the calls; all of [`each_fault`] in a full run.
+pub(crate) fn each_due_fault<T>(
+    fresh: impl Fn() -> Bench,
+    act: impl Fn(&Bench) -> Result<T, Error>,
+    judge: impl Fn(&mut Bench, Result<T, Error>, Effect, &str),
+) -> usize {
+    let is_full = std::env::var("FOUNDRY_TEST_FULL").as_deref() == Ok("1");
+    let is_due = |n: usize, fault: usize| is_full || (n + fault).is_multiple_of(Effect::ALL.len());
+    each_fault_if(is_due, fresh, act, judge)
+}
+
+fn each_fault_if<T>(
+    is_due: impl Fn(usize, usize) -> bool,
+    fresh: impl Fn() -> Bench,
+    act: impl Fn(&Bench) -> Result<T, Error>,
+    judge: impl Fn(&mut Bench, Result<T, Error>, Effect, &str),
+) -> usize {
     let mut faults = 0;
-    for effect in Effect::ALL {
-        for n in 0.. {
+    for (fault, effect) in Effect::ALL.into_iter().enumerate() {
+        for n in (0..).filter(|n| is_due(*n, fault)) {
             let mut bench = fresh();
             bench.host.forget_calls();
             bench.host.fail_at(n, effect);

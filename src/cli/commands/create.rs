@@ -59,7 +59,7 @@ pub(crate) struct CreateArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum GoalArg {
+pub(super) enum GoalArg {
     /// The SSH server answers on the VM's address
     Ssh,
     /// The guest agent answers
@@ -252,7 +252,8 @@ fn create_one(context: &Context, plan: &VmPlan, made: &Mutex<Vec<CreatedVm>>, ui
     })
 }
 
-fn wait_for(
+/// Waits for a VM that was created, and prints its addresses.
+pub(super) fn wait_for(
     context: &Context,
     vm: &CreatedVm,
     (goal, timeout): (Goal, Duration),

@@ -1,6 +1,7 @@
 //! One file for each command: its arguments directly above its handler.
 
 mod apply;
+mod clone;
 mod config;
 mod console;
 mod cp;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
     Rename(rename::RenameArgs),
+    Clone(clone::CloneArgs),
     Wait(wait::WaitArgs),
     Console(console::ConsoleArgs),
     Logs(logs::LogsArgs),
@@ -150,6 +152,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
         Command::Rename(args) => rename::run_rename(args, global, ui),
+        Command::Clone(args) => clone::run_clone(args, global, ui),
         Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::Console(args) => console::run_console(args, global, ui),
         Command::Logs(args) => logs::run_logs(args, global, ui),

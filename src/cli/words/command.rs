@@ -56,6 +56,10 @@ pub fn command_line(verb: &Verb) -> String {
         }
         Verb::Console { vm, force } => join_words("console", &[vm], &[("--force", *force)]),
         Verb::Logs { vm } => join_words("logs", &[vm], &[]),
+        Verb::Clone { vm, name, addresses } => {
+            let ip = |address: &String| format!(" --ip {}", quote_for_shell(address));
+            join_words("clone", &[vm, name], &[]) + &addresses.iter().map(ip).collect::<String>()
+        }
         Verb::Start { vm } => join_words("start", &[vm], &[]),
         Verb::Stop { vm, force } => join_words("stop", &[vm], &[("--force", *force)]),
         Verb::Resume { vm } => join_words("resume", &[vm], &[]),

@@ -37,13 +37,7 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["snapshots", "snapshot-list"], &["foundry snapshot list {vm}"]),
     (&["snapshot-delete"], &["foundry snapshot delete {vm} SNAPSHOT"]),
     (&["thaw", "domfsthaw"], &["virsh domfsthaw {vm}   # thaws file systems that a backup left frozen"]),
-    (
-        &["clone"],
-        &[
-            "foundry get {vm} -o yaml > NEW.yaml   # then change name and address in it",
-            "foundry create NEW.yaml",
-        ],
-    ),
+    (&["virt-clone", "duplicate", "fork"], &["foundry clone {vm} NEW"]),
     (&["domrename", "mv", "move"], &["foundry rename {vm} NEW"]),
     (&["migrate"], &["virsh migrate {vm} URI"]),
     (&["adopt"], &["foundry list --all   # also shows VMs that foundry did not create"]),

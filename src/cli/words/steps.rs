@@ -7,6 +7,7 @@ use foundry_engine::{Cleanup, Step, Task};
 pub fn render_task(task: &Task) -> String {
     match task {
         Task::CreateVm(vm) => format!("Creating VM '{vm}'..."),
+        Task::CloneVm { from, to } => format!("Cloning VM '{from}' to '{to}'..."),
         Task::ChangeVm(vm) => format!("Changing VM '{vm}'..."),
         Task::RenameVm { from, to } => format!("Renaming VM '{from}' to '{to}'..."),
         Task::DestroyVm(vm) => format!("Destroying VM '{vm}'..."),
@@ -40,6 +41,7 @@ pub fn render_started(step: &Step) -> String {
         Step::GenerateSeed => "Generating the cloud-init ISO".into(),
         Step::RemoveStorage { .. } => "Removing the storage".into(),
         Step::CreateVolume(volume) => format!("Creating volume {}", volume.name),
+        Step::CopyVolume(volume) => format!("Copying to volume {}", volume.name),
         Step::DeleteVolume(volume) => format!("Deleting volume {}", volume.name),
         Step::AttachDisk { .. } => "Attaching the disk".into(),
         Step::DetachDisk => "Waiting for the guest to let go of the disk".into(),
@@ -86,6 +88,7 @@ pub fn render_finished(step: &Step) -> String {
         Step::RemoveStorage { only_seed: true } => "Seed removed".into(),
         Step::RemoveStorage { only_seed: false } => "Storage removed".into(),
         Step::CreateVolume(volume) => format!("Volume '{}' created", volume.name),
+        Step::CopyVolume(volume) => format!("Volume '{}' copied", volume.name),
         Step::DeleteVolume(volume) => format!("Volume '{}' deleted", volume.name),
         Step::AttachDisk { live: true } => "Disk attached".into(),
         Step::AttachDisk { live: false } => "Disk attached from the next start on".into(),

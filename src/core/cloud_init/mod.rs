@@ -12,6 +12,7 @@
 //! looks like.
 
 mod check;
+mod clone;
 mod documents;
 mod header;
 mod host_key;
@@ -25,6 +26,7 @@ mod secrets;
 mod user_data;
 
 pub use check::{SeedError, check_raw_user_data, check_user_data, find_ineffective_keys, read_host_name};
+pub use clone::{ClonedUserData, clone_user_data};
 pub use documents::{SeedFiles, build_seed_files};
 pub use host_key::HostKeyPair;
 pub use iso::{VOLUME_ID, read_iso, write_iso};

@@ -19,7 +19,7 @@ pub(super) fn build_user_data(seed: &SeedPlan) -> Result<String, SeedError> {
     }
 }
 
-fn cloud_config(config: Mapping) -> String {
+pub(super) fn cloud_config(config: Mapping) -> String {
     format!("{HEADER}{}", Node::from(config).to_yaml())
 }
 

@@ -184,6 +184,11 @@ pub enum Verb {
         target: String,
         size_gib: u64,
     },
+    Clone {
+        vm: String,
+        name: String,
+        addresses: Vec<String>,
+    },
     Start {
         vm: String,
     },
@@ -267,6 +272,9 @@ impl Verb {
             }
             Self::SnapshotDelete { vm, snapshot } | Self::SnapshotRestore { vm, snapshot } => {
                 vec![vm, snapshot]
+            }
+            Self::Clone { vm, name, addresses } => {
+                [vm, name].into_iter().chain(addresses).map(String::as_str).collect()
             }
             Self::DiskAttach { vm, target, serial, .. } => [Some(vm), target.as_ref(), serial.as_ref()]
                 .into_iter()

@@ -7,6 +7,7 @@
 mod address;
 mod batch;
 mod build;
+mod clone;
 mod cloud_init;
 mod crypt;
 mod defaults;
@@ -23,6 +24,7 @@ mod xml_patch;
 
 pub use address::{parse_ipv4_net, parse_name_server};
 pub use batch::check_batch;
+pub use clone::{CloneIdentity, check_cloned_network, clone_manifest};
 pub use defaults::Defaults;
 pub use network::{mac_address, pin_mac_addresses};
 pub use problems::{Problem, Problems};

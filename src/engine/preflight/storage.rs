@@ -12,7 +12,7 @@ use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::names::{PoolName, VolumeName};
 use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
-use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::record::{RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
 
@@ -31,6 +31,17 @@ pub struct ReadyStorage {
     pub volumes: Vec<RecordedVolume>,
     /// The image of the boot disk.
     pub image: Option<ReadyImage>,
+    /// The volumes of another VM that the disks are copied from; empty unless the VM is a copy.
+    pub copies: Vec<DiskCopy>,
+}
+
+/// A disk that gets the content of another VM's disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCopy {
+    /// The new volume.
+    pub to: VolumeRef,
+    /// The volume with the content.
+    pub from: Volume,
 }
 
 /// A pool, and what it needs before volumes can be created in it.
@@ -84,7 +95,7 @@ pub(crate) fn check_storage(
     let volumes =
         recorded_volumes(plan, (&pool, backend), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
-    let storage = ReadyStorage { pool, backend, source, seed, volumes, image };
+    let storage = ReadyStorage { pool, backend, source, seed, volumes, image, copies: Vec::new() };
     if let Some(found) = found.filter(|pool| pool.active) {
         report.begin_check("room", format!("enough space in pool '{}'", found.name));
         check_room(context, plan, backend, &found, report);

@@ -4,6 +4,7 @@ pub mod pools;
 pub mod status;
 
 pub(crate) mod backend;
+pub(crate) mod copy;
 pub(crate) mod file_locks;
 pub(crate) mod pending_volumes;
 pub(crate) mod usage;

@@ -11,6 +11,7 @@ use crate::poll::{Poll, Waited};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
+use crate::storage::copy::copy_disk;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
@@ -48,20 +49,30 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
     context.report_begun(Task::CreateVm(name.to_string()));
     let ready = preflight(context, plan)?;
+    create_ready(context, &ready, &|| Ok(()))
+}
+
+/// Creates a VM that passed all checks. `before_start` is called when its volumes have their content; if it fails, the
+/// creation is rolled back.
+pub(super) fn create_ready(
+    context: &Context,
+    ready: &ReadyVm,
+    before_start: &dyn Fn() -> Result<(), Error>,
+) -> Result<CreatedVm, Error> {
     context.report_finished(Step::Validate);
     context.cancel.check_unchanged()?;
     // The pool first: libvirt does not list what an interrupted creation left in a stopped pool.
-    prepare_pool(context, &ready)?;
+    prepare_pool(context, ready)?;
     if let Some(leftover) = &ready.leftover {
         leftover::remove_leftover(context, leftover)?;
         context.report_finished(Step::RemoveInterrupted);
     }
-    let blueprint = draw_blueprint(context, &ready)?;
+    let blueprint = draw_blueprint(context, ready)?;
     let _leaves = context.cancel.announce_leftovers(blueprint.possible_leftovers());
     let mut creation = Journal::default();
-    match execute_creation(context, &ready, &blueprint, &mut creation) {
+    match execute_creation(context, ready, &blueprint, &mut creation, before_start) {
         Ok(()) => {}
-        Err(error) => return Err(creation.roll_back(context, cause_of(context, &ready, error))),
+        Err(error) => return Err(creation.roll_back(context, cause_of(context, ready, error))),
     }
     context.report_finished(Step::StartVm);
     Ok(CreatedVm {
@@ -198,6 +209,7 @@ fn execute_creation(
     ready: &ReadyVm,
     blueprint: &Blueprint,
     creation: &mut Journal,
+    before_start: &dyn Fn() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
     context.report_started(Step::DefineDomain);
@@ -219,6 +231,8 @@ fn execute_creation(
             context.report_finished(storage_step(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
             context.report_finished(Step::GenerateSeed);
+        } else if let Some(copy) = ready.storage.copies.iter().find(|copy| copy.to == planned.reference()) {
+            copy_disk(context, ready, planned, &copy.from, creation)?;
         } else {
             make_disk(context, ready, planned, creation)?;
         }
@@ -226,6 +240,7 @@ fn execute_creation(
     if blueprint.iso.is_none() {
         context.report_finished(storage_step(ready));
     }
+    before_start()?;
     context.cancel.check()?;
     address_race::resolve_addresses(context, &ready.plan, uuid)?;
     // Before the mark: if this process is killed after the mark, only the start is missing.
@@ -312,6 +327,9 @@ fn storage_step(ready: &ReadyVm) -> Step {
     Step::CreateStorage {
         boot: plan.boot_disk.size,
         data: (!plan.data_disks.is_empty()).then_some(data),
-        origin: ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
+        origin: match ready.storage.copies.is_empty() {
+            true => ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
+            false => Some("a copy of another VM's"),
+        },
     }
 }

@@ -1,5 +1,6 @@
-//! The lifecycle of a VM: create, wait for readiness, show, rename, destroy.
+//! The lifecycle of a VM: create, wait for readiness, show, rename, clone, destroy.
 
+pub mod clone;
 pub mod console;
 pub mod console_session;
 pub mod create;

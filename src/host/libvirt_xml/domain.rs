@@ -67,6 +67,8 @@ pub struct DiskDescription {
     pub format: Option<String>,
     /// The backing chain below its source, nearest first. libvirt reports it while the domain runs.
     pub backing_chain: Vec<String>,
+    /// Format of its backing file, if the definition names one.
+    pub backing_format: Option<String>,
     /// The serial number in the guest.
     pub serial: Option<String>,
     /// Whether it is read-only.
@@ -254,6 +256,8 @@ fn read_disk(node: Node<'_, '_>) -> DiskDescription {
         source: read_source(node),
         format: child_element(node, "driver").and_then(|d| attribute_value(d, "type")),
         backing_chain: backing_chain(node),
+        backing_format: find_element(node, &["backingStore", "format"])
+            .and_then(|f| attribute_value(f, "type")),
         serial: text_at(node, &["serial"]),
         readonly: child_element(node, "readonly").is_some(),
         shareable: child_element(node, "shareable").is_some(),

@@ -44,7 +44,7 @@ fn a_verb_of_another_tool_is_answered_with_what_does_it() {
         (&["undefine", "web"], "virsh undefine web --nvram"),
         (&["deploy", "web.yaml"], "foundry apply FILE"),
         (&["scale", "web"], "foundry set web vcpus=4"),
-        (&["clone", "web", "web2"], "foundry get web -o yaml > NEW.yaml"),
+        (&["duplicate", "web", "web2"], "foundry clone web NEW"),
         (&["crate", "web.yaml"], "did you mean 'create'?"),
         (&["destory", "web"], "did you mean 'destroy'?"),
         (&["image", "download", "x"], "foundry image pull NAME"),

@@ -81,6 +81,10 @@ pub(crate) fn all() -> Vec<Command> {
         command("disk detach --keep", Off, "disk detach foundry-test-f-web vdc --yes --keep"),
         command("seed eject", Off, "seed eject foundry-test-f-web --yes --force"),
         command("seed eject, running", Running, "seed eject foundry-test-f-web --yes --force"),
+        Command {
+            documented: None,
+            ..command("clone", Off, "clone foundry-test-f-web foundry-test-f-db --ip 10.77.0.21")
+        },
         command("rename", Off, "rename foundry-test-f-web foundry-test-f-db"),
         command("pool add", Images, "pool add foundry-test-f-more dir /var/lib/libvirt/images/more"),
         Command {
