@@ -99,6 +99,7 @@ mod pure {
     mod reading;
     mod rename;
     mod render;
+    mod repave;
     mod room;
     mod same_address;
     mod saved;

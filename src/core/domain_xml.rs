@@ -4,6 +4,7 @@
 //! choose differently (firmware, CPU, machine) is set explicitly.
 
 mod elements;
+mod parts;
 
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ use crate::plan::{
 use crate::pool::{PoolAuth, Secret, Server};
 use crate::record::METADATA_NAMESPACE;
 use crate::xml_patch::{ProtectedParts, apply_patch};
+pub use parts::{DiskParts, render_disk_parts, render_seed_controller, render_seed_disk};
+
 use elements::{
     BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Console, Controller, Cpu, Device, DiskElement,
     DiskTargetElement, DomainElement, Driver, Empty, Features, FirmwareFeature, FirmwareFeatures,
@@ -257,8 +260,7 @@ pub fn cpu_mode(mode: CpuMode, virt_type: VirtType, native: bool) -> &'static st
 fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
     let mut list = disk_elements(plan, placement);
     if plan.seed.is_some() {
-        // Controller 0 is the one that libvirt connects the target `sda` to.
-        list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
+        list.push(Device::Controller(parts::seed_controller()));
     }
     list.extend(root_ports(plan).map(Device::Controller));
     for (interface, boot) in plan.interfaces.iter().zip(boot_orders(plan)) {

@@ -75,6 +75,10 @@ pub enum Task {
     },
     /// Ejects the cloud-init seed of a VM of that name.
     EjectSeed(String),
+    /// Gives a VM of that name a new boot disk and a new seed.
+    RepaveVm(String),
+    /// Gives a VM of that name its previous boot disk and seed again.
+    RollBackVm(String),
     /// Makes a snapshot.
     CreateSnapshot {
         /// Name of the VM.
@@ -115,6 +119,10 @@ pub enum Step {
     ChangeDefinition,
     /// These fields of the running VM are changed.
     ChangeRunning(String),
+    /// The VM gets its new boot disk.
+    ExchangeBootDisk,
+    /// The VM gets its previous boot disk again.
+    BringBackBootDisk,
     /// The domain is undefined.
     UndefineDomain,
     /// The VM is started.

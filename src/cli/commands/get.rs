@@ -11,9 +11,9 @@ use crate::watch::watch_host;
 use crate::words;
 use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
-use foundry_core::record::Record;
+use foundry_core::record::{Record, RecordedVolume};
 use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
-use foundry_engine::vm::inspect::{self, VmView};
+use foundry_engine::vm::inspect::{self, REPAVING, VmView};
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -132,6 +132,7 @@ fn describe_vm(seen: &VmView, ui: &Ui) -> String {
         for condition in &status.conditions {
             match condition.kind.as_str() {
                 RESTART_REQUIRED | DRIFTED => line("Changes", &condition.message),
+                REPAVING => line("Repave", &condition.message),
                 kind => line(kind, &format!("{} ({})", condition.status, condition.message)),
             }
         }
@@ -165,9 +166,16 @@ fn describe_record(seen: &VmView, line: &mut impl FnMut(&str, &str)) {
         line("", &format!("{} {}", origin.fetched, origin.digest.as_deref().unwrap_or("")));
     }
     for volume in &record.volumes {
-        line("Volume", &format!("{}/{}  {}  {}", volume.pool, volume.name, volume.format, volume.capacity));
+        line("Volume", &volume_text(volume));
+    }
+    for spare in record.repave.iter().flat_map(|note| &note.spare) {
+        line("Spare", &volume_text(spare));
     }
     if let Some(log) = &record.console_log {
         line("Console log", log);
     }
+}
+
+fn volume_text(volume: &RecordedVolume) -> String {
+    format!("{}/{}  {}  {}", volume.pool, volume.name, volume.format, volume.capacity)
 }

@@ -35,6 +35,7 @@ mod pool_add;
 mod power;
 mod rename;
 mod render;
+mod repave;
 mod schema;
 mod seed;
 mod set;
@@ -68,6 +69,7 @@ pub(crate) enum Command {
     Start(power::StartArgs),
     Stop(power::StopArgs),
     Restart(power::RestartArgs),
+    Repave(repave::RepaveArgs),
     Pause(power::PauseArgs),
     Resume(power::ResumeArgs),
     Rename(rename::RenameArgs),
@@ -149,6 +151,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Start(args) => power::run_start(args, global, ui),
         Command::Stop(args) => power::run_stop(args, global, ui),
         Command::Restart(args) => power::run_restart(args, global, ui),
+        Command::Repave(args) => repave::run_repave(args, global, ui),
         Command::Pause(args) => power::run_pause(args, global, ui),
         Command::Resume(args) => power::run_resume(args, global, ui),
         Command::Rename(args) => rename::run_rename(args, global, ui),

@@ -46,7 +46,7 @@ pub(crate) struct StopArgs {
     bulk: BulkArgs,
 }
 
-/// Stop VMs and start them again, so that their present definition takes effect
+/// Stop VMs and start them with their present definition
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry restart web

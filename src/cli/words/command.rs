@@ -63,6 +63,11 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::Start { vm } => join_words("start", &[vm], &[]),
         Verb::Stop { vm, force } => join_words("stop", &[vm], &[("--force", *force)]),
         Verb::Resume { vm } => join_words("resume", &[vm], &[]),
+        Verb::RepaveAccept { vm } => join_words("repave", &[vm], &[("--accept", true)]),
+        Verb::RepaveAgain { vm } => join_words("repave", &[vm], &[]),
+        Verb::RepaveRollBack { vm, force } => {
+            join_words("repave", &[vm], &[("--rollback", true), ("--force", *force)])
+        }
         Verb::Restart { vm } => join_words("restart", &[vm], &[]),
         Verb::SnapshotCreate { vm, snapshot, no_freeze } => {
             let objects: Vec<&String> = [Some(vm), snapshot.as_ref()].into_iter().flatten().collect();

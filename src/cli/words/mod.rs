@@ -11,10 +11,10 @@ mod power;
 mod steps;
 
 use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
-use foundry_engine::vm::inspect::VmView;
+use foundry_engine::vm::inspect::{REPAVING, VmView};
 
 pub use command::command_line;
-pub use power::render_power_change;
+pub use power::{render_power_change, render_repave_change};
 pub use steps::{render_finished, render_started, render_task};
 
 /// An advice in one line, with its commands as they are typed.
@@ -55,11 +55,16 @@ pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
     what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", render_advice(what)))
 }
 
-/// Appends the advice to the VM's Ready condition.
+/// Appends the advice to the VM's conditions.
 pub(crate) fn add_advice(seen: &mut VmView) {
     let conditions = seen.vm.status.iter_mut().flat_map(|status| &mut status.conditions);
-    for ready in conditions.filter(|condition| condition.kind == "Ready") {
-        ready.message = with_advice(&ready.message, seen.advice.as_ref());
+    for condition in conditions {
+        let advice = match condition.kind.as_str() {
+            "Ready" => seen.advice.as_ref(),
+            REPAVING => seen.repave_advice.as_ref(),
+            _ => None,
+        };
+        condition.message = with_advice(&condition.message, advice);
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
         &["scale", "modify", "update", "patch"],
         &["foundry set {vm} vcpus=4 memoryGiB=8", "foundry edit {vm}", "foundry apply FILE"],
     ),
+    (
+        &["rebuild", "reimage", "reinstall", "recreate", "replace"],
+        &["foundry repave {vm} --wait   # a new boot disk; data disks and addresses stay"],
+    ),
     (&["autostart"], &["foundry set {vm} autostart=true"]),
     (&["checkpoint", "snapshot-create", "snapshot-create-as"], &["foundry snapshot create {vm}"]),
     (

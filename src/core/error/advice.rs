@@ -206,6 +206,16 @@ pub enum Verb {
     Resume {
         vm: String,
     },
+    RepaveAccept {
+        vm: String,
+    },
+    RepaveAgain {
+        vm: String,
+    },
+    RepaveRollBack {
+        vm: String,
+        force: bool,
+    },
     Restart {
         vm: String,
     },
@@ -265,6 +275,9 @@ impl Verb {
             | Self::Logs { vm }
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
+            | Self::RepaveAccept { vm }
+            | Self::RepaveAgain { vm }
+            | Self::RepaveRollBack { vm, .. }
             | Self::Restart { vm }
             | Self::SeedEject { vm, .. } => vec![vm],
             Self::SnapshotCreate { vm, snapshot, .. } => {

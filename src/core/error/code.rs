@@ -176,6 +176,8 @@ codes! {
         4404 DiskNotOwn
         4405 DiskHalfThere
         4406 SeedMissing
+        4421 RepaveUnsettled
+        4422 NothingToRollBack
         // Snapshots of a VM.
         4451 SnapshotMissing
         4452 SnapshotTaken

@@ -14,12 +14,14 @@
 
 mod history;
 mod maker;
+mod repave;
 mod salt;
 mod ssh_access;
 mod volume_ref;
 
 pub use history::{KEPT, KEPT_BYTES, Revision, manifest_digest};
 pub use maker::{Liveness, Maker, Operation};
+pub use repave::{BootParts, Repave, RepaveStage};
 pub use salt::{Salt, is_recorded};
 pub use ssh_access::{HostKey, SshAccess};
 pub use volume_ref::VolumeRef;
@@ -91,6 +93,9 @@ pub struct Record {
     /// How to log in over SSH. `None` in older records, and without a seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshAccess>,
+    /// A repave that has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repave: Option<Repave>,
 }
 
 /// Stage of a VM's life.

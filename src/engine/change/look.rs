@@ -89,7 +89,7 @@ pub(super) fn compare_with(
 }
 
 /// The plan of the recorded manifest, into which the defaults of the time were written.
-pub(super) fn recorded_plan(
+pub(crate) fn recorded_plan(
     context: &Context,
     handle: &VmHandle,
     own_network: Option<String>,
@@ -102,13 +102,13 @@ pub(super) fn recorded_plan(
 }
 
 /// No defaults of today's but the names of the pools, which the manifest may leave out.
-pub(super) fn recorded_defaults(settings: &Settings) -> Defaults {
+pub(crate) fn recorded_defaults(settings: &Settings) -> Defaults {
     Defaults { bridge: None, dns: Vec::new(), ..settings.defaults(None::<PoolName>) }
 }
 
 /// The recorded manifest, with something in place of a network-config: without any, an interface would be judged by
 /// other rules.
-pub(super) fn manifest_to_plan(record: &Record, own_network: Option<String>) -> VirtualMachine {
+pub(crate) fn manifest_to_plan(record: &Record, own_network: Option<String>) -> VirtualMachine {
     let mut manifest = record.manifest.clone();
     if record.secrets.contains_key(NETWORK_CONFIG) {
         let cloud_init = manifest.spec.cloud_init.get_or_insert_default();
@@ -166,7 +166,7 @@ fn disk_capacities(context: &Context, record: &Record) -> Result<BTreeMap<String
 }
 
 /// Whether both mean the same image. The record has the name on the host; a manifest may leave the extension out.
-fn is_same_image(wanted: &BootSource, recorded: &BootSource) -> bool {
+pub(crate) fn is_same_image(wanted: &BootSource, recorded: &BootSource) -> bool {
     let names = |source: &BootSource| match source {
         BootSource::Image(ImageRef::Volume { pool, volume }) => Some((pool.clone(), volume.to_string())),
         BootSource::Image(ImageRef::Path(_)) | BootSource::Empty => None,

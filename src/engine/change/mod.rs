@@ -18,4 +18,5 @@ pub use apply::{Applied, ApplyOptions, ApplyOutcome, apply_vm, diff_vm, plan_app
 pub use conditions::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
 pub use field::{FieldDiff, Verdict};
 pub use look::WantedVm;
+pub(crate) use look::{is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
 pub use recorded::{RecordedManifest, list_revisions, recorded_manifest};

@@ -64,6 +64,8 @@ pub enum Presence {
     UntilStop,
     /// Not at all: an attach or a detach was interrupted.
     Unfinished,
+    /// Not at all: a repave keeps it beside the present one, or is making it.
+    Spare,
 }
 
 impl Presence {
@@ -74,6 +76,7 @@ impl Presence {
             Self::NextStart => "at next start",
             Self::UntilStop => "until stop",
             Self::Unfinished => "unfinished",
+            Self::Spare => "spare",
         }
     }
 }
@@ -120,8 +123,11 @@ fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<DiskView>, Error> 
         let has_its_place = |d: &DiskView| volume.disk_target().as_ref() == Some(&d.device);
         let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
         if !is_used && !disks.iter().any(has_its_place) {
-            disks.push(view_unfinished(context, domain, volume)?);
+            disks.push(view_apart(context, domain, volume, Presence::Unfinished)?);
         }
+    }
+    for spare in record.iter().flat_map(|record| &record.repave).flat_map(|note| &note.spare) {
+        disks.push(view_apart(context, domain, spare, Presence::Spare)?);
     }
     Ok(disks)
 }
@@ -173,10 +179,16 @@ fn view_disk(
     })
 }
 
-fn view_unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<DiskView, Error> {
+/// A volume that no definition has.
+fn view_apart(
+    context: &Context,
+    domain: &Domain,
+    recorded: &RecordedVolume,
+    presence: Presence,
+) -> Result<DiskView, Error> {
     let volume = context.host.volume(&recorded.reference())?;
     let target = recorded.disk_target().unwrap_or_else(|| "-".into());
-    Ok(DiskView::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
+    Ok(DiskView::of(domain, &target, Some(recorded), volume, presence))
 }
 
 impl DiskView {

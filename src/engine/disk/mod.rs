@@ -15,6 +15,7 @@ mod attach_existing;
 mod attach_plan;
 mod attach_rollback;
 pub(crate) mod backing_chain;
+mod boot_disk;
 mod delete;
 mod detach;
 mod disk_handle;
@@ -28,6 +29,7 @@ mod resize;
 
 pub use attach::{Attached, attach};
 pub use attach_plan::{AttachRequest, DiskContent};
+pub(crate) use boot_disk::{BootDisk, find_boot_disk};
 pub(crate) use delete::delete_unplugged;
 pub(crate) use detach::wait_until_detached;
 pub use detach::{DetachPlan, detach, plan_detach};

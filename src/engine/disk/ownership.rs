@@ -60,11 +60,25 @@ impl<'a> Ownership<'a> {
             self.paths.contains(found.path.as_str())
                 || self.volumes.contains(&(found.pool.as_str(), found.name.as_str()))
         };
-        (of.vm != self.vm && !is_shown()).then(|| {
+        (of.vm != self.vm && !is_shown() && !self.shows_other_revision(found)).then(|| {
             format!(
                 "it has the name of a disk of VM '{}' and is not a disk of this one, though its record lists it",
                 of.vm
             )
+        })
+    }
+}
+
+impl Ownership<'_> {
+    /// Whether a disk of the domain is another revision of the volume, in the same place: a renamed VM that was repaved
+    /// has volumes with its old name, and not all of them are in its definition.
+    fn shows_other_revision(&self, found: &Volume) -> bool {
+        let parts = |name: &str| VolumeNameParts::parse(name).map(|p| (p.vm.to_owned(), p.part, p.revision));
+        let Some((vm, part, revision)) = parts(&found.name) else { return false };
+        let place = |path: &str| path.rsplit_once('/').map(|(place, name)| (place.to_owned(), parts(name)));
+        let Some((own_place, _)) = place(&found.path) else { return false };
+        self.paths.iter().filter_map(|path| place(path)).any(|(place, parts)| {
+            place == own_place && parts.is_some_and(|p| (&p.0, &p.1) == (&vm, &part) && p.2 != revision)
         })
     }
 }
@@ -153,6 +167,15 @@ mod tests {
             assert_eq!(doubt_about(role, name, "/elsewhere"), None, "{name}");
         }
         assert_eq!(doubt_about(VolumeRole::Boot, "old_boot", "/p/old_boot"), None, "it was renamed");
+    }
+
+    #[test]
+    fn other_revision_of_a_shown_volume_is_a_vms() {
+        assert_eq!(doubt_about(VolumeRole::Boot, "old_boot", "/p/old_boot.2"), None);
+        assert_eq!(doubt_about(VolumeRole::Boot, "old_boot.3", "/p/old_boot"), None);
+        for disk in ["/elsewhere/old_boot.2", "/p/old_data-vdb.2", "/p/older_boot.2", "/p/old_boot.x"] {
+            assert!(doubt_about(VolumeRole::Boot, "old_boot", disk).is_some(), "{disk}");
+        }
     }
 
     #[test]

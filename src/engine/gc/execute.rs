@@ -3,6 +3,7 @@
 use super::{CleanupStep, Leftover, LeftoverAction, NvramFile, nvram, vms, volumes};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
+use crate::vm::repave;
 use crate::{Cleanup, Step};
 use crate::{Context, disk, image};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
@@ -50,6 +51,7 @@ fn execute_step(
         CleanupStep::Nothing => None,
         CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
         CleanupStep::FinishAttach(attempt) => disk::finish_attach(context, attempt)?,
+        CleanupStep::FinishRepave(domain) => repave::finish_spare(context, domain).map(|()| None)?,
         CleanupStep::DeletePartialImage { volume, mark } => {
             delete_partial_image(context, leftover, volume, mark)?
         }

@@ -27,9 +27,9 @@ use crate::{Context, disk};
 use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
-use foundry_host::Volume;
 use foundry_host::local::DomainDirectories;
 use foundry_host::local::check_liveness;
+use foundry_host::{Domain, Volume};
 
 pub use execute::execute_cleanup;
 pub use nvram::NvramFile;
@@ -114,6 +114,7 @@ enum CleanupStep {
     Nothing,
     Destroy(Box<DestroyPlan>),
     FinishAttach(Box<disk::InterruptedAttach>),
+    FinishRepave(Box<Domain>),
     DeletePartialImage { volume: Volume, mark: Vec<u8> },
     ForgetNote { pool: String, image: String },
     DeleteVolume(Volume),

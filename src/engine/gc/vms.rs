@@ -3,9 +3,10 @@
 use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyOptions};
+use crate::vm::repave;
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
-use foundry_core::record::{Record, RecordState, RecordedVolume, VolumeRole};
+use foundry_core::record::{Record, RecordState, RecordedVolume, RepaveStage, VolumeRole};
 use foundry_host::Domain;
 
 use std::time::Duration;
@@ -86,7 +87,29 @@ fn half_disks(
             None => {}
         }
     }
+    found.extend(half_repaved(domain, record));
     Ok(found.into_iter().map(|leftover| leftover.with_time(Some(record.changed_at.clone()))).collect())
+}
+
+/// A repave whose process ended. Which boot disk stays is the user's decision, unless it was taken.
+fn half_repaved(domain: &Domain, record: &Record) -> Option<Leftover> {
+    let note = record.repave.as_ref().filter(|note| note.stage != RepaveStage::Kept)?;
+    let name = format!("{}/repave", domain.name);
+    let leftover = |reason: String| Leftover::new(LeftoverKind::Disk, name.clone(), reason);
+    if let Some(busy) = reason_if_busy(&note.maker, "repaves it") {
+        return Some(leftover(busy));
+    }
+    let volumes = note.spare.iter().map(|volume| volume.reference().to_argument()).collect();
+    if repave::has_work_to_finish(record) {
+        let reason = match note.stage {
+            RepaveStage::Accepted => "the VM was repaved, and the previous volumes were being deleted",
+            _ => "a repave was interrupted, and the VM has its previous volumes",
+        };
+        let work = CleanupStep::FinishRepave(Box::new(domain.clone()));
+        return Some(Leftover { volumes, ..leftover(reason.into()) }.cleaned_up_by(work));
+    }
+    let reason = "a repave was interrupted while the new boot disk was tried".to_owned();
+    Some(leftover(reason).with_advice(repave::next_advice(domain, note.stage)))
 }
 
 fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) -> Result<Leftover, Error> {

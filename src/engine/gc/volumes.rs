@@ -9,12 +9,13 @@ use crate::storage::{file_locks, usage};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::names::VolumeNameParts;
-use foundry_core::record::{Maker, VolumeRef};
+use foundry_core::record::{Maker, Record, VolumeRef};
 use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry uses: the two in the settings, and those that records name.
 pub(super) fn pools_in_use(context: &Context, domains: &[Domain]) -> Vec<String> {
-    let recorded = domains.iter().filter_map(Domain::own_record).flat_map(|r| r.volumes).map(|v| v.pool);
+    let records: Vec<Record> = domains.iter().filter_map(Domain::own_record).collect();
+    let recorded = records.iter().flat_map(Record::all_volumes).map(|v| v.pool.clone());
     let own = [context.settings.vm_pool.to_string(), context.settings.image_pool.to_string()];
     let all: BTreeSet<String> = own.into_iter().chain(recorded).collect();
     all.into_iter().collect()

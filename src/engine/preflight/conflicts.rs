@@ -25,7 +25,7 @@ impl OtherDomains<'_> {
     /// Returns the domain that writes to a volume or names it in its record; such a volume cannot be an image.
     pub(crate) fn find_writer(&self, wanted: Option<&VolumeRef>, path: &str) -> Option<String> {
         let is_recorded = |d: &&Domain| {
-            d.own_record().is_some_and(|r| r.volumes.iter().any(|v| Some(&v.reference()) == wanted))
+            d.own_record().is_some_and(|r| r.all_volumes().any(|v| Some(&v.reference()) == wanted))
         };
         let recorded = self.domains.iter().find(is_recorded).map(|d| d.name.clone());
         let writes = |disk: &DiskDescription| {

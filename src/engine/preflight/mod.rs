@@ -276,6 +276,23 @@ pub(crate) fn check_changed_size(
     check_size(context, plan, &capabilities, machine, report)
 }
 
+/// Checks the image and the pool of new volumes for a VM that exists; the plan has only these volumes.
+///
+/// # Errors
+/// All issues in one error.
+pub(crate) fn check_boot_storage(context: &Context, plan: &VmPlan) -> Result<ReadyStorage, Error> {
+    let mut report = PreflightReport::default();
+    let domains = context.host.domains(false)?;
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    let others = conflicts::check_conflicts(context, plan, &domains, &mut report)?;
+    let storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
+    let refused = |report: &PreflightReport| {
+        let issues = report.issues().cloned().collect();
+        Error::of_issues(format!("VM '{}' cannot be repaved", plan.name), issues).unchanged()
+    };
+    storage.filter(|_| report.is_empty()).ok_or_else(|| refused(&report))
+}
+
 /// A guest's kernel names disks by their order and ignores the names in the manifest.
 fn warn_of_names(context: &Context, plan: &VmPlan) {
     let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();

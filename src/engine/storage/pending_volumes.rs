@@ -11,19 +11,21 @@ use super::usage::{is_directory_away, refresh_pool};
 use crate::poll::{Poll, Waited};
 use crate::{Context, Step};
 use foundry_core::error::Error;
-use foundry_core::record::{Record, RecordState};
+use foundry_core::record::{Record, RecordState, RepaveStage};
 
 /// The limit, because another program may be creating something large in the same pool.
 const WITHIN: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// Waits for the volumes of an interrupted creation or attach.
+/// Waits for the volumes of an interrupted creation, attach or repave.
 ///
 /// # Errors
 /// An error of the host, or an interruption by the user.
 pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(), Error> {
     let begun =
         record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
+    let repave = record.repave.iter().filter(|note| note.stage == RepaveStage::Preparing);
+    let begun = begun.chain(repave.flat_map(|note| &note.spare));
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
     let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {

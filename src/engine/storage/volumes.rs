@@ -4,7 +4,7 @@ use super::backend::PoolBackend;
 use crate::Context;
 use crate::Step;
 use crate::interruptible::Interruptible;
-use crate::preflight::ReadyVm;
+use crate::preflight::storage::ReadyStorage;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use foundry_core::error::{Code, Error, Kind};
@@ -16,13 +16,13 @@ use foundry_host::Volume;
 
 pub(crate) fn make_disk(
     context: &Context,
-    ready: &ReadyVm,
+    storage: &ReadyStorage,
     planned: &RecordedVolume,
     creation: &mut Journal,
 ) -> Result<(), Error> {
     context.report_started(Step::CreateVolume(planned.reference()));
-    let backend = ready.storage.backend;
-    let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
+    let backend = storage.backend;
+    let image = storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
     // A Ceph clone depends on its image by itself; libvirt accepts no backing file for it.
     let overlaid = planned.backing.clone().filter(|_| backend == PoolBackend::Files);
     let xml = volume_xml(

@@ -47,7 +47,7 @@ pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Bluep
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
     let salt = Salt::generate();
-    let seed = make_seed(plan, &instance_id, &salt)?;
+    let seed = make_seed(plan, &instance_id, &salt, None)?;
     let (iso, ssh) = seed.map_or((None, None), |(iso, ssh)| (Some(iso), Some(ssh)));
     let record = Record { ssh, ..new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt) };
     let text = record.to_text()?;
@@ -87,23 +87,43 @@ fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: Disk
     }
 }
 
+/// The host key that foundry made for a guest: the seed's file with both keys, and the public one.
+pub(super) struct KnownHostKey {
+    pub(super) vendor_data: String,
+    pub(super) public: String,
+}
+
+/// The error for a seed that cannot be made.
+pub(super) fn seed_failed(plan: &VmPlan, cause: impl ToString) -> Error {
+    Error::new(Kind::Vm, format!("cannot create the cloud-init seed of VM '{}'", plan.name))
+        .because(cause.to_string())
+        .unchanged()
+}
+
 /// Makes the image of the seed, and reads from the plan how to log in to the guest. The guest's private host key is in
-/// the image only.
-fn make_seed(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<(Vec<u8>, SshAccess)>, Error> {
+/// the image only; a `known` one is used again.
+pub(super) fn make_seed(
+    plan: &VmPlan,
+    instance_id: &str,
+    salt: &Salt,
+    known: Option<KnownHostKey>,
+) -> Result<Option<(Vec<u8>, SshAccess)>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
-    let failed = |cause: String| {
-        Error::new(Kind::Vm, format!("cannot create the cloud-init seed of VM '{}'", plan.name))
-            .because(cause)
-            .unchanged()
-    };
+    let failed = |cause: String| seed_failed(plan, cause);
     let mut documents =
         cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
     documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
     let login = cloud_init::read_seed_login(seed);
-    let host_key = (login.host_keys == HostKeyChoice::Foundry).then(HostKeyPair::generate).transpose();
-    let host_key = host_key.map_err(|e| failed(e.to_string()))?;
-    documents.vendor_data = host_key.as_ref().map(HostKeyPair::vendor_data);
-    let ssh = login.to_access(host_key.as_ref().map(HostKeyPair::public));
+    let host_key = match (&login.host_keys, known) {
+        (HostKeyChoice::Foundry, None) => {
+            let made = HostKeyPair::generate().map_err(|e| failed(e.to_string()))?;
+            Some(KnownHostKey { vendor_data: made.vendor_data(), public: made.public().to_owned() })
+        }
+        (HostKeyChoice::Foundry, known) => known,
+        _ => None,
+    };
+    let ssh = login.to_access(host_key.as_ref().map(|key| key.public.as_str()));
+    documents.vendor_data = host_key.map(|key| key.vendor_data);
     let iso = cloud_init::write_iso(&documents).map_err(|e| failed(e.to_string()))?;
     Ok(Some((iso, ssh)))
 }
@@ -141,5 +161,6 @@ fn new_record(
         image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
         history: Vec::new(),
         ssh: None,
+        repave: None,
     }
 }

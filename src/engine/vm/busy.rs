@@ -1,17 +1,21 @@
 //! Refuses to destroy a VM that another foundry process is working on.
 
 use super::destroy_plan::DestroyOptions;
+use super::repave;
 use crate::advice::destroy_command;
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::record::{Liveness, Maker, Record, RecordState};
 use foundry_host::Domain;
 use foundry_host::local::check_liveness;
 
-/// Refuses if a process is creating the VM or attaching a disk. The liveness of a process on another machine cannot be
+/// Refuses if a process is creating or repaving the VM, or attaching a disk. The liveness of a process on another machine cannot be
 /// checked; the user decides about it, with `--force`.
 pub(super) fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
     if record.state != RecordState::Creating {
+        if let Some(note) = &record.repave {
+            repave::refuse_if_busy(domain, note, options.force)?;
+        }
         return refuse_if_attaching(domain, record, options);
     }
     match check_liveness(&record.maker) {

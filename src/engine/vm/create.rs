@@ -234,7 +234,7 @@ fn execute_creation(
         } else if let Some(copy) = ready.storage.copies.iter().find(|copy| copy.to == planned.reference()) {
             copy_disk(context, ready, planned, &copy.from, creation)?;
         } else {
-            make_disk(context, ready, planned, creation)?;
+            make_disk(context, &ready.storage, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {

@@ -80,7 +80,10 @@ fn write_mark(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Erro
     let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
     // From here on, this process owns the VM.
     marked.maker = context.lease.maker();
-    marked.volumes.retain(|v| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
+    let goes =
+        |v: &RecordedVolume| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name);
+    marked.volumes.retain(goes);
+    marked.repave.iter_mut().for_each(|note| note.spare.retain(goes));
     let text = marked.to_text()?;
     // libvirt may refuse after it wrote one of the two definitions; then only the mark is there, which does no harm.
     match context.host.set_record(*uuid, &text) {
@@ -138,9 +141,9 @@ fn check_nothing_came(
     let Domain { uuid, name, .. } = &plan.domain;
     let domain = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let now = domain.as_ref().and_then(Domain::own_record);
-    let known = || record.volumes.iter().chain(&plan.only_older);
+    let known = || record.all_volumes().chain(&plan.only_older);
     let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
-    match now.iter().flat_map(|n| &n.volumes).find(is_new) {
+    match now.iter().flat_map(Record::all_volumes).find(is_new) {
         // A mark that is taken back is written to both definitions.
         None if plan.has_two_records => record.to_text().map(Some),
         None => Ok(domain.and_then(|d| d.record)),

@@ -7,12 +7,15 @@ use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
     API_VERSION, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine, VmAddress,
 };
-use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
+use foundry_core::record::{
+    Liveness, Owner, Record, RecordState, Repave, RepaveStage, VolumeRole, is_recorded, split_secrets,
+};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::local::check_liveness;
 use foundry_host::{AddressSource, Domain, DomainState, StateReason};
 
 use super::lookup::{find_vm_to_show, vm_not_found};
+use super::repave;
 use crate::Context;
 use crate::advice::{destroy_command, interrupted_creation};
 
@@ -27,7 +30,12 @@ pub struct VmView {
     pub vm: VirtualMachine,
     /// How to finish an interrupted creation or destroy.
     pub advice: Option<Advice>,
+    /// How to end a repave, if it has the condition [`REPAVING`].
+    pub repave_advice: Option<Advice>,
 }
+
+/// The condition of a VM that has its previous boot disk beside the present one.
+pub const REPAVING: &str = "Repaving";
 
 impl VmView {
     /// The record, if foundry created the VM.
@@ -100,7 +108,11 @@ fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, E
     let status = status_of(&domain, &owner, addresses, secrets.into_keys().collect());
     let advice = finish_advice(&domain, status.phase);
     vm.status = Some(status);
-    Ok(VmView { domain, owner, vm, advice })
+    let repave = if let Owner::Foundry(record) = &owner { record.repave.as_ref() } else { None };
+    let is_idle =
+        |note: &&Repave| note.stage == RepaveStage::Kept || check_liveness(&note.maker) == Liveness::Dead;
+    let repave_advice = repave.filter(is_idle).map(|note| repave::next_advice(&domain, note.stage));
+    Ok(VmView { domain, owner, vm, advice, repave_advice })
 }
 
 /// A manifest with what libvirt knows about a domain that foundry did not create.
@@ -199,7 +211,10 @@ fn status_of(
         vcpus: domain.vcpus,
         memory_gib: gib_number(domain.memory),
         autostart: domain.autostart,
-        conditions: [Some(ready), unreadable_condition(owner)].into_iter().flatten().collect(),
+        conditions: [Some(ready), unreadable_condition(owner), record.and_then(|r| repaving_condition(r))]
+            .into_iter()
+            .flatten()
+            .collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
         managed: !matches!(owner, Owner::Foreign),
@@ -220,6 +235,27 @@ fn unreadable_condition(owner: &Owner) -> Option<Condition> {
         last_transition_time: None,
         reason: "RecordUnreadable".into(),
         message: format!("foundry's record of it cannot be read: {reason}"),
+    })
+}
+
+/// The condition of a VM whose repave has not ended.
+fn repaving_condition(record: &Record) -> Option<Condition> {
+    let note = record.repave.as_ref()?;
+    let (reason, message) = match (note.stage, check_liveness(&note.maker)) {
+        (RepaveStage::Kept, _) => (
+            "PreviousBootDiskKept",
+            format!("the boot disk from before the repave of {} is kept", note.since),
+        ),
+        (_, Liveness::Dead) => ("RepaveInterrupted", "a repave was interrupted".to_owned()),
+        (_, Liveness::Alive) => ("RepaveRunning", format!("process {} repaves it", note.maker.pid)),
+        (_, Liveness::Elsewhere) => ("RepaveRunningElsewhere", "another machine repaves it".to_owned()),
+    };
+    Some(Condition {
+        kind: REPAVING.into(),
+        status: "True".into(),
+        last_transition_time: Some(record.changed_at.clone()),
+        reason: reason.into(),
+        message,
     })
 }
 

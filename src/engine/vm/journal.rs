@@ -11,6 +11,7 @@ use super::rollback::Rollback;
 use crate::disk::ownership::differs_from_plan;
 use crate::{Context, lock};
 use foundry_core::error::Error;
+use foundry_core::record::VolumeRef;
 use foundry_host::HostError;
 
 /// All resources that one process created, oldest first.
@@ -76,6 +77,12 @@ impl Journal {
     /// have created.
     pub(crate) fn note_possible(&mut self, what: CreatedResource) {
         self.made.push(what);
+    }
+
+    /// Whether a volume was made, or may have been.
+    pub(crate) fn may_have_made(&self, volume: &VolumeRef) -> bool {
+        let is_it = |what: &CreatedResource| matches!(what, CreatedResource::Volume(made) if made.reference() == *volume);
+        self.made.iter().chain(&self.unknown).any(is_it)
     }
 
     /// Deletes everything again, newest first, and adds the outcome to the error.

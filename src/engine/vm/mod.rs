@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod logs;
 pub mod power;
 pub mod rename;
+pub mod repave;
 pub mod seed;
 pub mod top;
 pub mod wait;

@@ -16,7 +16,7 @@ use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
 use foundry_core::error::{Advice, Error};
 use foundry_core::names::{VmName, VolumeName};
-use foundry_core::record::{Owner, Record, RecordedVolume, VolumeRef, VolumeRole};
+use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, RepaveStage, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
 
@@ -69,13 +69,30 @@ fn plan_by_record(
     for recorded in &record.volumes {
         plan.add_recorded(context, recorded, record.state, &own)?;
     }
+    for (spare, state) in spare_volumes(&record) {
+        plan.add_recorded(context, spare, state, &own)?;
+    }
     // An overlay is deleted before the volume below it, which has a lower revision.
     plan.volumes.sort_by_key(|volume| std::cmp::Reverse(VolumeName::revision_of(&volume.name)));
     plan.add_overlays(context, &described, overlays)?;
-    plan.keep_back_unrecorded(&described, &record.volumes);
-    next.iter().for_each(|next| plan.keep_back_unrecorded(next, &record.volumes));
+    let recorded: Vec<RecordedVolume> = record.all_volumes().cloned().collect();
+    plan.keep_back_unrecorded(&described, &recorded);
+    next.iter().for_each(|next| plan.keep_back_unrecorded(next, &recorded));
     plan.record = Some(record);
     plan.finish_plan(context)
+}
+
+/// The volumes that a repave keeps beside those of the definition, each with the state of a VM whose volumes are as
+/// certain to exist as it is: being made, being deleted, or complete.
+fn spare_volumes(record: &Record) -> impl Iterator<Item = (&RecordedVolume, RecordState)> {
+    record.repave.iter().flat_map(|note| {
+        let state = match note.stage {
+            RepaveStage::Preparing => RecordState::Creating,
+            RepaveStage::Accepted | RepaveStage::Rejected => RecordState::Destroying,
+            RepaveStage::OnTrial | RepaveStage::Kept => record.state,
+        };
+        note.spare.iter().map(move |spare| (spare, state))
+    })
 }
 
 /// Finds the overlays that external snapshots put on the recorded volumes. Only volumes whose names match their roles

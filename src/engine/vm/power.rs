@@ -184,19 +184,43 @@ fn start_locked(context: &Context, domain: &Domain, discard_memory: bool) -> Res
         _ => return Err(not_executing_error(&domain)),
     }
     context.cancel.check_unchanged()?;
+    let start = match (domain.saved, discard_memory) {
+        (true, true) => StartMethod::WithoutMemory,
+        _ => StartMethod::AsItIs,
+    };
+    start_off_vm(context, &domain, &record, start)?;
+    Ok(if domain.saved && !discard_memory { PowerChange::Restored } else { PowerChange::Started })
+}
+
+/// How to start a VM that is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StartMethod {
+    /// With its saved memory, if it has any.
+    AsItIs,
+    /// Without its saved memory.
+    WithoutMemory,
+    /// With its EFI variables as a new VM has them.
+    NewVariables,
+}
+
+/// Starts a VM that is off. The caller holds its lock.
+pub(super) fn start_off_vm(
+    context: &Context,
+    domain: &Domain,
+    record: &Record,
+    start: StartMethod,
+) -> Result<(), Error> {
     context.report_started(Step::StartVm);
     let log_ready =
         record.console_log.as_deref().map(|log| console::make_log_directory(context.host.as_ref(), log));
     log_ready.transpose()?;
-    let failure = FailureContext::new(context, requested_vm(&domain, &record));
-    let is_restored = domain.saved && !discard_memory;
-    let started = if domain.saved && discard_memory {
-        context.host.start_without_memory(domain.uuid)
-    } else {
-        context.host.start(domain.uuid)
+    let failure = FailureContext::new(context, requested_vm(domain, record));
+    let started = match start {
+        StartMethod::AsItIs => context.host.start(domain.uuid),
+        StartMethod::WithoutMemory => context.host.start_without_memory(domain.uuid),
+        StartMethod::NewVariables => context.host.start_with_new_variables(domain.uuid),
     };
-    started.map_err(|refused| failure.explain_error(context, refused))?;
-    Ok(if is_restored { PowerChange::Restored } else { PowerChange::Started })
+    started.map_err(|refused| failure.explain_error(context, refused))
 }
 
 fn requested_vm(domain: &Domain, record: &Record) -> RequestedVm {
@@ -209,22 +233,35 @@ fn requested_vm(domain: &Domain, record: &Record) -> RequestedVm {
     }
 }
 
-fn stop_found(context: &Context, domain: &Domain, options: StopOptions) -> Result<PowerChange, Error> {
+pub(super) fn stop_found(
+    context: &Context,
+    domain: &Domain,
+    options: StopOptions,
+) -> Result<PowerChange, Error> {
+    check_stoppable(domain, options)?;
     if domain.state == DomainState::ShutOff {
         return Ok(PowerChange::AlreadyOff);
-    }
-    // Off, it would cease to exist, and with it the record that names its disks.
-    if !domain.persistent {
-        return Err(undefined_meanwhile(domain));
     }
     if options.force {
         stop::force_off(context, domain.uuid, &domain.name)?;
         return Ok(PowerChange::ForcedOff);
     }
-    if !domain.state.is_executing() && domain.state != DomainState::ShuttingDown {
+    shut_down(context, domain, options.timeout)
+}
+
+/// Checks that a VM is off, or can be stopped.
+pub(super) fn check_stoppable(domain: &Domain, options: StopOptions) -> Result<(), Error> {
+    if domain.state == DomainState::ShutOff {
+        return Ok(());
+    }
+    // Off, it would cease to exist, and with it the record that names its disks.
+    if !domain.persistent {
+        return Err(undefined_meanwhile(domain));
+    }
+    if !options.force && !domain.state.is_executing() && domain.state != DomainState::ShuttingDown {
         return Err(not_executing_error(domain).hint(continue_or_force(domain)));
     }
-    shut_down(context, domain, options.timeout)
+    Ok(())
 }
 
 /// Presses the power button and waits until the guest is off. The button is pressed again from time to time: a guest

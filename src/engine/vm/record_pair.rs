@@ -30,8 +30,8 @@ impl RecordPair {
         let age = |record: &Record| (record.generation, record.changed_at.clone());
         let (newest, older) = if age(&other) > age(&record) { (other, record) } else { (record, other) };
         let is_known =
-            |v: &RecordedVolume| newest.volumes.iter().any(|n| n.pool == v.pool && n.name == v.name);
-        let only_older = older.volumes.into_iter().filter(|v| !is_known(v)).collect();
+            |v: &RecordedVolume| newest.all_volumes().any(|n| n.pool == v.pool && n.name == v.name);
+        let only_older = older.all_volumes().filter(|v| !is_known(v)).cloned().collect();
         Self { newest, only_older, is_one: false }
     }
 

@@ -9,6 +9,7 @@
 
 use super::handle::{check_off, read_own_record, refused_unchanged, undefined_meanwhile, whole_record};
 use super::lookup::{find_vm, or_removed_meanwhile, removed_meanwhile, vm_not_found};
+use super::repave::refuse_if_busy;
 use super::{console, efi_variables};
 use crate::disk::update_locked_record;
 use crate::preflight::stale_variables::stale_memory_issue;
@@ -97,6 +98,9 @@ fn check_renamable(context: &Context, domain: &Domain, record: &Record, new: &Vm
         return Err(undefined_meanwhile(domain));
     }
     check_off(domain, "then it can be renamed")?;
+    if let Some(note) = &record.repave {
+        refuse_if_busy(domain, note, false)?;
+    }
     let is_busy = |maker| check_liveness(maker) != Liveness::Dead;
     if let Some(maker) = record.volumes.iter().filter_map(|v| v.attaching.as_ref()).find(|m| is_busy(m)) {
         let busy = format!("process {} is attaching a disk to VM '{}'", maker.pid, domain.name);

@@ -74,7 +74,10 @@ pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<Eje
 }
 
 /// Finds the CD-ROM drive with the seed, or the empty drive that it was in.
-fn find_drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
+pub(super) fn find_drive<'a>(
+    described: &'a DomainDescription,
+    seed: &RecordedVolume,
+) -> Option<&'a DiskDescription> {
     let target = seed.disk_target()?;
     let has_it = |d: &&DiskDescription| {
         let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;

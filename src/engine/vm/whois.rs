@@ -302,8 +302,7 @@ impl WantedVolume<'_> {
                 found.insert(format!("backing file of its disk {}", disk.target), ());
             }
         }
-        let volumes = candidate.record().map(|record| record.volumes.as_slice()).unwrap_or_default();
-        for recorded in volumes {
+        for recorded in candidate.record().iter().flat_map(|record| record.all_volumes()) {
             let target = recorded.disk_target().unwrap_or_else(|| "-".into());
             if self.is_volume(&recorded.pool, &recorded.name) || self.is_path(&recorded.path) {
                 let what = if recorded.role == VolumeRole::Seed { "its seed" } else { "made for its disk" };

@@ -253,6 +253,13 @@ impl Domains for Libvirt {
         })
     }
 
+    /// libvirt has the flag since 8.1.
+    fn start_with_new_variables(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainCreateWithFlags", "start", |handle| {
+            handle.create_with_flags(c::VIR_DOMAIN_START_RESET_NVRAM).map(drop)
+        })
+    }
+
     /// libvirt itself stops the guest when the connection ends, for whatever reason.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         let asked = vm("start a guest for a moment");

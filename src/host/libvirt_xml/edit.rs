@@ -138,9 +138,7 @@ pub fn set_console_log(xml: &str, path: &str) -> Result<String> {
 /// If the text is not a `<domain>` with that disk.
 pub fn set_disk_serial(xml: &str, target: &str, serial: &str) -> Result<String> {
     let document = parse(xml)?;
-    let devices = child_element(document.root_element(), "devices");
-    let disk = devices.and_then(|d| child_elements(d, "disk").find(|disk| has_target(*disk, target)));
-    let disk = disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))?;
+    let disk = find_disk(&document, target)?;
     Ok(set_child(xml, disk, "serial", Some(format!("<serial>{}</serial>", escape(serial)))))
 }
 
@@ -151,9 +149,7 @@ pub fn set_disk_serial(xml: &str, target: &str, serial: &str) -> Result<String> 
 /// If the text is not a `<domain>` with that disk on a file.
 pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Result<String> {
     let document = parse(xml)?;
-    let devices = child_element(document.root_element(), "devices");
-    let disk = devices.and_then(|d| child_elements(d, "disk").find(|disk| has_target(*disk, target)));
-    let disk = disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))?;
+    let disk = find_disk(&document, target)?;
     let source = child_element(disk, "source").and_then(|source| source.attribute_node("file"));
     let source = source.ok_or_else(|| missing(&format!("file of disk '{target}'")))?;
     let mut changes = vec![(source.range_value(), escape(path).into_owned())];
@@ -174,10 +170,6 @@ pub fn renew_generation_id(xml: &str) -> Result<String> {
     let document = parse(xml)?;
     let old = child_element(document.root_element(), "genid");
     Ok(replace_ranges(xml, old.map(|old| (old.range(), "<genid/>".to_owned())).into_iter().collect()))
-}
-
-fn has_target(disk: Node<'_, '_>, target: &str) -> bool {
-    child_element(disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
 }
 
 /// Attaches an interface to another bridge or network.
@@ -240,6 +232,16 @@ fn set_interface_child(xml: &str, mac: &str, name: &'static str, element: Option
     Ok(set_child(xml, find_interface(&document, mac)?, name, element))
 }
 
+/// Finds the disk with that target.
+pub(super) fn find_disk<'a, 'i>(document: &'a Document<'i>, target: &str) -> Result<Node<'a, 'i>> {
+    let has_target = |disk: &Node<'_, '_>| {
+        child_element(*disk, "target").is_some_and(|t| t.attribute("dev") == Some(target))
+    };
+    let devices = child_element(document.root_element(), "devices");
+    let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
+    disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))
+}
+
 fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<'a, 'i>> {
     let has_mac = |node: &Node<'_, '_>| {
         let address = child_element(*node, "mac").and_then(|m| m.attribute("address"));
@@ -251,7 +253,12 @@ fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<
 }
 
 /// Replaces, adds or removes one child element.
-fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Option<String>) -> String {
+pub(super) fn set_child(
+    xml: &str,
+    parent: Node<'_, '_>,
+    name: &'static str,
+    element: Option<String>,
+) -> String {
     let place = match (child_element(parent, name), parent.children().rfind(Node::is_element)) {
         (Some(old), _) => old.range(),
         // The new element is the last one.
@@ -262,13 +269,13 @@ fn set_child(xml: &str, parent: Node<'_, '_>, name: &'static str, element: Optio
     replace_ranges(xml, vec![(place, element.unwrap_or_default())])
 }
 
-fn parse(xml: &str) -> Result<Document<'_>> {
+pub(super) fn parse(xml: &str) -> Result<Document<'_>> {
     parse_xml(xml, "domain", WHAT)
 }
 
 const WHAT: &str = "the definition of a domain";
 
-fn missing(element: &str) -> crate::HostError {
+pub(super) fn missing(element: &str) -> crate::HostError {
     unreadable_xml(WHAT, format!("it has no {element}"))
 }
 

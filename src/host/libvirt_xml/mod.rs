@@ -3,11 +3,13 @@
 //! Pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads libvirt's answers with them, and
 //! `memory` reads definitions with them, so both see the same domain in the same text. Writing is done by `domain_xml`
 //! and `storage_xml`. Nothing that was read here is written back, because a reader that knows only some elements loses
-//! the others; [`edit`] changes single elements of a text and keeps the rest.
+//! the others; [`edit`] and [`edit_boot`] change single elements of a text and
+//! keep the rest.
 
 mod capabilities;
 mod domain;
 pub mod edit;
+pub mod edit_boot;
 mod machine;
 mod mentions;
 mod network;

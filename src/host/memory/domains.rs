@@ -169,6 +169,13 @@ impl Domains for MemoryHost {
         })
     }
 
+    fn start_with_new_variables(&self, domain: Uuid) -> Result<()> {
+        self.call(&self.on("start_with_new_variables", "start", domain), |state| {
+            state.machine(domain)?.nvram = false;
+            state.start(domain)
+        })
+    }
+
     /// An existing domain of that name is not changed.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         self.call(&Call::about_host("start_transient", "start a guest for a moment"), |state| {

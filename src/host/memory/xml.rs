@@ -1,4 +1,4 @@
-//! Changes that libvirt makes to a domain's XML: UUID, record, and the backing chains of a running domain.
+//! Changes that libvirt makes to a domain's XML: UUID, disks, and the backing chains of a running domain.
 
 use std::ops::Range;
 

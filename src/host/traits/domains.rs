@@ -47,6 +47,8 @@ pub trait Domains: Send + Sync {
     fn start(&self, domain: Uuid) -> Result<()>;
     /// Starts a defined domain and discards its saved memory, if it has any.
     fn start_without_memory(&self, domain: Uuid) -> Result<()>;
+    /// Starts a defined domain with its EFI variables as a new domain has them.
+    fn start_with_new_variables(&self, domain: Uuid) -> Result<()>;
     /// Starts a domain without a persistent definition, which ceases to exist when it stops or the connection ends.
     /// Refused if its name is in use.
     fn start_transient(&self, xml: &str) -> Result<Uuid>;

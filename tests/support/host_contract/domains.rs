@@ -73,6 +73,7 @@ fn an_absent_domain_refuses_what_needs_one(bench: &Bench<'_>) {
     refused(host.pause(absent), Kind::Vm);
     refused(host.request_reboot(absent), Kind::Vm);
     refused(host.start_without_memory(absent), Kind::Vm);
+    refused(host.start_with_new_variables(absent), Kind::Vm);
     refused(host.set_record(absent, "text"), Kind::Vm);
     refused(host.set_autostart(absent, true), Kind::Vm);
     assert_eq!(host.domain_xml(absent, View::Current).unwrap(), None);

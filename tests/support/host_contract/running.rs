@@ -16,6 +16,7 @@ cases! {
     a_pause_and_a_resume;
     a_reboot_leaves_the_domain_running;
     a_start_without_memory_starts needs Firmware;
+    a_start_with_new_variables_starts needs Firmware;
     a_running_domain_refuses_what_needs_one_that_is_off;
     a_running_domain_is_listed_among_the_active needs BulkStats;
     a_running_domain_is_sampled needs BulkStats;
@@ -76,6 +77,13 @@ fn a_start_without_memory_starts(bench: &Bench<'_>) {
     bench.host().start_without_memory(uuid).unwrap();
     assert_eq!(bench.state(uuid), DomainState::Running);
     refused(bench.host().start_without_memory(uuid), Kind::Vm);
+}
+
+fn a_start_with_new_variables_starts(bench: &Bench<'_>) {
+    let uuid = bench.define(&bench.name("a"));
+    bench.host().start_with_new_variables(uuid).unwrap();
+    assert_eq!(bench.state(uuid), DomainState::Running);
+    refused(bench.host().start_with_new_variables(uuid), Kind::Vm);
 }
 
 fn a_running_domain_refuses_what_needs_one_that_is_off(bench: &Bench<'_>) {

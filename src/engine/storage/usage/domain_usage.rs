@@ -94,7 +94,8 @@ impl DomainUsage {
     }
 
     fn add_record(&mut self, record: Option<Record>) {
-        let volumes = record.map(|record| record.volumes).unwrap_or_default();
+        let volumes: Vec<RecordedVolume> =
+            record.iter().flat_map(|record| record.all_volumes().cloned()).collect();
         self.recorded.extend(volumes.iter().map(RecordedVolume::reference));
         self.below.extend(volumes.into_iter().filter(|v| v.backing.is_some()));
     }
