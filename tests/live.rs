@@ -68,6 +68,7 @@ mod live {
     mod ssh;
     mod storage;
     mod turns;
+    mod uninstall;
     mod usage;
     mod views;
     mod watch;

@@ -114,6 +114,7 @@ mod pure {
     mod top;
     mod transfer;
     mod turns;
+    mod uninstall;
     mod users;
     mod wait;
     mod wait_state;

@@ -14,6 +14,21 @@ pub(super) fn require_consent(question: &str, otherwise: &str, ui: &Ui) -> Resul
     }
 }
 
+/// As [`require_consent`], for what no script should do by accident: without a terminal it needs `--yes`. `action` is the
+/// subject of the refusal.
+pub(super) fn require_answer(question: &str, action: &str, ui: &Ui) -> Result<(), Error> {
+    if !ui.can_ask() {
+        let message = format!("{action} needs confirmation, and stdin is not a terminal");
+        return Err(Error::new(Code::NobodyToAsk, message)
+            .hint("--yes deletes without asking, --dry-run lists what would be deleted")
+            .outcome("nothing was deleted"));
+    }
+    match ui.ask_yes_no(question)? {
+        true => Ok(()),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
+    }
+}
+
 /// Lists volumes below a title, if there are any.
 pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
     if volumes.is_empty() {

@@ -15,7 +15,7 @@ use crate::words::other_tools::{COMMANDS_BY_SUBVERB, COMMANDS_BY_VERB};
 use foundry_core::text::quote_for_shell;
 
 /// Commands that delete something. They are suggested only if the typed word differs in one letter.
-const DESTRUCTIVE: &[&str] = &["destroy", "delete", "rm", "gc", "prune", "detach", "eject"];
+const DESTRUCTIVE: &[&str] = &["destroy", "delete", "rm", "gc", "prune", "detach", "eject", "uninstall"];
 
 /// The goals of `create --wait`, which users of kubectl separate with a space.
 const GOALS: &[&str] = &["ssh", "ip", "agent", "cloud-init"];

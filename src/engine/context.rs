@@ -98,7 +98,7 @@ impl Settings {
 
     /// The parent directory of the default pools; by default in libvirt's directory for images (its page "Drivers", QEMU:
     /// system and session instances).
-    fn storage_base(&self, uri: &str) -> Option<String> {
+    pub(crate) fn storage_base(&self, uri: &str) -> Option<String> {
         if let Some(path) = &self.storage_path {
             return Some(path.trim_end_matches('/').to_owned());
         }

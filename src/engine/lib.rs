@@ -19,6 +19,7 @@ pub mod network;
 pub mod preflight;
 pub mod snapshot;
 pub mod storage;
+pub mod uninstall;
 pub mod vm;
 
 mod advice;

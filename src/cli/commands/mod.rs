@@ -45,6 +45,7 @@ mod ssh_config;
 mod storage;
 mod test_conn;
 mod top;
+mod uninstall;
 mod wait;
 mod whois;
 
@@ -99,6 +100,7 @@ pub(crate) enum Command {
     Exec(exec::ExecArgs),
     Cp(cp::CpArgs),
     Gc(gc::GcArgs),
+    Uninstall(uninstall::UninstallArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
     Explain(explain::ExplainArgs),
@@ -177,6 +179,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Seed(args) => seed::run_seed(args, global, ui),
         Command::SshConfig(args) => ssh_config::run_ssh_config(args, global, ui),
         Command::Gc(args) => gc::run_gc(args, global, ui),
+        Command::Uninstall(args) => uninstall::run_uninstall(args, global, ui),
         Command::Config(args) => config::run_config(args, global, ui),
         Command::Init(args) => init::run_init(args, global, ui),
         Command::Explain(args) => explain::run_explain(args, ui),

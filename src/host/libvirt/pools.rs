@@ -85,6 +85,11 @@ impl Pools for Libvirt {
         self.on_pool(name, "virStoragePoolRefresh", "refresh", |p| p.refresh(0))
     }
 
+    fn remove_pool_directory(&self, name: &str) -> Result<()> {
+        // For a directory, libvirt calls rmdir(2), which refuses one that has anything in it.
+        self.on_pool(name, "virStoragePoolDelete", "delete the directory of", |p| p.delete(0))
+    }
+
     fn undefine_pool(&self, name: &str) -> Result<()> {
         self.on_pool(name, "virStoragePoolUndefine", "undefine", StoragePool::undefine)
     }

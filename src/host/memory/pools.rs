@@ -86,6 +86,17 @@ impl Pools for MemoryHost {
         self.call(&Call::about_pool("refresh_pool", "refresh", name), |state| state.refresh_pool(name))
     }
 
+    fn remove_pool_directory(&self, name: &str) -> Result<()> {
+        self.call(&Call::about_pool("remove_pool_directory", "delete the directory of", name), |state| {
+            let target = state.pool_that_is(false, name)?.target.clone();
+            if state.files.keys().any(|path| path.starts_with(&format!("{target}/"))) {
+                return Err(format!("failed to remove pool '{target}': Directory not empty").into());
+            }
+            state.directories.remove(&target);
+            Ok(())
+        })
+    }
+
     fn undefine_pool(&self, name: &str) -> Result<()> {
         self.call(&Call::about_pool("undefine_pool", "undefine", name), |state| {
             if state.existing_pool(name)?.active {

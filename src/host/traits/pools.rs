@@ -20,6 +20,8 @@ pub trait Pools: Send + Sync {
     fn set_pool_autostart(&self, name: &str, on: bool) -> Result<()>;
     /// Rescans a pool's volumes.
     fn refresh_pool(&self, name: &str) -> Result<()>;
+    /// Deletes the directory of a stopped pool. Refused if it is not empty.
+    fn remove_pool_directory(&self, name: &str) -> Result<()>;
     /// Removes the definition of a stopped pool; its volumes are kept.
     fn undefine_pool(&self, name: &str) -> Result<()>;
 }

@@ -5,6 +5,7 @@ use foundry_core::record::VolumeRef;
 
 use super::InPool;
 use crate::connect::connect_host;
+use crate::consent::require_answer;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
@@ -102,7 +103,8 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
         return ui.write_text(&format!("Would delete:\n{}", image_lines(&found)));
     }
     if !args.yes {
-        confirm_prune(&found, ui)?;
+        let question = format!("Delete these images:\n{}Continue?", image_lines(&found));
+        require_answer(&question, "deleting images", ui)?;
     }
     interrupt::install_handler(&context.cancel)?;
     let (mut freed, mut count) = (0, 0);
@@ -113,21 +115,6 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
 }
 
 /// Without a terminal this needs `--yes`, because the user did not name the images.
-fn confirm_prune(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
-    if !ui.can_ask() {
-        return Err(Error::new(
-            Code::NobodyToAsk,
-            "deleting images needs confirmation, and stdin is not a terminal",
-        )
-        .hint("--yes deletes them without asking, --dry-run lists them")
-        .outcome("nothing was deleted"));
-    }
-    match ui.ask_yes_no(&format!("Delete these images:\n{}Continue?", image_lines(found)))? {
-        true => Ok(()),
-        false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
-    }
-}
-
 /// One line for each image, with names and notes escaped.
 fn image_lines(found: &[UnusedImage]) -> String {
     let line = |d: &UnusedImage| {
