@@ -205,11 +205,12 @@ fn is_passing_line(line: &str) -> bool {
     line.trim_start().starts_with("<timestamps>") || line.trim_start().starts_with("</timestamps>")
 }
 
-/// foundry's record tells who wrote it and when, and how often; its digests of secrets have a salt of each creation's own.
+/// foundry's record tells who wrote it and when, and how often; its digests of secrets have a salt of each creation's own,
+/// and the guest's host key is made with the seed.
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 13] = [
+    const FIELDS: [&str; 14] = [
         "\"pid\":",
         "\"started\":",
         "\"since\":",
@@ -223,6 +224,7 @@ fn without_maker(line: &str) -> String {
         "\"directory\":",
         "\"at\":",
         "\"by\":",
+        "\"hostKeys\":[",
     ];
     while let Some((at, field)) = FIELDS.iter().filter_map(|f| Some((rest.find(f)?, f))).min() {
         let behind = &rest[at + field.len()..];
