@@ -64,6 +64,7 @@ mod live {
     mod rivals;
     mod secrets;
     mod signals;
+    mod snapshot;
     mod socket_keeper;
     mod ssh;
     mod storage;

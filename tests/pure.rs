@@ -108,6 +108,8 @@ mod pure {
     mod scripts;
     mod secrets;
     mod seed;
+    mod snapshot;
+    mod snapshot_faults;
     mod ssh;
     mod storage;
     mod top;

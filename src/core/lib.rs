@@ -27,6 +27,7 @@ pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod schema;
+pub mod snapshot_xml;
 pub mod ssh;
 pub mod storage_xml;
 pub mod text;

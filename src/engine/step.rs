@@ -79,6 +79,27 @@ pub enum Task {
     RepaveVm(String),
     /// Gives a VM of that name its previous boot disk and seed again.
     RollBackVm(String),
+    /// Makes a snapshot.
+    CreateSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
+    /// Restores a snapshot.
+    RestoreSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
+    /// Deletes a snapshot.
+    DeleteSnapshot {
+        /// Name of the VM.
+        vm: String,
+        /// Name of the snapshot.
+        snapshot: String,
+    },
     /// Imports an image under that name.
     ImportImage(String),
 }
@@ -141,6 +162,12 @@ pub enum Step {
     DetachDisk,
     /// The CD-ROM drive with the seed is detached.
     DetachCdrom,
+    /// A snapshot is made.
+    MakeSnapshot,
+    /// The disks are set back to a snapshot.
+    RestoreDisks,
+    /// The overlays of a snapshot are merged into the files below them.
+    MergeSnapshot,
     /// A disk is grown.
     GrowDisk {
         /// Device name in the guest.

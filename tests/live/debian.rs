@@ -57,6 +57,7 @@ fn a_debian_guest_is_what_its_manifest_says_and_leaves_nothing() {
     secrets(&bed, &manifest);
     ssh_and_agent(&guest, &bed, &manifest.name);
     instance_id_survives_a_reboot(&guest, &bed, &manifest.name);
+    snapshot_is_consistent_and_restored(&guest, &bed, &manifest.name);
     the_seed_is_ejected(&guest, &bed, &manifest.name);
     nothing_is_left(&bed, &manifest.name);
 }
@@ -260,6 +261,36 @@ fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
         (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
     assert_eq!(after, before, "a new instance would have made new host keys");
     assert_eq!(guest.says("ls /var/lib/cloud/instances | wc -l"), "1");
+}
+
+/// Made while the agent has frozen the file systems, which it then thaws.
+fn snapshot_is_consistent_and_restored(guest: &Guest, bed: &Bed, vm: &str) {
+    let frozen = || {
+        let asked = ["qemu-agent-command", vm, r#"{"execute":"guest-fsfreeze-status"}"#];
+        bed.virsh().does(&asked).contains("frozen")
+    };
+    guest.says("echo before > /root/snapshot");
+    let begun = Instant::now();
+    let made = bed.foundry(&["snapshot", "create", vm, "before", "-vv"]).run().exits(0);
+    println!("the snapshot was made in {:?}", begun.elapsed());
+    made.mentions("were frozen meanwhile and are thawed");
+    assert!(!frozen());
+    // No sync: what was written is in the snapshot, because of the freeze.
+    guest.says("echo after > /root/snapshot && sync");
+
+    // Another program has frozen them: it is left to that one.
+    bed.virsh().does(&["domfsfreeze", vm]);
+    bed.foundry(&["snapshot", "create", vm]).run().exits(4).has_code("FND-4331").mentions("virsh domfsthaw");
+    assert!(frozen());
+    bed.virsh().does(&["domfsthaw", vm]);
+
+    let restored = bed.foundry(&["snapshot", "restore", vm, "before", "--timeout", "2m"]).run().exits(0);
+    restored.prints(&format!("virtualmachine/{vm} restored to before and started\n"));
+    guest.answers_within(Duration::from_secs(300));
+    assert_eq!(guest.says("cat /root/snapshot"), "before");
+    bed.foundry(&["snapshot", "delete", vm, "before"]).run().exits(0);
+    assert_eq!(guest.says("cat /root/snapshot"), "before");
+    assert!(!bed.virsh().does(&["domblklist", vm]).contains("_boot."));
 }
 
 fn nothing_is_left(bed: &Bed, vm: &str) {

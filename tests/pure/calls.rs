@@ -173,6 +173,7 @@ fn resize_asks_once() {
     volumes foundry-vms
     refresh_pool foundry-vms
     pool foundry-vms
+    snapshots web
     resize_disk web
     domain web
     domain_xml web

@@ -40,6 +40,7 @@ mod repave;
 mod schema;
 mod seed;
 mod set;
+mod snapshot;
 mod ssh;
 mod ssh_config;
 mod storage;
@@ -91,6 +92,7 @@ pub(crate) enum Command {
     Vm(get::VmArgs),
     Image(image::ImageArgs),
     Disk(disk::DiskArgs),
+    Snapshot(snapshot::SnapshotArgs),
     Pool(pool::PoolArgs),
     Network(network::NetworkArgs),
     Storage(storage::StorageArgs),
@@ -173,6 +175,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Render(args) => render::run_render(args, global, ui),
         Command::Image(args) => image::run_image(args, global, ui),
         Command::Disk(args) => disk::run_disk(args, global, ui),
+        Command::Snapshot(args) => snapshot::run_snapshot(args, global, ui),
         Command::Pool(args) => pool::run_pool(args, global, ui),
         Command::Network(args) => network::run_network(args, global, ui),
         Command::Storage(args) => storage::run_storage(args, global, ui),

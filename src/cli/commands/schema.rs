@@ -19,6 +19,7 @@ use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::network::list::NetworkView;
+use foundry_engine::snapshot::SnapshotView;
 use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
 use foundry_engine::vm::top::LoadView;
@@ -72,6 +73,8 @@ enum SchemaSubject {
     PoolInfo,
     /// foundry disk list
     DiskList,
+    /// foundry snapshot list
+    SnapshotList,
     /// foundry network list
     NetworkList,
     /// foundry network info
@@ -112,6 +115,7 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::PoolList => output_schema::<Vec<PoolView<'_>>>(),
         SchemaSubject::PoolInfo => output_schema::<PoolView<'_>>(),
         SchemaSubject::DiskList => output_schema::<Vec<DiskView>>(),
+        SchemaSubject::SnapshotList => output_schema::<Vec<SnapshotView>>(),
         SchemaSubject::NetworkList => output_schema::<Vec<NetworkView>>(),
         SchemaSubject::NetworkInfo => output_schema::<NetworkView>(),
         SchemaSubject::StorageStatus => output_schema::<StorageStatus>(),

@@ -17,7 +17,7 @@ use foundry_core::schema::{self, Field};
 use foundry_core::text::quote_for_shell;
 use foundry_engine::network::list::{NetworkView, list_networks};
 use foundry_engine::vm::inspect;
-use foundry_engine::{Context, disk, image};
+use foundry_engine::{Context, disk, image, snapshot};
 
 /// Makes the shell complete files. No name can equal it, because names with `<` would need quotes.
 pub(super) const FILES: &str = "<files>";
@@ -72,6 +72,7 @@ impl CommandLine {
             "POOL" => pool_names,
             "IMAGE" => image_names,
             "DISK" => disk_names,
+            "SNAPSHOT" => snapshot_names,
             "BRIDGE" | "CIDR|BRIDGE" => bridge_names,
             "IP|MAC|TAP|VOLUME" => owned_names,
             "NETWORK" => network_names,
@@ -163,6 +164,14 @@ fn disk_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         let disks = disk::list_disks(context, Some(&line.arg_value("vm")?)).ok()?;
         Some(disks.into_iter().filter(|disk| disk.role != Some(VolumeRole::Seed)).map(disk_name).collect())
+    })
+}
+
+/// The snapshots of the VM that was typed before.
+fn snapshot_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let listed = snapshot::list_snapshots(context, Some(&line.arg_value("vm")?)).ok()?;
+        Some(listed.into_iter().map(|s| (s.name, s.description.unwrap_or_default())).collect())
     })
 }
 

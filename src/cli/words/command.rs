@@ -68,6 +68,13 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::RepaveRollBack { vm, force } => {
             join_words("repave", &[vm], &[("--rollback", true), ("--force", *force)])
         }
+        Verb::Restart { vm } => join_words("restart", &[vm], &[]),
+        Verb::SnapshotCreate { vm, snapshot, no_freeze } => {
+            let objects: Vec<&String> = [Some(vm), snapshot.as_ref()].into_iter().flatten().collect();
+            join_words("snapshot create", &objects, &[("--no-freeze", *no_freeze)])
+        }
+        Verb::SnapshotDelete { vm, snapshot } => join_words("snapshot delete", &[vm, snapshot], &[]),
+        Verb::SnapshotRestore { vm, snapshot } => join_words("snapshot restore", &[vm, snapshot], &[]),
         Verb::SeedEject { vm, force } => join_words("seed eject", &[vm], &[("--force", *force)]),
         Verb::StorageStatus => "storage status -o wide".into(),
     };

@@ -19,6 +19,9 @@ pub fn render_task(task: &Task) -> String {
         Task::EjectSeed(vm) => format!("Ejecting the seed of VM '{vm}'..."),
         Task::RepaveVm(vm) => format!("Repaving VM '{vm}'..."),
         Task::RollBackVm(vm) => format!("Rolling back VM '{vm}'..."),
+        Task::CreateSnapshot { vm, snapshot } => format!("Making snapshot '{snapshot}' of VM '{vm}'..."),
+        Task::RestoreSnapshot { vm, snapshot } => format!("Restoring snapshot '{snapshot}' of VM '{vm}'..."),
+        Task::DeleteSnapshot { vm, snapshot } => format!("Deleting snapshot '{snapshot}' of VM '{vm}'..."),
         Task::ImportImage(image) => format!("Importing image '{image}'..."),
     }
 }
@@ -47,6 +50,9 @@ pub fn render_started(step: &Step) -> String {
         Step::AttachDisk { .. } => "Attaching the disk".into(),
         Step::DetachDisk => "Waiting for the guest to let go of the disk".into(),
         Step::DetachCdrom => "Detaching the CD-ROM".into(),
+        Step::MakeSnapshot => "Making the snapshot".into(),
+        Step::RestoreDisks => "Setting the disks back".into(),
+        Step::MergeSnapshot => "Merging what was written since".into(),
         Step::GrowDisk { target, size } => format!("Growing disk {target} to {size}"),
         Step::WaitFor { goal, .. } => format!("Waiting for {}", goal.as_str()),
         Step::AskServer(url) => format!("Asking for {url}"),
@@ -94,6 +100,9 @@ pub fn render_finished(step: &Step) -> String {
         Step::AttachDisk { live: false } => "Disk attached from the next start on".into(),
         Step::DetachDisk => "Disk detached".into(),
         Step::DetachCdrom => "CD-ROM detached".into(),
+        Step::MakeSnapshot => "Snapshot made".into(),
+        Step::RestoreDisks => "Disks set back".into(),
+        Step::MergeSnapshot => "Overlays merged".into(),
         Step::GrowDisk { target, size } => format!("Disk {target} grown to {size}"),
         Step::WaitFor { goal, took } => {
             let reached = match goal {

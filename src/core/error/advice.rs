@@ -216,9 +216,25 @@ pub enum Verb {
         vm: String,
         force: bool,
     },
+    Restart {
+        vm: String,
+    },
     SeedEject {
         vm: String,
         force: bool,
+    },
+    SnapshotCreate {
+        vm: String,
+        snapshot: Option<String>,
+        no_freeze: bool,
+    },
+    SnapshotDelete {
+        vm: String,
+        snapshot: String,
+    },
+    SnapshotRestore {
+        vm: String,
+        snapshot: String,
     },
     StorageStatus,
 }
@@ -262,7 +278,14 @@ impl Verb {
             | Self::RepaveAccept { vm }
             | Self::RepaveAgain { vm }
             | Self::RepaveRollBack { vm, .. }
+            | Self::Restart { vm }
             | Self::SeedEject { vm, .. } => vec![vm],
+            Self::SnapshotCreate { vm, snapshot, .. } => {
+                [Some(vm), snapshot.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::SnapshotDelete { vm, snapshot } | Self::SnapshotRestore { vm, snapshot } => {
+                vec![vm, snapshot]
+            }
             Self::Clone { vm, name, addresses } => {
                 [vm, name].into_iter().chain(addresses).map(String::as_str).collect()
             }

@@ -166,6 +166,7 @@ codes! {
         4321 AddressUnknown
         4322 AgentSilent
         4323 AgentRefuses
+        4331 GuestFrozen
         4335 VmHeld
         4340 VmRuns
         // Disks of a VM.
@@ -177,6 +178,9 @@ codes! {
         4406 SeedMissing
         4421 RepaveUnsettled
         4422 NothingToRollBack
+        // Snapshots of a VM.
+        4451 SnapshotMissing
+        4452 SnapshotTaken
         // The host as a whole.
         4501 HostProblems
     }

@@ -100,6 +100,12 @@ name_type!(
     NetworkName, check_file_name
 );
 
+name_type!(
+    /// The name of a snapshot: 1–63 characters of `a-z0-9-`, with a letter or digit at both ends (a label of RFC 1123).
+    /// libvirt also makes a file name of it.
+    SnapshotName, check_snapshot_name
+);
+
 impl DiskTarget {
     /// Returns `vdb` to `vdz`, in order.
     pub fn all_targets() -> impl Iterator<Item = Self> {
@@ -135,6 +141,20 @@ fn check_vm_name(name: &str) -> Result<(), NameError> {
     }
     if !name.chars().all(inner) {
         return Err(NameError("may contain only a-z, 0-9, '-' and '_'".into()));
+    }
+    Ok(())
+}
+
+fn check_snapshot_name(name: &str) -> Result<(), NameError> {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if name.is_empty() || name.len() > 63 {
+        return Err(NameError(format!("has {} characters; the name of a snapshot has 1 to 63", name.len())));
+    }
+    if !name.starts_with(edge) || !name.ends_with(edge) {
+        return Err(NameError("must begin and end with a lower-case letter or a digit".into()));
+    }
+    if !name.chars().all(|c| edge(c) || c == '-') {
+        return Err(NameError("may contain only a-z, 0-9 and '-'".into()));
     }
     Ok(())
 }
@@ -212,6 +232,10 @@ mod tests {
             bad.parse::<VolumeName>().unwrap_err();
             bad.parse::<PoolName>().unwrap_err();
         }
+        for bad in ["", "a b", "../x", "A", "-a", "a-", "a.b", "a_b", &"a".repeat(64)] {
+            bad.parse::<SnapshotName>().unwrap_err();
+        }
+        "2026-11-29-190155".parse::<SnapshotName>().unwrap();
         for bad in ["", "a b", "a/b", "sixteen-letters-", ".", "..", "a:b"] {
             bad.parse::<BridgeName>().unwrap_err();
         }

@@ -138,6 +138,20 @@ pub struct RecordedVolume {
     /// Whether the volume existed before foundry had it. Such a volume is never deleted with the VM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// Set on an overlay that a snapshot needed: it holds what was written since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay_of: Option<OverlayMark>,
+}
+
+/// Why a volume is an overlay on another volume of the same VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayMark {
+    /// Name of the snapshot that was made or restored when the overlay began.
+    pub snapshot: String,
+    /// The process that is making the overlay; absent once the VM has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Maker>,
 }
 
 impl RecordedVolume {

@@ -174,6 +174,7 @@ mod tests {
             attaching: None,
             target: None,
             adopted: false,
+            overlay_of: None,
         }
     }
 

@@ -4,6 +4,7 @@ use super::attach_existing::plan_existing_disk;
 use super::attach_plan::{AttachPlan, AttachRequest, DiskContent, plan_new_disk, target_taken_meanwhile};
 use super::attach_rollback::{AttachSteps, attach_command, removal_advice, roll_back, roll_back_unrecorded};
 use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
+use super::resize::is_own_snapshot;
 use crate::Context;
 use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
@@ -88,11 +89,13 @@ fn plan_attach(context: &Context, request: &AttachRequest<'_>) -> Result<AttachP
     }
 }
 
-/// Warns if the VM has snapshots: reverting to one removes the disk, and then nothing uses its volume.
+/// Warns if the VM has snapshots of another tool: reverting to one removes the disk, and then nothing uses its volume.
+/// Foundry's own restore leaves other disks alone.
 fn warn_of_snapshots(context: &Context, plan: &AttachPlan) -> Result<(), Error> {
     let domain = &plan.handle.domain;
     let listed = context.host.snapshots(domain.uuid);
-    let snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
+    let mut snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
+    snapshots.retain(|name| !is_own_snapshot(&plan.handle.record, name));
     if !snapshots.is_empty() {
         context.warn(format!(
             "VM '{}' has snapshots: {}; reverting to one removes the disk and leaves its volume '{}'",

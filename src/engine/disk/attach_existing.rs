@@ -79,6 +79,7 @@ pub(super) fn plan_existing_disk(
         attaching: Some(context.lease.maker()),
         target: Some(target.to_string()),
         adopted: true,
+        overlay_of: None,
     };
     let allocation = Bytes(0);
     Ok(AttachPlan { handle, disk, volume, pool, source, allocation, volume_is_there: true, affect, live })

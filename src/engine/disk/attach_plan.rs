@@ -280,6 +280,7 @@ fn planned_volume(
         attaching: Some(context.lease.maker()),
         target: None,
         adopted: false,
+        overlay_of: None,
     })
 }
 

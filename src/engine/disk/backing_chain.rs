@@ -38,6 +38,17 @@ pub(crate) fn lies_on(context: &Context, path: &str, volume: &RecordedVolume) ->
     Ok(!chain_to(context, path, std::slice::from_ref(&volume.path))?.is_empty())
 }
 
+/// The paths of a file and of all files below it, as far as libvirt lists them; the newest first.
+pub(crate) fn chain_of(context: &Context, path: &str) -> Result<Vec<String>, Error> {
+    let mut chain = vec![path.to_owned()];
+    while let Some(next) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN)
+        && let Some(below) = context.host.volume_at(next)?.and_then(|volume| volume.backing)
+    {
+        chain.push(below);
+    }
+    Ok(chain)
+}
+
 /// The volumes from `path` down to the first recorded one; empty if the chain does not reach one.
 fn chain_to(context: &Context, path: &str, recorded: &[String]) -> Result<Vec<Volume>, Error> {
     let mut chain = Vec::new();

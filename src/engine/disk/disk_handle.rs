@@ -12,11 +12,11 @@ use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 
 /// One disk of a VM, from the domain, the record, or both.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct DiskHandle {
-    pub(super) target: String,
-    pub(super) live: Option<DiskDescription>,
-    pub(super) next: Option<DiskDescription>,
-    pub(super) recorded: Option<RecordedVolume>,
+pub(crate) struct DiskHandle {
+    pub(crate) target: String,
+    pub(crate) live: Option<DiskDescription>,
+    pub(crate) next: Option<DiskDescription>,
+    pub(crate) recorded: Option<RecordedVolume>,
 }
 
 impl VmHandle {
@@ -24,7 +24,7 @@ impl VmHandle {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] if there is none.
-    pub(super) fn find_disk(&self, word: &str) -> Result<DiskHandle, Error> {
+    pub(crate) fn find_disk(&self, word: &str) -> Result<DiskHandle, Error> {
         let named = if word == "boot" { "vda" } else { word };
         if let Some(described) = self.described_disks().find(|d| d.target == named) {
             return Ok(self.disk_handle(described.target.clone(), self.recorded_of(described)));
@@ -99,7 +99,7 @@ impl DiskHandle {
     ///
     /// # Errors
     /// The reason why it is not.
-    pub(super) fn own_volume(&self, context: &Context, of: &VmHandle) -> Result<&RecordedVolume, Error> {
+    pub(crate) fn own_volume(&self, context: &Context, of: &VmHandle) -> Result<&RecordedVolume, Error> {
         let (vm, target) = (of.name(), &self.target);
         let Some(recorded) = &self.recorded else {
             return Err(refused_unchanged(

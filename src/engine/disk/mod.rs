@@ -35,6 +35,6 @@ pub(crate) use detach::wait_until_detached;
 pub use detach::{DetachPlan, detach, plan_detach};
 pub(crate) use interrupted_attach::{InterruptedAttach, find_interrupted_attach, finish_attach};
 pub use list::{DiskView, Presence, list_disks};
-pub(crate) use record_update::{current_record, remove_from_record, update_locked_record};
-pub(crate) use resize::check_snapshots;
+pub(crate) use record_update::{current_record, insert_volume, remove_from_record, update_locked_record};
 pub use resize::{Resized, resize};
+pub(crate) use resize::{check_block_job, check_snapshots};

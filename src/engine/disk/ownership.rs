@@ -151,6 +151,7 @@ mod tests {
             attaching: None,
             target: None,
             adopted: false,
+            overlay_of: None,
         };
         Ownership::of(&domain, [&described], &[]).reason_to_doubt(&recorded, &found)
     }

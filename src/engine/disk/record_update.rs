@@ -184,7 +184,7 @@ fn gib_number(size: Bytes) -> Number {
 }
 
 /// Inserts a volume before the seed, in the order of a creation.
-pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
+pub(crate) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
     let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed).unwrap_or(record.volumes.len());
     record.volumes.insert(at, volume);
 }

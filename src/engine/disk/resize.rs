@@ -15,7 +15,7 @@ use crate::vm::handle::{VmHandle, refused_unchanged};
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Step, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{RecordedVolume, VolumeRef, VolumeRole};
+use foundry_core::record::{Record, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::text::quote_for_shell;
 use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
@@ -27,6 +27,9 @@ const ROOM_FOR_TABLES: Bytes = Bytes(1 << 20);
 
 /// How long the guest agent may take to answer a ping.
 const AGENT_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a disk of a VM with snapshots does not grow.
+const WHY_NO_SNAPSHOT: &str = "reverting to one would bring back the smaller disk";
 
 /// A disk that has the requested size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +198,7 @@ fn size_to_reach(
 /// Checks that no other job is running on the disk, and that no snapshot or other domain depends on its current size.
 fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
-    check_snapshots(context, handle, "reverting to one would bring back the smaller disk")?;
+    check_snapshots(context, handle, WHY_NO_SNAPSHOT)?;
     check_block_job(context, handle, found)?;
     let recorded = found.own_volume(context, handle)?;
     handle.check_not_locked(context, recorded)?;
@@ -220,20 +223,34 @@ pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -
     let snapshots = context.host.snapshots(handle.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = handle.name();
+    let delete = if is_own_snapshot(&handle.record, first) {
+        Verb::SnapshotDelete { vm: handle.domain.command_name(), snapshot: first.clone() }.into()
+    } else {
+        Advice::from(format!(
+            "virsh snapshot-delete {} {}",
+            handle.domain.shell_name(),
+            quote_for_shell(first)
+        ))
+    };
     Err(refused_unchanged(
         Code::SnapshotInTheWay,
         format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")),
     )
     .because(why)
-    .hint(format!(
-        "if nobody needs it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
-        handle.domain.shell_name(),
-        quote_for_shell(first)
-    )))
+    .hint(
+        Advice::from("if nobody needs it, ")
+            .and_then("", delete)
+            .text(" removes one; the disks stay as they are now"),
+    ))
+}
+
+/// Whether foundry made a snapshot of that name.
+pub(super) fn is_own_snapshot(record: &Record, name: &str) -> bool {
+    record.volumes.iter().any(|v| v.overlay_of.as_ref().is_some_and(|mark| mark.snapshot == name))
 }
 
 /// Refuses if a block job is running on the disk: QEMU runs one job on a disk at a time.
-pub(super) fn check_block_job(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
+pub(crate) fn check_block_job(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     let (vm, target) = (handle.name(), &found.target);
     let Some(live) = &found.live else { return Ok(()) };
     if !has_block_job(context, handle, &live.target)? {
@@ -315,11 +332,13 @@ fn grow_disk(
     size: Bytes,
 ) -> Result<(), Error> {
     let Domain { uuid, name, .. } = &handle.domain;
+    let _lock = lock::lock_vm(context, *uuid, name)?;
+    // A snapshot that was made meanwhile needs the disk as it was.
+    check_snapshots(context, handle, WHY_NO_SNAPSHOT)?;
     let outcome = if let Some(live) = &found.live {
         context.host.resize_disk(*uuid, &live.target, size)
     } else {
         // If the VM was recreated meanwhile, its new volume may have the same name.
-        let _lock = lock::lock_vm(context, *uuid, name)?;
         read_record(context, &handle.domain)?;
         context.host.resize_volume(&volume.reference(), size)
     };

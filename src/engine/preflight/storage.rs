@@ -257,6 +257,7 @@ fn recorded_volumes(
             attaching: None,
             target: None,
             adopted: false,
+            overlay_of: None,
         }
     };
     planned_volumes(plan).into_iter().map(recorded).collect()

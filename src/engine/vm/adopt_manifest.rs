@@ -182,6 +182,7 @@ impl DraftManifest {
             attaching: None,
             target: Some(disk.target.clone()),
             adopted: true,
+            overlay_of: None,
         });
     }
 }

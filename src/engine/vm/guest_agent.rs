@@ -50,9 +50,29 @@ impl<'a> GuestAgent<'a> {
     /// # Errors
     /// [`Code::AgentSilent`] if it does not.
     pub(crate) fn connect(context: &'a Context, domain: &'a Domain) -> Result<Self, Error> {
-        let agent = Self { context, domain };
+        let agent = Self::of(context, domain);
         agent.ask("guest-ping", &json!({}), PING_WITHIN)?;
         Ok(agent)
+    }
+
+    /// The agent of a guest, without a look whether it answers.
+    pub(crate) fn of(context: &'a Context, domain: &'a Domain) -> Self {
+        Self { context, domain }
+    }
+
+    /// Returns whether the guest's file systems are frozen.
+    pub(crate) fn is_frozen(&self) -> Result<bool, Error> {
+        let answer = self.ask("guest-fsfreeze-status", &json!({}), PING_WITHIN)?;
+        match answer.as_str() {
+            Some("thawed") => Ok(false),
+            Some("frozen") => Ok(true),
+            _ => Err(self.nonsense("guest-fsfreeze-status")),
+        }
+    }
+
+    /// Thaws the guest's file systems.
+    pub(crate) fn thaw(&self) -> Result<(), Error> {
+        self.command("guest-fsfreeze-thaw", &json!({})).map(drop)
     }
 
     /// Opens a file; `mode` is that of fopen(3).

@@ -15,7 +15,7 @@ use crate::disk::ownership::Ownership;
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
 use foundry_core::error::{Advice, Error};
-use foundry_core::names::VmName;
+use foundry_core::names::{VmName, VolumeName};
 use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, RepaveStage, VolumeRef, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
@@ -72,6 +72,8 @@ fn plan_by_record(
     for (spare, state) in spare_volumes(&record) {
         plan.add_recorded(context, spare, state, &own)?;
     }
+    // An overlay is deleted before the volume below it, which has a lower revision.
+    plan.volumes.sort_by_key(|volume| std::cmp::Reverse(VolumeName::revision_of(&volume.name)));
     plan.add_overlays(context, &described, overlays)?;
     let recorded: Vec<RecordedVolume> = record.all_volumes().cloned().collect();
     plan.keep_back_unrecorded(&described, &recorded);
@@ -101,10 +103,14 @@ fn overlays_on(
     described: &DomainDescription,
 ) -> Result<Vec<Volume>, Error> {
     let is_recorded = |path: &String| record.volumes.iter().any(|v| v.path == *path);
-    if !described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !is_recorded(p))) {
+    let is_unknown = |source: &DiskSource| matches!(source, DiskSource::File(path) if !is_recorded(path));
+    let has_unknown = described.disks.iter().any(|disk| is_unknown(&disk.source));
+    if has_unknown || record.volumes.iter().any(|v| v.overlay_of.is_some()) {
+        refresh_pools(context, &record.volumes)?;
+    }
+    if !has_unknown {
         return Ok(Vec::new());
     }
-    refresh_pools(context, &record.volumes)?;
     let has_its_name = |v: &&RecordedVolume| VolumeRole::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     backing_chain::snapshot_overlays(context, described, &bases)

@@ -323,7 +323,7 @@ fn off_error(domain: &Domain) -> Error {
 }
 
 /// The error for a guest that is active and does not execute.
-fn not_executing_error(domain: &Domain) -> Error {
+pub(crate) fn not_executing_error(domain: &Domain) -> Error {
     let error = refused_unchanged(Code::GuestPaused, format!("VM '{}' is {}", domain.name, domain.state));
     let reason = domain.why.to_sentence(domain.state).filter(|_| domain.why != StateReason::ByUser);
     let error = match reason {

@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 /// Calls whose duration depends on the data they move or the hardware they wait for: a guest whose memory is allocated
-/// first, the last bytes of an upload on a slow disk.
-const LONG_CALLS: [&str; 4] =
-    ["virDomainBlockResize", "virDomainCreate", "virDomainDestroy", "virStreamFinish"];
+/// first, the last bytes of an upload on a slow disk, an overlay that is merged.
+const LONG_CALLS: [&str; 6] = [
+    "virDomainBlockResize",
+    "virDomainCreate",
+    "virDomainDestroy",
+    "virDomainSnapshotCreateXML",
+    "virDomainSnapshotDelete",
+    "virStreamFinish",
+];
 
 /// Prefixes of all storage calls. A mount, the deletion of a Ceph image or the scan of a large pool takes its time.
 /// libvirtd locks the pool meanwhile, so even a quick query waits as long.

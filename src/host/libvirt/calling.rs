@@ -132,6 +132,7 @@ pub(super) fn is_absence(error: &VirtError) -> bool {
         ErrorNumber::NoStorageVolume,
         ErrorNumber::NoNetwork,
         ErrorNumber::NoDomainMetadata,
+        ErrorNumber::NoDomainSnapshot,
     ]
     .into_iter()
     .any(|absence| error.code().is(absence))

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 use virt::domain::Domain as Handle;
-use virt::domain_snapshot::DomainSnapshot;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
@@ -345,30 +344,6 @@ impl Domains for Libvirt {
             Err(refused) if !refused.outcome_unknown() && !self.is_saved(&handle)? => Ok(None),
             described => described.map(Some),
         }
-    }
-
-    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
-        self.on_domain(domain, "virDomainListAllSnapshots", "list the snapshots of", |d| {
-            d.list_all_snapshots(0)?.iter().map(DomainSnapshot::name).collect()
-        })
-    }
-
-    /// Makes only one call if there are none. A domain or a snapshot that disappears meanwhile is skipped.
-    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
-        let asked = vm("describe the snapshots");
-        let flag = c::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT;
-        let domains =
-            self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
-        let mut all = Vec::new();
-        for domain in &domains {
-            let uuid = self.call("virDomainGetUUID", &asked, || domain.uuid())?;
-            let listed = self.find("virDomainListAllSnapshots", &asked, || domain.list_all_snapshots(0))?;
-            for snapshot in listed.unwrap_or_default() {
-                let xml = self.find("virDomainSnapshotGetXMLDesc", &asked, || snapshot.xml_desc(0))?;
-                all.extend(xml.map(|xml| (uuid, xml)));
-            }
-        }
-        Ok(all)
     }
 }
 

@@ -21,6 +21,7 @@ mod listing;
 mod networks;
 mod pools;
 mod sending;
+mod snapshots;
 mod socket_keeper;
 mod sockets;
 mod streams;

@@ -142,6 +142,36 @@ pub fn set_disk_serial(xml: &str, target: &str, serial: &str) -> Result<String> 
     Ok(set_child(xml, disk, "serial", Some(format!("<serial>{}</serial>", escape(serial)))))
 }
 
+/// Puts the disk with that target on another file. What the definition says about the old file's backing chain is
+/// removed: libvirt would believe it.
+///
+/// # Errors
+/// If the text is not a `<domain>` with that disk on a file.
+pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let disk = find_disk(&document, target)?;
+    let source = child_element(disk, "source").and_then(|source| source.attribute_node("file"));
+    let source = source.ok_or_else(|| missing(&format!("file of disk '{target}'")))?;
+    let mut changes = vec![(source.range_value(), escape(path).into_owned())];
+    let driver = child_element(disk, "driver");
+    match driver.and_then(|driver| driver.attribute_node("type")) {
+        Some(kind) => changes.push((kind.range_value(), escape(format).into_owned())),
+        None => return Err(missing(&format!("format of disk '{target}'"))),
+    }
+    changes.extend(child_element(disk, "backingStore").map(|chain| (chain.range(), String::new())));
+    Ok(replace_ranges(xml, changes))
+}
+
+/// Has libvirt choose a new generation id, if the domain has one. By it, a guest notices that it was set back.
+///
+/// # Errors
+/// If the text is not a `<domain>`.
+pub fn renew_generation_id(xml: &str) -> Result<String> {
+    let document = parse(xml)?;
+    let old = child_element(document.root_element(), "genid");
+    Ok(replace_ranges(xml, old.map(|old| (old.range(), "<genid/>".to_owned())).into_iter().collect()))
+}
+
 /// Attaches an interface to another bridge or network.
 ///
 /// # Errors
@@ -314,6 +344,26 @@ mod tests {
         let read = read(&set_disk_serial(WEB, "vdb", "a<b").unwrap());
         assert_eq!(read.disk("vdb").unwrap().serial.as_deref(), Some("a<b"));
         set_disk_serial(WEB, "vdc", "x").unwrap_err();
+    }
+
+    #[test]
+    fn a_disk_moves_to_another_file_without_its_old_chain() {
+        let old = "<driver name='qemu' type='raw' cache='none'/><source file='/a' index='2'/>\
+                   <backingStore type='file'><format type='qcow2'/><source file='/base'/><backingStore/></backingStore>";
+        let xml = WEB.replace("<source file='/a'/>", old);
+        let moved = set_disk_file(&xml, "vdb", "/a & b.2", "qcow2").unwrap();
+        let disk = read(&moved).disk("vdb").unwrap().clone();
+        assert_eq!((disk.source.path(), disk.format.as_deref()), (Some("/a & b.2"), Some("qcow2")));
+        assert!(disk.backing_chain.is_empty() && moved.contains("cache='none'"), "{moved}");
+        set_disk_file(&xml, "vdc", "/a", "raw").unwrap_err();
+        set_disk_file(WEB, "vdb", "/a", "raw").unwrap_err();
+    }
+
+    #[test]
+    fn a_generation_id_is_chosen_anew() {
+        let with = WEB.replace("<memory", "<genid>43dc0cf8-809b-4adb-9bea-a9abb5f3d90e</genid><memory");
+        assert!(renew_generation_id(&with).unwrap().contains("<genid/><memory"));
+        assert_eq!(renew_generation_id(WEB).unwrap(), WEB);
     }
 
     #[test]

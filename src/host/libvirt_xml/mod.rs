@@ -13,6 +13,7 @@ pub mod edit_boot;
 mod machine;
 mod mentions;
 mod network;
+mod snapshot;
 mod storage;
 
 pub use capabilities::read_capabilities;
@@ -23,6 +24,7 @@ pub use domain::{
 pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::{Mentions, snapshot_memory};
 pub use network::read_network;
+pub use snapshot::{SnapshotDescription, SnapshotOverlay, set_snapshot_overlays};
 #[cfg(feature = "testing")]
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{read_pool, read_volume, volume_name};

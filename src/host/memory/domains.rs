@@ -262,21 +262,6 @@ impl Domains for MemoryHost {
         let call = self.on("saved_xml", "describe the saved memory of", domain);
         self.call(&call, |state| Ok(state.machines.get(&domain).and_then(|m| m.saved.clone())))
     }
-
-    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
-        let call = self.on("snapshots", "list the snapshots of", domain);
-        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.iter().map(|s| s.0.clone()).collect()))
-    }
-
-    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
-        self.call(&Call::about_host("all_snapshots", "describe the snapshots"), |state| {
-            let of = |(name, domain): &(String, String)| {
-                format!("<domainsnapshot><name>{name}</name>{domain}</domainsnapshot>")
-            };
-            let all = state.machines.iter().flat_map(|(uuid, m)| m.snapshots.iter().map(|s| (*uuid, of(s))));
-            Ok(all.collect())
-        })
-    }
 }
 
 impl HostState {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::MemoryHost;
+use super::{Live, MemoryHost};
 use crate::{AddressSource, AgentAnswer, DomainState, GuestAddress, Guests, Result};
 
 /// What a guest does when asked to power off.
@@ -32,6 +32,17 @@ pub enum OnUnplug {
     Never,
 }
 
+/// What the agent of a guest does when libvirt freezes its file systems for a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFreeze {
+    /// They are frozen, and thawed afterwards.
+    Thaws,
+    /// They are frozen, and libvirt's command to thaw them is lost.
+    StaysFrozen,
+    /// The agent refuses.
+    Refuses,
+}
+
 /// The behaviour of one guest.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Guest {
@@ -43,6 +54,7 @@ pub struct Guest {
     pub(super) agent_answers: Vec<(String, String)>,
     pub(super) console_answers: Vec<(String, String)>,
     pub(super) agent_program: Option<AgentProgram>,
+    pub(super) on_freeze: Option<OnFreeze>,
 }
 
 /// An agent that a test has written.
@@ -118,6 +130,13 @@ impl Guest {
         self
     }
 
+    /// Gives it an agent that can freeze its file systems.
+    #[must_use]
+    pub fn freezes(mut self, how: OnFreeze) -> Self {
+        self.on_freeze = Some(how);
+        self
+    }
+
     /// Keeps the agent silent for the first `looks` commands.
     #[must_use]
     pub fn agent_after(mut self, looks: usize) -> Self {
@@ -137,6 +156,22 @@ impl Guest {
         }
         let known = self.agent_answers.iter().find(|(part, _)| awake && command.contains(part.as_str()));
         known.map_or_else(silent, |(_, answer)| AgentAnswer::Returned(answer.clone()))
+    }
+}
+
+/// The answer of an agent that can freeze, to commands about that.
+fn answer_freezing(live: &mut Live, command: &str) -> Option<AgentAnswer> {
+    let answer = |text: &str| Some(AgentAnswer::Returned(format!("{{\"return\": {text}}}")));
+    match command {
+        _ if command.contains("guest-ping") => answer("{}"),
+        _ if command.contains("guest-fsfreeze-status") => {
+            answer(if live.frozen { "\"frozen\"" } else { "\"thawed\"" })
+        }
+        _ if command.contains("guest-fsfreeze-thaw") => {
+            live.frozen = false;
+            answer("1")
+        }
+        _ => None,
     }
 }
 
@@ -169,6 +204,10 @@ impl Guests for MemoryHost {
             };
             let looks = live.agent_looks;
             live.agent_looks += 1;
+            let freezes = state.guests.get(&name).is_some_and(|guest| guest.on_freeze.is_some());
+            if freezes && let Some(answer) = answer_freezing(live, command) {
+                return Ok(answer);
+            }
             Ok(state.guest(&name).answer(command, looks))
         })
     }

@@ -153,6 +153,7 @@ impl Live {
             agent_looks: 0,
             unplugging: BTreeMap::new(),
             block_jobs: BTreeSet::new(),
+            frozen: false,
             has_job: false,
             console_session: 0,
             console_output: Vec::new(),

@@ -30,6 +30,7 @@ mod machine;
 mod networks;
 mod pools;
 mod setup;
+mod snapshots;
 mod transfers;
 mod volumes;
 mod xml;
@@ -39,7 +40,7 @@ mod tests;
 
 pub use calls::Effect;
 pub use fingerprint::Fingerprint;
-pub use guest::{Guest, OnShutdown, OnUnplug};
+pub use guest::{Guest, OnFreeze, OnShutdown, OnUnplug};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -128,8 +129,16 @@ struct MemoryDomain {
     saved: Option<String>,
     /// Why it went off.
     why_off: StateReason,
-    /// Its snapshots, by name, each with the definition at that time.
-    snapshots: Vec<(String, String)>,
+    /// Its snapshots, parents first.
+    snapshots: Vec<MemorySnapshot>,
+}
+
+/// A snapshot of a domain.
+#[derive(Clone)]
+struct MemorySnapshot {
+    name: String,
+    /// The `<domainsnapshot>`.
+    xml: String,
 }
 
 /// The active part of a domain.
@@ -145,6 +154,8 @@ struct Live {
     unplugging: BTreeMap<String, OnUnplug>,
     /// The disks that a block job works on.
     block_jobs: BTreeSet<String>,
+    /// Whether the file systems of its guest are frozen.
+    frozen: bool,
     /// Whether a libvirt job blocks it.
     has_job: bool,
     /// The session of its console, as a number; 0 for none.

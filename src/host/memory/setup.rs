@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls::Calls;
-use super::{File, Guest, HostState, Live, MemoryHost, PoolCell, SharedState};
+use super::{File, Guest, HostState, Live, MemoryHost, MemorySnapshot, PoolCell, SharedState};
 use crate::{
     Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
     StateReason,
@@ -280,7 +280,36 @@ impl MemoryHost {
             return;
         };
         let definition = machine.definition.clone().unwrap_or_default();
-        machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
+        let snapshot = |name: &&str| MemorySnapshot {
+            name: (*name).to_owned(),
+            xml: format!("<domainsnapshot><name>{name}</name>{definition}</domainsnapshot>"),
+        };
+        machine.snapshots = snapshots.iter().map(snapshot).collect();
+    }
+
+    /// Adds a snapshot by its description, as another tool made it.
+    pub fn add_snapshot(&self, name: &str, snapshot: &str, xml: &str) {
+        let state = &mut self.lock_inside().state;
+        let found = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        if let Some(machine) = found {
+            machine.snapshots.push(MemorySnapshot { name: snapshot.to_owned(), xml: xml.to_owned() });
+        }
+    }
+
+    /// Freezes the file systems of a running guest, as a backup does.
+    pub fn freeze(&self, name: &str) {
+        let state = &mut self.lock_inside().state;
+        let found = state.find_by_name(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        if let Some(live) = found.and_then(|machine| machine.live.as_mut()) {
+            live.frozen = true;
+        }
+    }
+
+    /// Whether the file systems of a guest are frozen.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        let state = &self.lock_inside().state;
+        let machine = state.machines.values().find(|machine| machine.name == name);
+        machine.and_then(|machine| machine.live.as_ref()).is_some_and(|live| live.frozen)
     }
 
     /// Saves the memory of a running domain and stops it, as `virsh managedsave` does. For a stopped domain, it adds

@@ -6,7 +6,7 @@ use crate::libvirt_xml::DomainDescription;
 use crate::{Domain, DomainSample, KeptOnUndefine, Result, StateNow, View};
 use foundry_core::units::Bytes;
 
-/// Domains: their definitions, states and snapshots.
+/// Domains: their definitions and states.
 pub trait Domains: Send + Sync {
     /// All domains, or only the active ones.
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
@@ -71,9 +71,4 @@ pub trait Domains: Send + Sync {
     fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()>;
     /// The description with which a domain's saved memory is restored; `None` if none is saved.
     fn saved_xml(&self, domain: Uuid) -> Result<Option<String>>;
-    /// Names of a domain's snapshots.
-    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>>;
-    /// The descriptions of all snapshots of all domains, as XML: `<domainsnapshot>` (libvirt's page "Snapshot and
-    /// Checkpoint XML format").
-    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>>;
 }

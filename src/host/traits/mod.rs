@@ -8,6 +8,7 @@ mod guests;
 mod info;
 mod networks;
 mod pools;
+mod snapshots;
 mod transfers;
 mod volumes;
 
@@ -19,6 +20,7 @@ pub use self::guests::{AgentAnswer, Guests};
 pub use self::info::HostInfo;
 pub use self::networks::Networks;
 pub use self::pools::Pools;
+pub use self::snapshots::Snapshots;
 pub use self::transfers::{Transfers, Zeros};
 pub use self::volumes::Volumes;
 
@@ -27,11 +29,22 @@ pub use self::volumes::Volumes;
 ///
 /// Each implementation keeps the contract in `tests/pure/host_contract.rs`.
 pub trait Host:
-    HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks
+    HostInfo + Domains + Snapshots + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks
 {
 }
 
-impl<T: HostInfo + Domains + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks> Host
-    for T
+impl<
+    T: HostInfo
+        + Domains
+        + Snapshots
+        + Disks
+        + Events
+        + Guests
+        + Consoles
+        + Pools
+        + Volumes
+        + Transfers
+        + Networks,
+> Host for T
 {
 }

@@ -40,7 +40,7 @@ fn a_verb_of_another_tool_is_answered_with_what_does_it() {
         (&["boot", "my vm"], "foundry start 'my vm'"),
         (&["reboot", "vm", "web"], "foundry restart web --reboot"),
         (&["delete-vm", "web"], ""),
-        (&["restore", "web"], "virsh snapshot-revert web SNAPSHOT"),
+        (&["restore", "web"], "foundry snapshot restore web SNAPSHOT"),
         (&["undefine", "web"], "virsh undefine web --nvram"),
         (&["deploy", "web.yaml"], "foundry apply FILE"),
         (&["scale", "web"], "foundry set web vcpus=4"),

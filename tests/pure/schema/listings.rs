@@ -17,6 +17,7 @@ fn what_listings_write_is_what_their_schemas_say() {
         ("network-info", &["network", "info", "default"]),
         ("top", &["top"]),
         ("disk-list", &["disk", "list"]),
+        ("snapshot-list", &["snapshot", "list"]),
         ("image-list", &["image", "list", "--pool", "default-pool"]),
         ("image-catalog", &["image", "catalog", "list"]),
         ("storage-status", &["storage", "status"]),

@@ -72,6 +72,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
             super::running::CASES,
             super::consoles::CASES,
             super::disks::CASES,
+            super::snapshots::CASES,
             super::events::CASES,
             super::pools::CASES,
             super::volumes::CASES,

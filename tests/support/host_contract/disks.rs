@@ -21,7 +21,6 @@ cases! {
     a_disk_of_a_running_domain_grows needs Devices;
     what_is_not_there_does_not_grow needs Devices;
     a_disk_at_rest_has_no_block_job needs Devices;
-    a_domain_has_no_snapshots_but_those_that_were_made;
     an_absent_domain_has_no_disks;
 }
 
@@ -182,15 +181,9 @@ fn a_disk_at_rest_has_no_block_job(bench: &Bench<'_>) {
     refused(bench.host().has_block_job(uuid, "vdz"), Kind::Vm);
 }
 
-fn a_domain_has_no_snapshots_but_those_that_were_made(bench: &Bench<'_>) {
-    let uuid = bench.define(&bench.name("a"));
-    assert_eq!(bench.host().snapshots(uuid).unwrap(), [] as [String; 0]);
-}
-
 fn an_absent_domain_has_no_disks(bench: &Bench<'_>) {
     let (host, absent) = (bench.host(), Uuid::new_v4());
     refused(host.attach_disk(absent, &file_disk("/x", "vdb"), Affect::Config), Kind::Vm);
     refused(host.detach_disk(absent, "vdb", Affect::Config), Kind::Vm);
     refused(host.has_block_job(absent, "vdb"), Kind::Vm);
-    refused(host.snapshots(absent), Kind::Vm);
 }

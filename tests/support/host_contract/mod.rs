@@ -7,5 +7,6 @@ mod domains;
 mod events;
 mod pools;
 mod running;
+mod snapshots;
 mod transfers;
 mod volumes;

@@ -199,6 +199,17 @@ pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error
     if answer < 0 { Err(Error::last_error()) } else { Ok(answer == 1) }
 }
 
+/// Sets how long a guest's agent may take to answer libvirt's own commands; without a limit, libvirt waits for ever
+/// (`virDomainAgentSetResponseTimeout`).
+pub(super) fn set_agent_timeout(domain: &Domain, limit: Option<Duration>) -> Result<(), Error> {
+    let seconds = limit.map_or(c::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, |limit| {
+        c_int::try_from(limit.as_secs().max(1)).unwrap_or(c_int::MAX)
+    });
+    // SAFETY: the handle is alive for the length of the call; flags must be 0.
+    let answer = unsafe { c::virDomainAgentSetResponseTimeout(domain.as_ptr(), seconds, 0) };
+    if answer < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
 /// The domain XML in a domain's saved memory (`virDomainManagedSaveGetXMLDesc`).
 pub(super) fn saved_xml(domain: &Domain) -> Result<String, Error> {
     // SAFETY: the handle is alive for the length of the call; without a flag no secrets are asked for.
