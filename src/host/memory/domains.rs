@@ -317,6 +317,11 @@ impl HostState {
         if taken {
             return Err(format!("operation failed: domain with name '{new}' already exists").into());
         }
+        self.replace_name(uuid, new)
+    }
+
+    pub(super) fn replace_name(&mut self, uuid: Uuid, new: &str) -> StateResult<()> {
+        let machine = self.machine(uuid)?;
         let name = |name: &str| format!("<name>{}</name>", quick_xml::escape::escape(name));
         let old = std::mem::replace(&mut machine.name, new.to_owned());
         machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(&old), &name(new), 1));

@@ -260,11 +260,11 @@ impl MemoryHost {
         machine.why_off = why;
     }
 
-    /// Renames a stopped domain, as `virsh domrename` does, if it exists.
+    /// Gives a domain any name, in any state, if it exists.
     pub fn rename(&self, old: &str, new: &str) {
         let state = &mut self.lock_inside().state;
         if let Some(uuid) = state.find_by_name(old) {
-            let _ = state.rename(uuid, new);
+            let _ = state.replace_name(uuid, new);
         }
     }
 
