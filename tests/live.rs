@@ -61,6 +61,7 @@ mod live {
     mod recording;
     mod refusals;
     mod rename;
+    mod repave;
     mod rivals;
     mod secrets;
     mod signals;
