@@ -8,6 +8,7 @@ use crate::disk::{insert_volume, update_locked_record};
 use crate::vm::handle::{find_own_vm, refused_unchanged};
 use crate::vm::lookup::or_removed_meanwhile;
 use crate::vm::power::not_executing_error;
+use crate::vm::repave::refuse_undecided;
 use crate::{Context, Step, Task, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::names::SnapshotName;
@@ -103,6 +104,8 @@ fn plan_create(
     if !is_off && !domain.state.is_executing() {
         return Err(not_executing_error(domain));
     }
+    // A rollback would take the boot disk away from below its overlay.
+    refuse_undecided(domain, &scene.handle.record)?;
     scene.refuse_internal()?;
     refuse_unstarted_disks(&scene)?;
     let (disks, others) = scene.own_disks(context)?;

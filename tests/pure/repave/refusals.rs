@@ -6,6 +6,7 @@ use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::Domains;
 use foundry::host::memory::Guest;
+use foundry::operations::snapshot::{SnapshotRequest, create_snapshot};
 use foundry::operations::vm::power::StopOptions;
 use foundry::operations::vm::repave::{RepaveRequest, RepaveSource, plan_repave, repave_vm};
 use foundry::operations::vm::seed::{eject_seed, plan_eject};
@@ -48,6 +49,20 @@ fn snapshots_and_saved_memory_stand_in_the_way() {
     let error = repave(&bench, None, TRIAL).unwrap_err();
     assert_eq!(error.code(), Code::SavedMemoryInTheWay);
     unchanged(&bench, &before, &error);
+}
+
+/// A rollback would take the boot disk away from below its overlay.
+#[test]
+fn undecided_repave_stands_in_the_way_of_a_snapshot() {
+    let bench = web(true);
+    repave(&bench, None, None).unwrap();
+    let before = bench.host.fingerprint();
+    let wish = SnapshotRequest { vm: "web", name: None, description: None, freeze: false };
+    let error = create_snapshot(&bench.context(), &wish).unwrap_err();
+    assert_eq!(error.code(), Code::RepaveUnsettled);
+    unchanged(&bench, &before, &error);
+    roll_back(&bench).unwrap();
+    create_snapshot(&bench.context(), &wish).unwrap();
 }
 
 #[test]

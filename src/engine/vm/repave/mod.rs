@@ -32,7 +32,7 @@ pub use run::repave_vm;
 pub(crate) use spare::finish_spare;
 use state::decide_advice;
 pub(super) use state::refuse_if_busy;
-pub(crate) use state::{has_work_to_finish, next_advice};
+pub(crate) use state::{has_work_to_finish, next_advice, refuse_undecided};
 
 /// What to repave, and how.
 #[derive(Debug, Clone, PartialEq)]

@@ -32,6 +32,17 @@ pub(super) fn unsettled(domain: &Domain) -> Error {
     Error::new(Code::RepaveUnsettled, message).unchanged().hint(decide_advice(domain))
 }
 
+/// Refuses as long as a VM may get another boot disk.
+pub(crate) fn refuse_undecided(domain: &Domain, record: &Record) -> Result<(), Error> {
+    let Some(note) = &record.repave else { return Ok(()) };
+    refuse_if_busy(domain, note, false)?;
+    if note.stage == RepaveStage::Kept {
+        return Err(unsettled(domain));
+    }
+    let message = format!("a repave of VM '{}' was interrupted", domain.name);
+    Err(Error::new(Code::RepaveUnsettled, message).unchanged().hint(next_advice(domain, note.stage)))
+}
+
 /// The ways to end a repave that no process works on.
 pub(crate) fn next_advice(domain: &Domain, stage: RepaveStage) -> Advice {
     if stage == RepaveStage::Kept {
