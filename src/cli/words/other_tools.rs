@@ -53,10 +53,6 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     ),
     (&["kill"], &["foundry stop {vm} --force   # cuts the power and deletes nothing"]),
     (&["remove", "terminate", "purge"], &["foundry destroy {vm}   # deletes it with its disks"]),
-    (
-        &["uninstall"],
-        &["foundry list --all", "foundry gc --help", "README, under Uninstall, lists what to delete"],
-    ),
     (&["vms", "ps", "domains"], &["foundry list --all"]),
     (&["info", "show", "inspect", "status", "dominfo", "domstate"], &["foundry get {vm}"]),
     (&["dumpxml"], &["virsh dumpxml {vm}", "foundry get {vm}"]),
