@@ -4,7 +4,7 @@ use crate::Context;
 use crate::image;
 use crate::storage::usage;
 use crate::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Code, Error, Kind};
 use foundry_core::origin::ImageOrigin;
 use foundry_core::pool::PoolSourceSpec;
 use foundry_core::record::{Owner, VolumeRef};
@@ -63,6 +63,8 @@ impl UninstallPlan {
                 self.kept.extend(vm.kept_back.iter().cloned());
                 self.vms.push(vm);
             }
+            // Somebody else has destroyed it meanwhile.
+            Err(gone) if gone.code() == Code::VmMissing => {}
             Err(lost) if matches!(lost.kind(), Kind::Connection | Kind::Interrupted) => return Err(lost),
             Err(error) => self.kept.push((format!("VM '{}'", domain.name), error.to_string())),
         }
