@@ -7,6 +7,7 @@ use crate::preflight::issues::PreflightReport;
 use crate::preflight::room::EMPTY_QCOW2;
 use crate::preflight::storage::{self, ReadyPool};
 use crate::storage::backend::PoolBackend;
+use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
 use crate::vm::handle::{VmHandle, refused_unchanged};
 use foundry_core::domain_xml::DiskLocation;
@@ -163,6 +164,8 @@ fn earlier_attempt(
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = !volume.adopted && volume.capacity == size && volume.format == format.as_str();
         if is_meant && is_same && check_liveness(maker) == Liveness::Dead {
+            // libvirt lists a volume that it is still creating, and QEMU cannot open it yet.
+            wait_for_volumes(context, &handle.record)?;
             let found = context.host.volume(&volume.reference())?;
             let is_other = |v: &Volume| {
                 differs_from_plan(volume, v).or_else(|| handle.ownership().reason_to_doubt(volume, v))
