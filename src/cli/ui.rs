@@ -13,6 +13,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use error_text::{error_mark, error_text, is_declined, is_worth_explaining};
+
 use super::progress::{self, ProgressEvent, StepTimes};
 use super::words;
 use foundry_core::error::{Code, Error};

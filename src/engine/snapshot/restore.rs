@@ -2,7 +2,7 @@
 
 use super::overlays::{OverlayBase, plan_overlays};
 use super::restore_plan::{DiskToRestore, RestorePlan, plan_with};
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
 use crate::disk::{insert_volume, update_locked_record};
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::handle::refused_unchanged;
@@ -91,7 +91,7 @@ fn restore_off(context: &Context, consented: &RestorePlan) -> Result<(), Error> 
             .outcome(Advice::from(plan.command()).text(" finishes the rest"))
     };
     describe_anew(context, &plan, &overlays).map_err(unfinished)?;
-    settle(context, domain).map_err(unfinished)?;
+    settle_snapshots(context, domain).map_err(unfinished)?;
     context.report_finished(Step::RestoreDisks);
     Ok(())
 }
@@ -140,7 +140,7 @@ fn undo_or_advise(context: &Context, plan: &RestorePlan, overlays: &[RecordedVol
         overlays.iter().any(is_on)
     });
     match is_on_them {
-        Ok(false) => match settle(context, domain) {
+        Ok(false) => match settle_snapshots(context, domain) {
             Ok(_) => error.outcome(Outcome::RolledBack),
             Err(_) => error.outcome(again),
         },

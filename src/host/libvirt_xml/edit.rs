@@ -35,7 +35,7 @@ pub enum InterfaceLink<'a> {
 pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let vcpu = child_element(root, "vcpu").ok_or_else(|| missing("vcpu"))?;
+    let vcpu = child_element(root, "vcpu").ok_or_else(|| missing_element("vcpu"))?;
     let kept = vcpu.attributes().filter(|attribute| attribute.name() != "current");
     let mut tag: String = kept.map(|a| format!(" {}='{}'", a.name(), escape(a.value()))).collect();
     if current != most {
@@ -54,7 +54,7 @@ pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
 pub fn set_memory(xml: &str, current: Bytes, most: Bytes) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let memory = child_element(root, "memory").ok_or_else(|| missing("memory"))?;
+    let memory = child_element(root, "memory").ok_or_else(|| missing_element("memory"))?;
     let now = format!("<currentMemory unit='KiB'>{}</currentMemory>", current.to_kib());
     let most = format!("<memory unit='KiB'>{}</memory>", most.to_kib());
     Ok(match child_element(root, "currentMemory") {
@@ -71,7 +71,7 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
     let Some(cpu) = child_element(root, "cpu") else {
-        let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+        let name = child_element(root, "name").ok_or_else(|| missing_element("name"))?;
         let at = name.range().end;
         return Ok(replace_ranges(xml, vec![(at..at, format!("<cpu mode='{}'/>", escape(mode)))]));
     };
@@ -87,7 +87,7 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
 /// If the text is not a `<domain>` with `<os>`.
 pub fn set_nvram(xml: &str, path: &str) -> Result<String> {
     let document = parse(xml)?;
-    let os = child_element(document.root_element(), "os").ok_or_else(|| missing("os"))?;
+    let os = child_element(document.root_element(), "os").ok_or_else(|| missing_element("os"))?;
     if child_element(os, "nvram").is_some_and(|nvram| !text_of(nvram).trim().is_empty()) {
         return Ok(xml.to_owned());
     }
@@ -108,7 +108,7 @@ pub fn set_record(xml: &str, text: &str) -> Result<String> {
             None => append_text(xml, metadata, &record),
         },
         None => {
-            let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+            let name = child_element(root, "name").ok_or_else(|| missing_element("name"))?;
             let at = name.range().end;
             replace_ranges(xml, vec![(at..at, format!("<metadata>{record}</metadata>"))])
         }
@@ -151,12 +151,12 @@ pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Resul
     let document = parse(xml)?;
     let disk = find_disk(&document, target)?;
     let source = child_element(disk, "source").and_then(|source| source.attribute_node("file"));
-    let source = source.ok_or_else(|| missing(&format!("file of disk '{target}'")))?;
+    let source = source.ok_or_else(|| missing_element(&format!("file of disk '{target}'")))?;
     let mut changes = vec![(source.range_value(), escape(path).into_owned())];
     let driver = child_element(disk, "driver");
     match driver.and_then(|driver| driver.attribute_node("type")) {
         Some(kind) => changes.push((kind.range_value(), escape(format).into_owned())),
-        None => return Err(missing(&format!("format of disk '{target}'"))),
+        None => return Err(missing_element(&format!("format of disk '{target}'"))),
     }
     changes.extend(child_element(disk, "backingStore").map(|chain| (chain.range(), String::new())));
     Ok(replace_ranges(xml, changes))
@@ -189,7 +189,7 @@ pub fn set_interface_link(xml: &str, mac: &str, link: InterfaceLink<'_>) -> Resu
     let document = parse(&with_source)?;
     let interface = find_interface(&document, mac)?;
     let value = interface.attribute_node("type").map(|kind| kind.range_value());
-    let value = value.ok_or_else(|| missing("type of an interface"))?;
+    let value = value.ok_or_else(|| missing_element("type of an interface"))?;
     Ok(replace_ranges(&with_source, vec![(value, kind.to_owned())]))
 }
 
@@ -239,7 +239,7 @@ pub(super) fn find_disk<'a, 'i>(document: &'a Document<'i>, target: &str) -> Res
     };
     let devices = child_element(document.root_element(), "devices");
     let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
-    disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))
+    disk.ok_or_else(|| missing_element(&format!("disk with target '{target}'")))
 }
 
 fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<'a, 'i>> {
@@ -249,7 +249,7 @@ fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<
     };
     let devices = child_element(document.root_element(), "devices");
     let found = devices.and_then(|devices| child_elements(devices, "interface").find(has_mac));
-    found.ok_or_else(|| missing(&format!("interface with MAC address {mac}")))
+    found.ok_or_else(|| missing_element(&format!("interface with MAC address {mac}")))
 }
 
 /// Replaces, adds or removes one child element.
@@ -275,7 +275,7 @@ pub(super) fn parse(xml: &str) -> Result<Document<'_>> {
 
 const WHAT: &str = "the definition of a domain";
 
-pub(super) fn missing(element: &str) -> crate::HostError {
+pub(super) fn missing_element(element: &str) -> crate::HostError {
     unreadable_xml(WHAT, format!("it has no {element}"))
 }
 
