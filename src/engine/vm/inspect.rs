@@ -12,6 +12,7 @@ use foundry_host::local::check_liveness;
 use foundry_host::{AddressSource, Domain, DomainState};
 
 use super::lookup::{find_vm_to_show, vm_not_found};
+pub use super::phase::REPAVING;
 use super::phase::{finish_advice, judge_phase, repaving_condition, unreadable_condition};
 use super::repave;
 use crate::Context;
@@ -30,9 +31,6 @@ pub struct VmView {
     /// How to end a repave, if it has the condition [`REPAVING`].
     pub repave_advice: Option<Advice>,
 }
-
-/// The condition of a VM that has its previous boot disk beside the present one.
-pub const REPAVING: &str = "Repaving";
 
 impl VmView {
     /// The record, if foundry created the VM.

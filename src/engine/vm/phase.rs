@@ -6,8 +6,10 @@ use foundry_core::record::{Liveness, Owner, Record, RecordState, RepaveStage};
 use foundry_host::local::check_liveness;
 use foundry_host::{Domain, DomainState, StateReason};
 
-use super::inspect::REPAVING;
 use crate::advice::{destroy_command, interrupted_creation};
+
+/// The condition of a VM that has its previous boot disk beside the present one.
+pub const REPAVING: &str = "Repaving";
 
 /// The condition for a record that this foundry cannot read. Such a VM was created by foundry; nothing else is known.
 pub(super) fn unreadable_condition(owner: &Owner) -> Option<Condition> {
