@@ -85,7 +85,7 @@ fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Err
 }
 
 /// The paths that the domain's definitions and its snapshots use, with the files below them.
-fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
+pub(super) fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
     let mut paths: Vec<String> = Vec::new();
     for described in scene.handle.live.iter().chain([&scene.handle.next]) {
         for disk in &described.disks {
