@@ -15,6 +15,7 @@ use foundry_core::record::{Record, RecordedVolume};
 use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
 use foundry_engine::snapshot::add_snapshots;
 use foundry_engine::vm::inspect::{self, REPAVING, VmView};
+use foundry_engine::vm::seed_content;
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -77,7 +78,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
     add_snapshots(&context, &mut seen)?;
     words::add_advice(&mut seen);
     if args.with_secrets {
-        inspect::add_secrets(&context, &mut seen)?;
+        seed_content::add_secrets(&context, &mut seen)?;
     }
     report_left_out_secrets(args, &seen, ui);
     show_vm(args, &seen, (global, ui))

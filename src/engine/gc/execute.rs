@@ -24,21 +24,11 @@ pub fn execute_cleanup(
     chosen: &[&Leftover],
     mut done: impl FnMut(&Leftover),
 ) -> Result<(), Vec<Error>> {
-    let mut failures = Vec::new();
-    for leftover in chosen {
-        let outcome = context.cancel.check().and_then(|()| execute_step(context, paths, leftover));
-        match outcome {
-            Ok(()) => done(leftover),
-            Err(failed) => {
-                // After an interrupt or without a connection, the other leftovers would fail, too.
-                let ends = matches!(failed.kind(), Kind::Interrupted | Kind::Connection);
-                failures.push(failed);
-                if ends {
-                    break;
-                }
-            }
-        }
-    }
+    let failures = context.run_for_all(chosen, |leftover| {
+        execute_step(context, paths, leftover)?;
+        done(leftover);
+        Ok(())
+    });
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 

@@ -1,6 +1,6 @@
 //! Deletes a snapshot: libvirt merges its overlays into the files below them.
 
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
 use super::view::{ChainedDisk, SnapshotScene};
 use crate::storage::usage::Usage;
 use crate::vm::handle::{find_own_vm, refused_unchanged};
@@ -131,7 +131,7 @@ fn delete_locked(context: &Context, plan: &DeletePlan) -> Result<(), Error> {
             return Err(unfinished(failed.into()));
         }
     }
-    settle(context, domain).map_err(unfinished)?;
+    settle_snapshots(context, domain).map_err(unfinished)?;
     context.report_finished(Step::MergeSnapshot);
     Ok(())
 }

@@ -68,7 +68,7 @@ pub fn list_snapshots(context: &Context, vm: Option<&str>) -> Result<Vec<Snapsho
     let Some(name) = vm else { return list_all(context) };
     let Some(domain) = find_vm_to_show(context, name)? else { return Err(vm_not_found(context, name)?) };
     let described = context.host.describe_snapshots(domain.uuid)?;
-    described.iter().map(|xml| view(&domain, xml)).collect()
+    described.iter().map(|xml| read_view(&domain, xml)).collect()
 }
 
 fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
@@ -82,7 +82,8 @@ fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
         let (of_it, others) = all.into_iter().partition(|(uuid, _)| *uuid == domain.uuid);
         all = others;
         let of_it: Vec<(Uuid, String)> = of_it;
-        let mut listed = of_it.iter().map(|(_, xml)| view(domain, xml)).collect::<Result<Vec<_>, Error>>()?;
+        let mut listed =
+            of_it.iter().map(|(_, xml)| read_view(domain, xml)).collect::<Result<Vec<_>, Error>>()?;
         listed.sort_by(|a, b| a.created_at.cmp(&b.created_at));
         views.push(listed);
     }
@@ -90,7 +91,7 @@ fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
     Ok(views.into_iter().flatten().collect())
 }
 
-fn view(domain: &Domain, xml: &str) -> Result<SnapshotView, Error> {
+fn read_view(domain: &Domain, xml: &str) -> Result<SnapshotView, Error> {
     let snapshot = SnapshotDescription::read(xml)?;
     let record = domain.own_record();
     let is_own = record.is_some_and(|record| is_own_snapshot(&record.volumes, &snapshot));

@@ -10,7 +10,7 @@
 //!   delete     merge (one call) ▸ settle
 //! ```
 //!
-//! `settle::settle` compares the record with what the domain and its snapshots use: it confirms overlays that
+//! `settle::settle_snapshots` compares the record with what the domain and its snapshots use: it confirms overlays that
 //! are in use, and deletes those that nothing uses. It also begins each of these commands, so a command that was killed
 //! anywhere is finished or undone by the next one, or by `gc`.
 //!

@@ -2,7 +2,7 @@
 
 use super::overlays::{OverlayBase, plan_overlays};
 use super::restore_plan::{DiskToRestore, RestorePlan, plan_with};
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
 use super::view::SnapshotScene;
 use crate::disk::{insert_volume, update_locked_record};
 use crate::storage::volumes::{check_path, volume_xml};
@@ -92,7 +92,7 @@ fn restore_off(context: &Context, consented: &RestorePlan) -> Result<(), Error> 
             .outcome(Advice::from(plan.command()).text(" finishes the rest"))
     };
     describe_anew(context, &plan, &overlays).map_err(unfinished)?;
-    settle(context, domain).map_err(unfinished)?;
+    settle_snapshots(context, domain).map_err(unfinished)?;
     context.report_finished(Step::RestoreDisks);
     Ok(())
 }
@@ -141,7 +141,7 @@ fn undo_or_advise(context: &Context, plan: &RestorePlan, overlays: &[RecordedVol
         overlays.iter().any(is_on)
     });
     match is_on_them {
-        Ok(false) => match settle(context, domain) {
+        Ok(false) => match settle_snapshots(context, domain) {
             Ok(_) => error.outcome(Outcome::RolledBack),
             Err(_) => error.outcome(again),
         },
@@ -187,7 +187,7 @@ pub(super) fn plan_rest(
 pub(super) fn finish_rest(context: &Context, plan: &RestorePlan) -> Result<(), Error> {
     let overlays: Vec<RecordedVolume> = plan.disks.iter().map(|of| of.disk.volume.clone()).collect();
     describe_anew(context, plan, &overlays)?;
-    settle(context, &plan.domain).map(drop)
+    settle_snapshots(context, &plan.domain).map(drop)
 }
 
 /// Describes the snapshot to libvirt with its new overlays, and forgets the later ones, whose files are deleted next.
