@@ -111,6 +111,7 @@ mod pure {
     mod seed;
     mod snapshot;
     mod snapshot_faults;
+    mod snapshot_gc;
     mod ssh;
     mod storage;
     mod top;

@@ -20,7 +20,7 @@ pub use load::{
     LoadError, MAX_BYTES, PartialDocument, has_manifest_extension, load_file, load_from, load_text, read_file,
 };
 pub use number::Number;
-pub use status::{Condition, Phase, Status, VmAddress};
+pub use status::{Condition, Phase, Status, VmAddress, VmSnapshot};
 
 use std::collections::BTreeMap;
 

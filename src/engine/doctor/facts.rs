@@ -51,6 +51,8 @@ pub(super) struct HostFacts {
     pub(super) pools: HostAnswer<Vec<Pool>>,
     pub(super) storage: HostAnswer<StorageStatus>,
     pub(super) domains: HostAnswer<Vec<Domain>>,
+    /// The VMs that an interrupted command left half done.
+    pub(super) interrupted: Vec<String>,
     /// `None` on a remote host, where bridges cannot be listed.
     pub(super) bridges: HostAnswer<Option<Vec<Bridge>>>,
     pub(super) networks: HostAnswer<Vec<Network>>,

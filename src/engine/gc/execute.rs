@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
 use crate::vm::repave;
 use crate::{Cleanup, Step};
-use crate::{Context, disk, image};
+use crate::{Context, disk, image, snapshot};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
 use foundry_core::record::VolumeRef;
@@ -42,6 +42,10 @@ fn execute_step(
         CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
         CleanupStep::FinishAttach(attempt) => disk::finish_attach(context, attempt)?,
         CleanupStep::FinishRepave(domain) => repave::finish_spare(context, domain).map(|()| None)?,
+        CleanupStep::FinishSnapshots(domain) => {
+            snapshot::finish_snapshots(context, domain)?;
+            Some(Cleanup::Snapshot(leftover.name.clone()))
+        }
         CleanupStep::DeletePartialImage { volume, mark } => {
             delete_partial_image(context, leftover, volume, mark)?
         }

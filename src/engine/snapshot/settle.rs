@@ -85,12 +85,15 @@ fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Err
 }
 
 /// The paths that the domain's definitions and its snapshots use, with the files below them.
-fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
+pub(super) fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
     let mut paths: Vec<String> = Vec::new();
     for described in scene.handle.live.iter().chain([&scene.handle.next]) {
         for disk in &described.disks {
             if let DiskSource::File(path) = &disk.source {
-                paths.extend(backing_chain::chain_of(context, path)?);
+                // Both definitions mostly name the same files, and each look at a chain costs calls.
+                if !paths.contains(path) {
+                    paths.extend(backing_chain::chain_of(context, path)?);
+                }
                 paths.extend(disk.backing_chain.iter().cloned());
             }
         }

@@ -211,6 +211,7 @@ fn status_of(
             .flatten()
             .collect(),
         addresses,
+        snapshots: Vec::new(),
         observed_generation: record.map_or(0, |r| r.generation),
         managed: !matches!(owner, Owner::Foreign),
         secrets_left_out,
