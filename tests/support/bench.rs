@@ -2,7 +2,7 @@
 //! wait, and a way to run the verbs.
 
 use super::shown::Shown;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::manifests::{WEB, plan};
@@ -50,7 +50,8 @@ impl Bench {
 
     /// With both default pools, an image, and neighbours that nothing may touch.
     pub(crate) fn new() -> Self {
-        Self::on(host_with_neighbours())
+        static HOST: OnceLock<MemoryHost> = OnceLock::new();
+        Self::on(HOST.get_or_init(host_with_neighbours).fork())
     }
 
     /// With `web` created and running.
@@ -61,6 +62,19 @@ impl Bench {
         bench.told.forget();
         bench.start = Some(bench.host.fingerprint());
         bench
+    }
+
+    /// Another bench in the same state: what many faults begin with is made once.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            host: self.host.fork(),
+            settings: self.settings.clone(),
+            clock: Arc::new(TestClock(Mutex::new(self.clock.elapsed()))),
+            told: Arc::default(),
+            cancel: Cancel::default(),
+            lease: self.lease.clone(),
+            start: self.start.clone(),
+        }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -146,6 +160,12 @@ pub(crate) fn disk_request(vm: &str, gib: u64) -> AttachRequest<'_> {
         serial: None,
         at_next_start: false,
     }
+}
+
+/// What [`Bench::new`] has.
+pub(crate) fn neighbours_alone() -> &'static Fingerprint {
+    static ALONE: OnceLock<Fingerprint> = OnceLock::new();
+    ALONE.get_or_init(|| host_with_neighbours().fingerprint())
 }
 
 /// Volumes and domains whose names begin like `web`'s, an image, a domain of somebody else's.
