@@ -69,7 +69,7 @@ impl Bench {
         Self {
             host: self.host.fork(),
             settings: self.settings.clone(),
-            clock: Arc::new(TestClock(Mutex::new(self.clock.elapsed()))),
+            clock: Arc::new(TestClock { now: Mutex::new(self.clock.elapsed()), least: self.clock.least }),
             told: Arc::default(),
             cancel: Cancel::default(),
             lease: self.lease.clone(),
@@ -146,9 +146,11 @@ pub(crate) const FORCE: DestroyOptions = DestroyOptions { force: true, ..GENTLE 
 /// With `--keep-disks`.
 pub(crate) const KEEP: DestroyOptions = DestroyOptions { keep_disks: true, ..GENTLE };
 
-/// Another run of foundry on the same host.
+/// Another run of foundry on the same host. Nothing changes while it waits, so a second is as good as the hundred looks
+/// at a lock that it would take.
 pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) -> T {
-    act(&Bench { host: host.clone(), ..Bench::on(MemoryHost::new()) }.context())
+    let clock = Arc::new(TestClock { least: Duration::from_secs(1), ..TestClock::default() });
+    act(&Bench { clock, ..Bench::on(host.clone()) }.context())
 }
 
 /// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
@@ -201,7 +203,11 @@ pub(crate) fn foreign(name: &str, disk: &str) -> String {
 
 /// A clock that moves only when somebody sleeps.
 #[derive(Default)]
-pub(crate) struct TestClock(Mutex<Duration>);
+pub(crate) struct TestClock {
+    now: Mutex<Duration>,
+    /// The shortest sleep.
+    least: Duration,
+}
 
 impl Clock for TestClock {
     fn timestamp(&self) -> String {
@@ -210,11 +216,11 @@ impl Clock for TestClock {
     }
 
     fn elapsed(&self) -> Duration {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
     }
 
     fn sleep(&self, time: Duration) {
-        *self.0.lock().unwrap() += time;
+        *self.now.lock().unwrap() += time.max(self.least);
     }
 }
 
