@@ -21,6 +21,7 @@
 mod create;
 mod delete;
 mod freeze;
+mod frozen;
 mod list;
 mod overlays;
 mod restore;
@@ -30,6 +31,9 @@ mod view;
 
 pub use create::{SnapshotMade, SnapshotRequest, create_snapshot};
 pub use delete::{DeletePlan, delete_snapshot, plan_delete};
+pub(crate) use frozen::{
+    FrozenDisk, discard_frozen, discard_interrupted, find_frozen, finish_snapshots, freeze_disks,
+};
 pub use list::{SnapshotMaker, SnapshotView, list_snapshots};
 pub use restore::{Restored, restore_snapshot};
 pub use restore_plan::{RestorePlan, plan_restore};
