@@ -114,11 +114,11 @@ fn linked_copy_is_on_the_files_of_a_snapshot() {
     let formats: Vec<_> = chains.iter().map(|d| d.backing_format.as_deref().unwrap()).collect();
     assert_eq!(formats, ["qcow2", "qcow2", "raw"]);
     let (old, new) = (bench.record("web"), bench.record("www"));
-    for n in 0..3 {
-        assert_eq!(new.volumes[n].capacity, old.volumes[n].capacity);
-        assert_eq!(new.volumes[n].backing.as_ref(), Some(&format!("/pool/vms/{}", DISKS[n].0)));
-        let found = bench.host.volume(&new.volumes[n].reference()).unwrap().unwrap();
-        assert_eq!((found.format.as_str(), found.backing), ("qcow2", new.volumes[n].backing.clone()));
+    for ((first, second), (disk, _)) in old.volumes.iter().zip(&new.volumes).zip(DISKS) {
+        assert_eq!(second.capacity, first.capacity);
+        assert_eq!(second.backing.as_ref(), Some(&format!("/pool/vms/{disk}")));
+        let found = bench.host.volume(&second.reference()).unwrap().unwrap();
+        assert_eq!((found.format.as_str(), found.backing), ("qcow2", second.backing.clone()));
     }
     assert_eq!((&new.image, &new.image_origin), (&old.image, &old.image_origin));
     assert_ne!(new.instance_id, old.instance_id);
