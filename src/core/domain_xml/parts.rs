@@ -1,7 +1,7 @@
 //! Renders single parts of a domain, to be put into a definition that exists.
 
+use super::disks::{DiskLocation, backing_store, seed_element, source_element, source_kind};
 use super::elements::{self, Controller};
-use super::{DiskLocation, backing_store, seed_element, source_element, source_kind};
 
 /// The parts of a `<disk>` that depend on the volume that it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -275,18 +275,12 @@ fn recorded_volumes(
         let (pool, backend) = if planned.role == VolumeRole::Seed { seed.unwrap_or(own) } else { own };
         let lies_on_image = planned.role == VolumeRole::Boot
             && (backend == PoolBackend::Ceph || (backend == PoolBackend::Files && planned.is_overlay()));
+        let path = volume_path(&pool.target, planned.name.as_str());
+        let volume = VolumeRef::new(pool.name.clone(), planned.name.to_string());
+        let (format, capacity) = (backend.format(planned.format), backend.capacity(planned.capacity));
         RecordedVolume {
-            pool: pool.name.clone(),
-            path: volume_path(&pool.target, planned.name.as_str()),
-            format: backend.format(planned.format).as_str().to_owned(),
             backing: image.filter(|_| lies_on_image).map(|i| i.path.clone()),
-            capacity: backend.capacity(planned.capacity),
-            role: planned.role,
-            name: planned.name.to_string(),
-            attaching: None,
-            target: None,
-            adopted: false,
-            overlay_of: None,
+            ..RecordedVolume::new(planned.role, volume, path, format.as_str(), capacity)
         }
     };
     planned_volumes(plan).into_iter().map(recorded).collect()

@@ -1,6 +1,6 @@
 //! Deletes a snapshot: libvirt merges its overlays into the files below them.
 
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
 use super::view::{ChainedDisk, SnapshotScene};
 use crate::storage::usage::Usage;
 use crate::vm::handle::{find_own_vm, refused_unchanged};
@@ -136,7 +136,7 @@ pub(super) fn merge(context: &Context, domain: &Domain, snapshot: &String) -> Re
             return Err(failed.into());
         }
     }
-    settle(context, domain)?;
+    settle_snapshots(context, domain)?;
     context.report_finished(Step::MergeSnapshot);
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) struct FrozenDisk {
 ///
 /// # Errors
 /// A failed call to the host. The next command continues.
-pub(crate) fn finish_snapshots(context: &Context, domain: &Domain) -> Result<(), Error> {
+pub(crate) fn settle_for_copy(context: &Context, domain: &Domain) -> Result<(), Error> {
     finish_interrupted(context, domain).map(drop)
 }
 

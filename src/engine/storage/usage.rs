@@ -66,6 +66,17 @@ impl VolumeUsers {
         self
     }
 
+    /// Leaves out domains that are deleted, too.
+    pub(crate) fn without_domains(mut self, is_going: impl Fn(&str) -> bool) -> Self {
+        self.vms.retain(|name| !is_going(name));
+        self
+    }
+
+    /// The reason why a volume is in use, if it is.
+    pub(crate) fn reason_if_used(&self) -> Option<String> {
+        self.describe_users("uses it")
+    }
+
     /// The reason to keep a volume of a VM that is destroyed, if there is one.
     pub(crate) fn reason_to_keep(&self) -> Option<String> {
         self.describe_users("uses it too")

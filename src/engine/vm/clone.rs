@@ -13,8 +13,9 @@ use std::cell::RefCell;
 
 use super::create::{CreatedVm, create_ready};
 use super::handle::{VmHandle, check_off, find_own_vm, refused_unchanged};
-use super::inspect::{add_secrets, get_vm};
+use super::inspect::get_vm;
 use super::lookup::removed_meanwhile;
+use super::seed_content::add_secrets;
 use crate::disk::check_snapshots;
 use crate::disk::own_disk::{disk_on, is_on};
 use crate::preflight::image::ReadyImage;

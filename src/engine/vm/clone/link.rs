@@ -18,7 +18,7 @@ use crate::preflight::ReadyVm;
 use crate::preflight::image::ReadyImage;
 use crate::preflight::storage::{BackingFile, LinkedDisk};
 use crate::snapshot::{
-    FrozenDisk, discard_frozen, discard_interrupted, find_frozen, finish_snapshots, freeze_disks,
+    FrozenDisk, discard_frozen, discard_interrupted, find_frozen, freeze_disks, settle_for_copy,
 };
 use crate::storage::backend::PoolBackend;
 use crate::vm::create::{CreatedVm, create_ready};
@@ -85,7 +85,7 @@ fn plan_on_present_disks(
 ) -> Result<(LinkedOriginal, ReadyVm), Error> {
     let domain = find_again(context, found)?;
     check_off(&domain, "then it can be copied; --snapshot makes a copy of a snapshot while it runs")?;
-    finish_snapshots(context, &domain)?;
+    settle_for_copy(context, &domain)?;
     let handle = VmHandle::of_domain(context, find_again(context, found)?)?;
     let frozen = present_disks(&handle);
     let original = LinkedOriginal::of(context, handle, frozen)?;
