@@ -1,4 +1,4 @@
-//! Copies a VM that is off; [`link`] makes linked copies.
+//! Copies a VM that is off, in full or linked to a snapshot of it.
 //!
 //! The copy is created as any other VM, from the manifest of the original with another name, addresses and host name:
 //! record, volumes, seed, start. Only its disks get the content of the original's. So an interrupted copy is finished as
