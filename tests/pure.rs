@@ -110,6 +110,7 @@ mod pure {
     mod seed;
     mod snapshot;
     mod snapshot_faults;
+    mod snapshot_gc;
     mod ssh;
     mod storage;
     mod top;

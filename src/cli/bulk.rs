@@ -152,7 +152,7 @@ pub(crate) fn run_for_each<T>(
     let mut worst: Option<Error> = None;
     for item in items {
         let Err(error) = act(item) else { continue };
-        let is_last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
+        let is_last = error.kind().ends_run();
         worst = Some(report_lesser(worst, error, ui));
         if is_last {
             break;

@@ -1,6 +1,7 @@
 //! The terminal: results on stdout, everything else on stderr.
 
 mod call_log;
+mod error_text;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use error_text::{error_mark, error_text, is_declined, is_worth_explaining};
 
 use super::progress::{self, ProgressEvent, StepTimes};
 use super::words;
@@ -362,36 +365,6 @@ impl Ui {
             _ => {}
         }
     }
-}
-
-/// The beginning of an error, as in rustc: `error[FND-4002]: `.
-fn error_mark(error: &Error) -> String {
-    format!("error[{}]: ", error.code())
-}
-
-/// Whether to point to `explain`: not if there is a hint, or if the user declined.
-fn is_worth_explaining(error: &Error) -> bool {
-    let code = error.code();
-    error.advice().is_none() && !code.is_general() && !is_declined(error)
-}
-
-fn is_declined(error: &Error) -> bool {
-    matches!(error.code(), Code::VmDeclined | Code::StorageDeclined)
-}
-
-/// The whole text of an error.
-fn error_text(error: &Error, verbose: u8) -> String {
-    let mut text = words::render_error(error);
-    if let Some(detail) = error.detail_text().filter(|_| verbose > 0) {
-        let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
-    }
-    if let Some(hint) = words::render_hint(error) {
-        let _ = write!(text, "\n  hint: {hint}");
-    }
-    for outcome in words::render_outcomes(error) {
-        let _ = write!(text, "\n  {outcome}");
-    }
-    text
 }
 
 /// Writes a message from another thread while an operation hangs. On a terminal it gets a line of its own.

@@ -252,6 +252,25 @@ impl Drop for LeftoverNotice<'_> {
 }
 
 impl Context {
+    /// Runs `act` for each item, one after the other. It continues after a failure, so that one stubborn object does not
+    /// keep the others, unless the next would fail for the same reason. Returns all failures.
+    pub(crate) fn run_for_all<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        mut act: impl FnMut(T) -> Result<(), Error>,
+    ) -> Vec<Error> {
+        let mut failures = Vec::new();
+        for item in items {
+            let Err(failed) = self.cancel.check().and_then(|()| act(item)) else { continue };
+            let is_last = failed.kind().ends_run();
+            failures.push(failed);
+            if is_last {
+                break;
+            }
+        }
+        failures
+    }
+
     /// A copy of the context that reports its progress elsewhere.
     #[must_use]
     pub fn with_progress(&self, progress: Arc<dyn Progress>) -> Self {

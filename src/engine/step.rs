@@ -229,6 +229,8 @@ pub enum Cleanup {
     Volume(String),
     /// A file with EFI variables.
     Nvram(PathBuf),
+    /// A snapshot, as `VM/SNAPSHOT`: what an interrupted command left of it.
+    Snapshot(String),
     /// An interrupted attach: the disk is recorded as the VM's.
     DiskRecorded {
         /// Name of the VM.

@@ -2,9 +2,9 @@
 
 use crate::Context;
 use crate::image;
-use crate::storage::usage;
+use crate::storage::usage::{self, Usage};
 use crate::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Code, Error};
 use foundry_core::origin::ImageOrigin;
 use foundry_core::pool::PoolSourceSpec;
 use foundry_core::record::{Owner, VolumeRef};
@@ -65,7 +65,7 @@ impl UninstallPlan {
             }
             // Somebody else has destroyed it meanwhile.
             Err(gone) if gone.code() == Code::VmMissing => {}
-            Err(lost) if matches!(lost.kind(), Kind::Connection | Kind::Interrupted) => return Err(lost),
+            Err(lost) if lost.kind().ends_run() => return Err(lost),
             Err(error) => self.kept.push((format!("VM '{}'", domain.name), error.to_string())),
         }
         Ok(())
@@ -83,21 +83,13 @@ impl UninstallPlan {
             return Ok(());
         }
         self.add_lonely_notes(context, pool)?;
+        let usage = Usage::collect(context, None)?;
         for volume in image::list_images(context, pool)? {
-            let reference = volume.reference();
-            let found = image::image_info(context, &reference)?;
-            let vm_stays =
-                found.vms.iter().find(|vm| !self.vms.iter().any(|going| going.domain.name == **vm));
-            let overlay_stays = found.overlays.iter().find(|overlay| {
-                let going = self.vms.iter().flat_map(|vm| &vm.volumes);
-                !going.map(|v| v.reference().to_argument()).any(|v| v == **overlay)
-            });
-            let can_be_had_again = found.origin.as_ref().is_some_and(ImageOrigin::can_be_had_again);
-            let reason = match (all || can_be_had_again, vm_stays, overlay_stays) {
-                (false, _, _) => Some("it cannot be pulled again; --all deletes it, too".to_owned()),
-                (_, Some(vm), _) => Some(format!("domain '{vm}' uses it")),
-                (_, _, Some(overlay)) => Some(format!("{overlay} is based on it")),
-                _ => None,
+            let origin = image::image_origin(context, &volume.reference())?;
+            let can_be_had_again = origin.as_ref().is_some_and(ImageOrigin::can_be_had_again);
+            let reason = match all || can_be_had_again {
+                false => Some("it cannot be pulled again; --all deletes it, too".to_owned()),
+                true => self.reason_if_used(&usage, &volume),
             };
             match reason {
                 Some(reason) => self.kept.push((format!("image '{}'", volume.name), reason)),
@@ -105,6 +97,17 @@ impl UninstallPlan {
             }
         }
         Ok(())
+    }
+
+    /// The reason to keep a volume: something uses it that stays.
+    fn reason_if_used(&self, usage: &Usage, volume: &Volume) -> Option<String> {
+        let going = self.vms.iter().flat_map(|vm| &vm.volumes).map(|volume| volume.reference());
+        let going: Vec<VolumeRef> = going.collect();
+        let users = usage.users_of(&volume.reference(), &volume.path).without_overlays(&going);
+        let is_going = |name: &str| self.vms.iter().any(|vm| vm.domain.name == name);
+        let recorder = usage.recording_domain(&volume.reference()).filter(|vm| !is_going(vm));
+        let named = || recorder.map(|vm| format!("the record of VM '{vm}' names it"));
+        users.without_domains(is_going).reason_if_used().or_else(named)
     }
 
     /// Adds the notes on images that are gone: an interrupted deletion left them.
@@ -177,23 +180,17 @@ pub fn execute_uninstall(
 ) -> Result<(), Vec<Error>> {
     let vms = plan.vms.iter().map(Removed::Vm);
     let all = vms.chain(plan.images.iter().map(Removed::Image)).chain(plan.pools.iter().map(Removed::Pool));
-    let mut failures = Vec::new();
-    for item in all {
-        let outcome = context.cancel.check().and_then(|()| match item {
-            Removed::Vm(vm) => execute_destroy(context, vm),
-            Removed::Image(found) => image::delete_image(context, &found.reference()),
-            Removed::Pool(pool) => remove_pool(context, pool),
-        });
-        match outcome {
-            Ok(()) => done(item),
-            Err(failed) => {
-                let ends = matches!(failed.kind(), Kind::Connection | Kind::Interrupted);
-                failures.push(failed);
-                if ends {
-                    return Err(failures);
-                }
-            }
+    let mut failures = context.run_for_all(all, |item| {
+        match item {
+            Removed::Vm(vm) => execute_destroy(context, vm)?,
+            Removed::Image(found) => image::delete_image(context, &found.reference())?,
+            Removed::Pool(pool) => remove_pool(context, pool)?,
         }
+        done(item);
+        Ok(())
+    });
+    if failures.iter().any(|failed| failed.kind().ends_run()) {
+        return Err(failures);
     }
     if failures.is_empty() && !plan.pools.is_empty() {
         failures.extend(remove_parent_directory(context).err());

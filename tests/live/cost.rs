@@ -153,13 +153,18 @@ fn get_asks_a_running_guest_for_its_addresses() {
     let vm = manifest.name.as_str();
     bed.creates(&manifest);
     let get = |arguments: &[&str]| run(&bed, &[&["get", vm], arguments].concat(), "").0;
-    let running =
-        [("connect", 1), ("the VM", DOMAIN), ("lease, agent, ARP", 3 * 2), ("both definitions", 2 * 2)];
+    let running = [
+        ("connect", 1),
+        ("the VM", DOMAIN),
+        ("its snapshots", 2),
+        ("lease, agent, ARP", 3 * 2),
+        ("both definitions", 2 * 2),
+    ];
     costs(&get(&[]), &running);
     let secrets = [running.as_slice(), &[("the seed", LOOK + READ)]].concat();
     costs(&get(&["--with-secrets"]), &secrets);
     bed.virsh().does(&["destroy", vm]);
-    costs(&get(&[]), &[&running[..2], &[("is it saved", 1), ("the definition", 2)]].concat());
+    costs(&get(&[]), &[&running[..3], &[("is it saved", 1), ("the definition", 2)]].concat());
 }
 
 #[test]

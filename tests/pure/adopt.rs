@@ -220,6 +220,20 @@ fn what_a_manifest_cannot_say_is_refused_with_its_reasons() {
         (OLD.replace("type='bridge'", "type='user'"), "networkInterfaces"),
         (OLD.replace("/pool/vms/more.raw", "/pool/vms/web_1_boot"), "domain 'other' uses"),
         (OLD.replace("type='qcow2' cache", "type='vmdk' cache"), "its format is vmdk"),
+        (
+            OLD.replace(
+                "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/pool/vms/more.raw'/>",
+                "<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='rbd' name='ceph/more'/>",
+            ),
+            "vdb: ceph/more is a Ceph image, which is not taken over",
+        ),
+        (
+            OLD.replace(
+                "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/pool/vms/more.raw'/>",
+                "<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='iscsi' name='iqn.2026-11.test:more/1'/>",
+            ),
+            "vdb: a disk of type 'network' is not in a pool",
+        ),
     ];
     assert!(OLD.contains("<disk type='file'") && disk.contains("qcow2"));
     for (xml, wanted) in cases {
@@ -242,6 +256,76 @@ fn what_a_manifest_cannot_say_is_refused_with_its_reasons() {
             (outcome, _) => panic!("{size}: {outcome:?}"),
         }
     }
+}
+
+/// Names that libvirt gives and a manifest cannot: each with the command that renames it.
+#[test]
+fn name_that_no_manifest_can_have_is_refused() {
+    for name in ["Old", "old vm", "o", "-old", "old.", &"o".repeat(80)] {
+        let bench = bench_with(&OLD.replace("<name>old</name>", &format!("<name>{name}</name>")));
+        let error = plan_adopt(&bench.context(), name).and_then(|plan| adopt_vm(&bench.context(), &plan));
+        let told = whole(&error.unwrap_err());
+        assert!(
+            told.contains(&format!("the name '{name}' is not one that a manifest can give")),
+            "{name}: {told}"
+        );
+        assert!(told.contains("virsh domrename"), "{name}: {told}");
+        assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING, "{name}");
+    }
+}
+
+#[test]
+fn domain_with_snapshots_and_a_transient_one_are_refused() {
+    let bench = old();
+    bench.host.set_snapshots("old", &["before update", "later"]);
+    let before = bench.host.fingerprint();
+    let error = adopt(&bench).unwrap_err();
+    assert_eq!(error.code(), Code::SnapshotInTheWay, "{}", whole(&error));
+    assert!(whole(&error).contains("it has snapshots: before update, later"), "{}", whole(&error));
+    assert!(whole(&error).contains("virsh snapshot-delete old 'before update'"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    let host = host_with_neighbours().with_image("foundry-vms", "old.qcow2", "qcow2", 10 * GIB);
+    let bench = Bench::on(host);
+    bench.host.start_transient(&foreign("passing", "/pool/vms/old.qcow2")).unwrap();
+    let error = plan_adopt(&bench.context(), "passing").unwrap_err();
+    assert!(whole(&error).contains("domain 'passing' is transient"), "{}", whole(&error));
+    assert!(whole(&error).contains("nothing was changed"), "{}", whole(&error));
+}
+
+/// As few elements as libvirt accepts, in an order of somebody's own.
+#[test]
+fn a_domain_written_by_hand_is_taken_over() {
+    let xml = "<domain type='kvm'><name>old</name><memory unit='MiB'>512</memory>
+      <devices><disk type='file' device='disk'><target dev='vda'/><source file='/pool/vms/old.qcow2'/>
+      <driver name='qemu' type='qcow2'/></disk><interface type='network'><source network='default'/>
+      <mac address='52:54:00:00:00:0a'/></interface><serial type='pty'/></devices>
+      <os><type arch='x86_64'>hvm</type></os><vcpu>1</vcpu></domain>";
+    let bench = bench_with(xml);
+    let plan = planned(&bench);
+    assert!(plan.issues.is_empty(), "{:?}", plan.issues);
+    adopt(&bench).unwrap_or_else(|e| panic!("{}", whole(&e)));
+    assert_eq!(diff_vm(&bench.context(), &wanted(&plan)).unwrap(), Some(Vec::new()));
+    bench.destroy("old", FORCE).unwrap();
+    assert!(bench.host.files().contains(&"/pool/vms/old.qcow2".to_owned()));
+}
+
+/// The way to change a domain of another program is to take it over, unless that is refused.
+#[test]
+fn commands_for_vms_of_foundry_name_adopt() {
+    let bench = old();
+    let error = disk::resize(&bench.context(), "old", "vdb", SizeRequest::To(foundry::units::Bytes(4 * GIB)));
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), Code::NotFoundrys);
+    let told = whole(&error);
+    assert!(told.contains("foundry adopt old takes it over; without that, virsh changes it"), "{told}");
+    bench.host.start(bench.host.uuid_of("old").unwrap()).unwrap();
+    bench.host.save("old");
+    let error = disk::list_disks(&bench.context(), Some("old")).and_then(|_| {
+        disk::resize(&bench.context(), "old", "vdb", SizeRequest::To(foundry::units::Bytes(4 * GIB)))
+            .map(drop)
+    });
+    let told = whole(&error.unwrap_err());
+    assert!(!told.contains("adopt") && told.contains("virsh changes it"), "{told}");
 }
 
 #[test]

@@ -223,3 +223,28 @@ fn ctrl_c_at_every_call_leaves_something_to_finish() {
         assert_renamed(&bench, &format!("at {n}"));
     }
 }
+
+/// The names of the files still begin with the old name, and some are below overlays only.
+#[test]
+fn a_vm_with_snapshots_is_renamed_restored_and_destroyed_without_a_trace() {
+    use super::snapshot::{ASK, create};
+    use foundry::operations::snapshot::{delete_snapshot, plan_delete, plan_restore, restore_snapshot};
+    for after_rename in [false, true] {
+        let bench = off();
+        create(&bench, "one", false).unwrap();
+        create(&bench, "two", false).unwrap();
+        rename(&bench, "web", "www").unwrap();
+        let context = bench.context();
+        if after_rename {
+            let plan = plan_delete(&context, "www", "two").unwrap();
+            delete_snapshot(&context, &plan).unwrap_or_else(|e| panic!("{}", whole(&e)));
+            let plan = plan_restore(&context, "www", "one", false).unwrap();
+            restore_snapshot(&context, &plan, ASK).unwrap_or_else(|e| panic!("{}", whole(&e)));
+        }
+        let left = foundry::operations::gc::find_leftovers(&context, None).unwrap().found;
+        let of_it: Vec<_> = left.iter().filter(|left| left.name.contains("www/")).collect();
+        assert!(of_it.is_empty(), "{of_it:?}");
+        bench.destroy("www", FORCE).unwrap_or_else(|e| panic!("{}", whole(&e)));
+        assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{after_rename}");
+    }
+}

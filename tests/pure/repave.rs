@@ -12,11 +12,12 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnShutdown};
 use foundry::host::{DomainState, Domains, View};
 use foundry::operations::disk::{Presence, list_disks};
-use foundry::operations::vm::inspect::{REPAVING, add_secrets, get_vm};
+use foundry::operations::vm::inspect::{REPAVING, get_vm};
 use foundry::operations::vm::power::StopOptions;
 use foundry::operations::vm::repave::{
     RepaveChange, RepaveReport, RepaveRequest, RepaveSource, accept_repave, repave_vm, roll_back_repave,
 };
+use foundry::operations::vm::seed_content::add_secrets;
 use foundry::operations::vm::wait::Goal;
 use foundry::record::{RepaveStage, VolumeRole};
 use foundry::{Code, Error, Kind};

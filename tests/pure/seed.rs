@@ -84,7 +84,7 @@ fn what_it_held_cannot_be_read_back_any_more() {
     let bench = bench();
     run(&bench, false).unwrap();
     let mut seen = inspect::get_vm(&bench.context(), "web").unwrap();
-    let error = inspect::add_secrets(&bench.context(), &mut seen).unwrap_err();
+    let error = foundry::operations::vm::seed_content::add_secrets(&bench.context(), &mut seen).unwrap_err();
     assert_eq!(error.to_string(), "the seed of VM 'web' cannot be read: it was ejected");
 }
 

@@ -17,7 +17,7 @@ use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 const NOTHING: [&str; 0] = [];
-const ASK: StopOptions = StopOptions { force: false, timeout: Duration::from_secs(30) };
+pub(super) const ASK: StopOptions = StopOptions { force: false, timeout: Duration::from_secs(30) };
 
 /// A VM whose agent can freeze.
 pub(super) fn web() -> Bench {
@@ -61,7 +61,7 @@ pub(super) fn overlays(bench: &Bench) -> Vec<String> {
     names.filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end.parse::<u32>().is_ok())).collect()
 }
 
-fn state(bench: &Bench) -> DomainState {
+pub(super) fn state(bench: &Bench) -> DomainState {
     bench.host.state(bench.host.uuid_of("web").unwrap()).unwrap().unwrap().state
 }
 

@@ -13,7 +13,7 @@ const NOTHING: [&str; 0] = [];
 const BASES: [&str; 2] = ["web_boot", "web_data-vdb"];
 
 /// A VM with two disks whose agent can freeze. Each disk and each field costs calls.
-fn web() -> Bench {
+pub(super) fn web() -> Bench {
     let mut bench = Bench::new();
     let disks = "{device: vdb, sizeGB: 10}, {device: vdc, sizeGB: 30}";
     bench.create(&plan_with(WEB, &[(disks, "{device: vdb, sizeGB: 10}")])).unwrap();
@@ -24,7 +24,7 @@ fn web() -> Bench {
 }
 
 /// The next run of foundry: the process that made overlays has ended.
-fn bury(bench: &mut Bench) {
+pub(super) fn bury(bench: &mut Bench) {
     bench.cancel = Cancel::default();
     bench.edit_record("web", |record| {
         for volume in record["volumes"].as_array_mut().unwrap() {
@@ -36,7 +36,7 @@ fn bury(bench: &mut Bench) {
 }
 
 /// What holds after every fault: the record names every overlay and every disk, and no first file is lost.
-fn assert_known(bench: &Bench, label: &str) {
+pub(super) fn assert_known(bench: &Bench, label: &str) {
     let record = bench.record("web");
     let is_named = |name: &String| record.volumes.iter().any(|v| v.name == *name);
     for name in overlays(bench).iter().chain(&places(bench)) {
@@ -66,7 +66,7 @@ fn overlays_before(bench: &Bench) -> bool {
     overlays(bench).iter().all(|name| lines.iter().any(|line| line.contains(&format!("/{name}:"))))
 }
 
-fn assert_destroyed(bench: &Bench, label: &str) {
+pub(super) fn assert_destroyed(bench: &Bench, label: &str) {
     bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
     assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
 }
@@ -101,7 +101,7 @@ fn each_fault(
 }
 
 /// As if foundry was killed after each change.
-fn each_kill(
+pub(super) fn each_kill(
     fresh: impl Fn() -> Bench,
     act: impl Fn(&Bench) -> Result<(), Error>,
     judge: impl Fn(&mut Bench, Result<(), Error>, &str),
@@ -142,13 +142,13 @@ fn started(bench: Bench) -> Bench {
     Bench { start, ..bench }
 }
 
-fn off() -> Bench {
+pub(super) fn off() -> Bench {
     let bench = web();
     bench.host.set_state("web", DomainState::ShutOff);
     started(bench)
 }
 
-fn create_one(bench: &Bench) -> Result<(), Error> {
+pub(super) fn create_one(bench: &Bench) -> Result<(), Error> {
     create(bench, "one", true).map(drop)
 }
 
@@ -239,7 +239,7 @@ fn ctrl_c_at_every_call_of_a_create_leaves_all_or_nothing() {
 }
 
 /// With two snapshots, of which the first is restored.
-fn with_two() -> Bench {
+pub(super) fn with_two() -> Bench {
     let bench = web();
     create(&bench, "one", true).unwrap();
     create(&bench, "two", true).unwrap();
@@ -247,7 +247,7 @@ fn with_two() -> Bench {
     started(bench)
 }
 
-fn restore_one(bench: &Bench) -> Result<(), Error> {
+pub(super) fn restore_one(bench: &Bench) -> Result<(), Error> {
     restore(bench, "one", true).map(drop)
 }
 

@@ -13,7 +13,9 @@ use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
+use foundry_engine::snapshot::add_snapshots;
 use foundry_engine::vm::inspect::{self, REPAVING, VmView};
+use foundry_engine::vm::seed_content;
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -63,6 +65,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
         return watch_host(global, ui, |context| {
             let mut seen = inspect::get_vm(context, &args.name)?;
             add_change_conditions(context, &mut seen)?;
+            add_snapshots(context, &mut seen)?;
             words::add_advice(&mut seen);
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
@@ -72,9 +75,10 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
     let context = connect_host(global, ui)?;
     let mut seen = inspect::get_vm(&context, &args.name).map_err(|error| hint_for_kind(args, error))?;
     add_change_conditions(&context, &mut seen)?;
+    add_snapshots(&context, &mut seen)?;
     words::add_advice(&mut seen);
     if args.with_secrets {
-        inspect::add_secrets(&context, &mut seen)?;
+        seed_content::add_secrets(&context, &mut seen)?;
     }
     report_left_out_secrets(args, &seen, ui);
     show_vm(args, &seen, (global, ui))
@@ -146,6 +150,10 @@ fn describe_vm(seen: &VmView, ui: &Ui) -> String {
     }
     for address in seen.vm.status.iter().flat_map(|s| &s.addresses) {
         line("Address", &format!("{} ({})", address.address, address.source));
+    }
+    for snapshot in seen.vm.status.iter().flat_map(|s| &s.snapshots) {
+        let made = snapshot.created_at.as_ref().map(|at| format!("  {at} ({} ago)", format_age(at)));
+        line("Snapshot", &format!("{}{}", snapshot.name, made.unwrap_or_default()));
     }
     describe_record(seen, &mut line);
     render_details(13, &lines, ui.terminal_columns())

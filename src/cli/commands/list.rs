@@ -12,6 +12,7 @@ use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
 use foundry_engine::Context;
 use foundry_engine::change::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
+use foundry_engine::snapshot::add_snapshots_to_all;
 use foundry_engine::vm::inspect::{self, VmView};
 use foundry_host::DomainState;
 
@@ -62,6 +63,7 @@ impl ListArgs {
         // Comparing takes some calls for each VM, which the plain table does without.
         if !matches!(self.listing.chosen_format(global), OutputFormat::Table | OutputFormat::Name) {
             seen.iter_mut().try_for_each(|vm| add_change_conditions(context, vm))?;
+            add_snapshots_to_all(context, &mut seen)?;
         }
         seen.iter_mut().for_each(words::add_advice);
         Ok(seen)
@@ -72,7 +74,8 @@ impl TableRow for VmView {
     type Object = VirtualMachine;
     const HEADERS: &'static [&'static str] =
         &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
-    const WIDE_HEADERS: &'static [&'static str] = &["AUTOSTART", "IMAGE", "POOL", "UUID", "CHANGES"];
+    const WIDE_HEADERS: &'static [&'static str] =
+        &["AUTOSTART", "IMAGE", "POOL", "UUID", "SNAPSHOTS", "CHANGES"];
 
     fn json_object(&self) -> &VirtualMachine {
         &self.vm
@@ -101,8 +104,15 @@ impl TableRow for VmView {
         let image = record.and_then(|r| r.image.clone());
         let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
         let autostart = if self.domain.autostart { "yes" } else { "no" };
-        let changes = or_dash(change_words(self));
-        vec![autostart.into(), or_dash(image), or_dash(pool), self.domain.uuid.to_string(), changes]
+        let snapshots: usize = self.vm.status.iter().map(|status| status.snapshots.len()).sum();
+        vec![
+            autostart.into(),
+            or_dash(image),
+            or_dash(pool),
+            self.domain.uuid.to_string(),
+            snapshots.to_string(),
+            or_dash(change_words(self)),
+        ]
     }
 }
 

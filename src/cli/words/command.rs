@@ -63,6 +63,7 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::Start { vm } => join_words("start", &[vm], &[]),
         Verb::Stop { vm, force } => join_words("stop", &[vm], &[("--force", *force)]),
         Verb::Resume { vm } => join_words("resume", &[vm], &[]),
+        Verb::Adopt { vm } => join_words("adopt", &[vm], &[]),
         Verb::RepaveAccept { vm } => join_words("repave", &[vm], &[("--accept", true)]),
         Verb::RepaveAgain { vm } => join_words("repave", &[vm], &[]),
         Verb::RepaveRollBack { vm, force } => {

@@ -136,6 +136,7 @@ fn render_cleanup(done: &Cleanup) -> String {
         Cleanup::Note(image) => format!("Origin note of image '{image}' deleted"),
         Cleanup::Volume(volume) => format!("Volume '{volume}' deleted"),
         Cleanup::Nvram(path) => format!("{} deleted", path.display()),
+        Cleanup::Snapshot(name) => format!("Snapshot {name} settled"),
         Cleanup::DiskRecorded { vm, target } => format!("Disk '{target}' of VM '{vm}' recorded"),
     }
 }

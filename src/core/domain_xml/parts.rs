@@ -1,7 +1,7 @@
 //! Renders single parts of a domain, to be put into a definition that exists.
 
+use super::disks::{DiskLocation, backing_store, seed_element, source_element, source_kind};
 use super::elements::{self, Controller};
-use super::{DiskLocation, backing_store, seed_element, source_element, source_kind};
 
 /// The parts of a `<disk>` that depend on the volume that it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,30 @@ mod tests {
         );
         let block = render_disk_parts(&DiskLocation::Block("/dev/vg/web".into()), "qcow2").unwrap();
         assert_eq!((block.kind, block.format.as_str()), ("block", "raw"));
+    }
+
+    #[test]
+    fn parts_of_an_overlay_on_an_overlay_have_its_whole_chain() {
+        let file = |path: &str| Box::new(DiskLocation::File(path.into()));
+        let below = DiskLocation::Overlay {
+            own: file("/vms/web_boot"),
+            image: file("/images/debian.raw"),
+            format: "raw".into(),
+        };
+        let location = DiskLocation::Overlay {
+            own: file("/vms/www_boot"),
+            image: Box::new(below),
+            format: "qcow2".into(),
+        };
+        let parts = render_disk_parts(&location, "qcow2").unwrap();
+        assert_eq!(
+            parts.below.as_deref(),
+            Some(
+                "<backingStore type=\"file\"><format type=\"qcow2\"/><source file=\"/vms/web_boot\"/>\
+                 <backingStore type=\"file\"><format type=\"raw\"/><source file=\"/images/debian.raw\"/>\
+                 <backingStore/></backingStore></backingStore>"
+            )
+        );
     }
 
     #[test]

@@ -115,6 +115,9 @@ impl From<Verb> for Advice {
     reason = "each variant is a command of the command line, each field its argument of that name"
 )]
 pub enum Verb {
+    Adopt {
+        vm: String,
+    },
     Create,
     CreateAndWait,
     Destroy {
@@ -269,7 +272,8 @@ impl Verb {
             | Self::PoolDelete { pool, .. }
             | Self::PoolRefresh { pool }
             | Self::PoolStart { pool } => vec![pool],
-            Self::Destroy { vm, .. }
+            Self::Adopt { vm }
+            | Self::Destroy { vm, .. }
             | Self::Start { vm }
             | Self::Console { vm, .. }
             | Self::Logs { vm }

@@ -43,6 +43,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether this failure ends a command for several objects: the next object would fail for the same reason.
+    pub fn ends_run(self) -> bool {
+        matches!(self, Self::Connection | Self::Interrupted)
+    }
+
     /// Returns the process's exit code for this kind of failure.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -25,6 +25,9 @@ pub struct Status {
     /// Addresses of the VM, those of the manifest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<VmAddress>,
+    /// Snapshots of the VM, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<VmSnapshot>,
     /// Generation of the spec that this host runs.
     pub observed_generation: u64,
     /// Whether foundry created the VM.
@@ -97,4 +100,15 @@ pub struct VmAddress {
     pub address: String,
     /// Source of the address: manifest, lease, agent or arp.
     pub source: String,
+}
+
+/// A snapshot of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VmSnapshot {
+    /// Name of the snapshot.
+    pub name: String,
+    /// When it was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
 }

@@ -155,6 +155,29 @@ pub struct OverlayMark {
 }
 
 impl RecordedVolume {
+    /// Makes the entry of a volume that foundry creates with its VM: without a backing file, and not being attached.
+    pub fn new(
+        role: VolumeRole,
+        volume: VolumeRef,
+        path: impl Into<String>,
+        format: impl Into<String>,
+        capacity: Bytes,
+    ) -> Self {
+        Self {
+            role,
+            pool: volume.pool,
+            name: volume.name,
+            path: path.into(),
+            format: format.into(),
+            capacity,
+            backing: None,
+            attaching: None,
+            target: None,
+            adopted: false,
+            overlay_of: None,
+        }
+    }
+
     /// The volume itself.
     pub fn reference(&self) -> VolumeRef {
         VolumeRef::new(self.pool.clone(), self.name.clone())

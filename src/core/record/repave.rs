@@ -160,22 +160,12 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::VolumeRef;
     use crate::units::Bytes;
 
     fn volume(role: VolumeRole, name: &str) -> RecordedVolume {
-        RecordedVolume {
-            role,
-            pool: "vms".into(),
-            name: name.into(),
-            path: format!("/vms/{name}"),
-            format: "qcow2".into(),
-            capacity: Bytes(1),
-            backing: None,
-            attaching: None,
-            target: None,
-            adopted: false,
-            overlay_of: None,
-        }
+        let volume = VolumeRef::new("vms", name);
+        RecordedVolume::new(role, volume, format!("/vms/{name}"), "qcow2", Bytes(1))
     }
 
     fn record() -> Record {

@@ -7,7 +7,7 @@ use foundry_core::manifest::Condition;
 use foundry_core::record::RecordState;
 use foundry_host::Domain;
 
-use super::apply::pending_fields;
+use super::applied::pending_fields;
 use super::compare::compare;
 use super::compare_patch::pending_patches;
 use super::field::FieldDiff;

@@ -16,7 +16,7 @@ use super::compare_patch::pending_patches;
 use super::field::FieldDiff;
 use super::sides::Sides;
 use crate::vm::handle::VmHandle;
-use crate::vm::inspect::read_seed;
+use crate::vm::seed_content::read_seed;
 use crate::{Context, Settings};
 
 /// A VM as it is to be.

@@ -3,7 +3,9 @@
 //! A field has up to four values: in the manifest, in the manifest that was applied last, in the persistent definition,
 //! and in the running VM. `compare` finds where they differ; `apply` makes the others as the first.
 
+mod applied;
 mod apply;
+mod apply_run;
 mod compare;
 mod compare_devices;
 mod compare_patch;
@@ -14,7 +16,8 @@ mod look;
 mod recorded;
 mod sides;
 
-pub use apply::{Applied, ApplyOptions, ApplyOutcome, apply_vm, diff_vm, plan_apply};
+pub use applied::{Applied, ApplyOptions, ApplyOutcome};
+pub use apply::{apply_vm, diff_vm, plan_apply};
 pub use conditions::{DRIFTED, RESTART_REQUIRED, add_change_conditions};
 pub use field::{FieldDiff, Verdict};
 pub use look::WantedVm;

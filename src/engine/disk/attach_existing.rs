@@ -1,7 +1,7 @@
 //! Plans the attach of a volume that exists: checks that nothing else uses it; changes nothing.
 
 use super::attach_plan::{
-    AttachPlan, AttachRequest, check_target_free, definitions_to_change, no_target, target_of,
+    AttachPlan, AttachRequest, check_target_free, definitions_to_change, free_targets, no_target, target_of,
 };
 use crate::Context;
 use crate::preflight::issues::PreflightReport;
@@ -25,9 +25,10 @@ pub(super) fn plan_existing_disk(
     request: &AttachRequest<'_>,
     reference: &VolumeRef,
 ) -> Result<AttachPlan, Error> {
-    let name: VolumeName = reference.name.parse().map_err(|e| unfit(reference, format!("its name {e}")))?;
+    let name: VolumeName =
+        reference.name.parse().map_err(|e| unfit_volume(reference, format!("its name {e}")))?;
     let pool_name: PoolName =
-        reference.pool.parse().map_err(|e| unfit(reference, format!("the name of its pool {e}")))?;
+        reference.pool.parse().map_err(|e| unfit_volume(reference, format!("the name of its pool {e}")))?;
     usage::refresh_pool(context, pool_name.as_str())?;
     let mut report = PreflightReport::default();
     let Some((pool, backend, found)) = storage::check_pool(context, &pool_name, &mut report)? else {
@@ -57,7 +58,10 @@ pub(super) fn plan_existing_disk(
             check_target_free(&handle, device)?;
             device.clone()
         }
-        (None, None) => next_target(&handle)?,
+        (None, None) => {
+            let free = free_targets(&handle).next();
+            free.ok_or_else(|| no_target(&handle, "vdb to vdz are taken"))?
+        }
     };
     let disk = DataDiskPlan {
         target: target.clone(),
@@ -68,18 +72,19 @@ pub(super) fn plan_existing_disk(
     };
     let source = backend.disk_source(&volume.path, &found.map(|p| p.source).unwrap_or_default());
     let (live, affect) = definitions_to_change(&handle, target.as_str(), request.at_next_start);
+    let entry = RecordedVolume::new(
+        VolumeRole::Data,
+        volume.reference(),
+        volume.path,
+        format.as_str(),
+        volume.capacity,
+    );
     let volume = RecordedVolume {
-        role: VolumeRole::Data,
-        pool: volume.pool,
-        name: volume.name,
-        path: volume.path,
-        format: format.as_str().to_owned(),
-        capacity: volume.capacity,
         backing: volume.backing,
         attaching: Some(context.lease.maker()),
         target: Some(target.to_string()),
         adopted: true,
-        overlay_of: None,
+        ..entry
     };
     let allocation = Bytes(0);
     Ok(AttachPlan { handle, disk, volume, pool, source, allocation, volume_is_there: true, affect, live })
@@ -104,7 +109,7 @@ fn interrupted_target(handle: &VmHandle, noted: &RecordedVolume) -> Result<Optio
 fn check_unused(context: &Context, handle: &VmHandle, volume: &Volume) -> Result<(), Error> {
     let reference = volume.reference();
     if volume.pool == context.settings.image_pool.as_str() {
-        return Err(unfit(
+        return Err(unfit_volume(
             &reference,
             "it is in the pool of images, and new VMs would be made on what the guest writes",
         )
@@ -125,33 +130,28 @@ fn check_unused(context: &Context, handle: &VmHandle, volume: &Volume) -> Result
 fn check_content(context: &Context, volume: &Volume) -> Result<DiskFormat, Error> {
     let reference = volume.reference();
     let Some(format) = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format) else {
-        return Err(unfit(&reference, format!("its format is {}", volume.format))
+        return Err(unfit_volume(&reference, format!("its format is {}", volume.format))
             .hint("a disk is raw or qcow2; qemu-img convert makes one from other formats"));
     };
     if volume.capacity.0 < GIB {
         let why = format!("it has {}, and the smallest disk of a manifest has 1 GiB", volume.capacity);
         let (pool, name) = (&volume.pool, &volume.name);
         let words = [pool, name].map(|word| foundry_core::text::quote_for_shell(word.as_str()));
-        return Err(unfit(&reference, why)
+        return Err(unfit_volume(&reference, why)
             .hint(format!("virsh vol-resize --pool {} {} 1G grows it", words[0], words[1])));
     }
     // QEMU reads what the header names, whoever wrote the header.
     if let Some(backing) = &volume.backing
         && context.host.volume_at(backing)?.is_none()
     {
-        return Err(unfit(&reference, format!("it is based on {backing}, which is in no active pool")));
+        return Err(unfit_volume(
+            &reference,
+            format!("it is based on {backing}, which is in no active pool"),
+        ));
     }
     Ok(format)
 }
 
-fn unfit(volume: &VolumeRef, why: impl Into<String>) -> Error {
+fn unfit_volume(volume: &VolumeRef, why: impl Into<String>) -> Error {
     refused_unchanged(Code::VolumeUnfit, format!("{volume} cannot be attached")).because(why)
-}
-
-/// The first target that neither the domain nor the record has.
-fn next_target(handle: &VmHandle) -> Result<DiskTarget, Error> {
-    let taken = handle.taken_targets();
-    DiskTarget::all_targets()
-        .find(|target| !taken.iter().any(|taken| taken == target.as_str()))
-        .ok_or_else(|| no_target(handle, "vdb to vdz are taken"))
 }

@@ -239,13 +239,18 @@ fn volume_exists(pool: &str, volume: &str) -> Error {
 /// Finds the first target that neither the domain nor the record has, and whose volume name is free: the volumes of
 /// detached disks that the user kept still have their names.
 fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result<DiskTarget, Error> {
-    let taken = handle.taken_targets();
-    for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
+    for target in free_targets(handle) {
         if context.host.volume(&VolumeRef::new(&pool.name, &volume_name(handle, &target)?))?.is_none() {
             return Ok(target);
         }
     }
     Err(no_target(handle, "vdb to vdz, or the names of their volumes, are taken"))
+}
+
+/// The targets that neither the domain nor the record has.
+pub(super) fn free_targets(handle: &VmHandle) -> impl Iterator<Item = DiskTarget> {
+    let taken = handle.taken_targets();
+    DiskTarget::all_targets().filter(move |target| !taken.iter().any(|taken| taken == target.as_str()))
 }
 
 pub(super) fn no_target(handle: &VmHandle, why: &str) -> Error {
@@ -272,19 +277,11 @@ fn planned_volume(
     size: Bytes,
 ) -> Result<RecordedVolume, Error> {
     let name = volume_name(handle, target)?;
-    Ok(RecordedVolume {
-        role: VolumeRole::Data,
-        pool: pool.name.clone(),
-        path: storage::volume_path(&pool.target, &name),
-        name,
-        format: format.as_str().to_owned(),
-        capacity: backend.capacity(size),
-        backing: None,
-        attaching: Some(context.lease.maker()),
-        target: None,
-        adopted: false,
-        overlay_of: None,
-    })
+    let path = storage::volume_path(&pool.target, &name);
+    let volume = VolumeRef::new(pool.name.clone(), name);
+    let capacity = backend.capacity(size);
+    let entry = RecordedVolume::new(VolumeRole::Data, volume, path, format.as_str(), capacity);
+    Ok(RecordedVolume { attaching: Some(context.lease.maker()), ..entry })
 }
 
 /// Checks the pool's free space. Disks are thin, so little is needed now, and a warning is enough if the pool cannot

@@ -37,4 +37,4 @@ pub(crate) use interrupted_attach::{InterruptedAttach, find_interrupted_attach, 
 pub use list::{DiskView, Presence, list_disks};
 pub(crate) use record_update::{current_record, insert_volume, remove_from_record, update_locked_record};
 pub use resize::{Resized, resize};
-pub(crate) use resize::{check_block_job, check_snapshots};
+pub(crate) use resize::{advise_snapshot_delete, check_block_job, check_snapshots};

@@ -109,6 +109,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use foundry_core::record::VolumeRef;
     use foundry_core::units::Bytes;
     use foundry_host::DomainState;
 
@@ -140,19 +141,8 @@ mod tests {
             backing: None,
             mode: None,
         };
-        let recorded = RecordedVolume {
-            role,
-            pool: "p".into(),
-            name: name.into(),
-            path: found.path.clone(),
-            format: "qcow2".into(),
-            capacity: Bytes(1),
-            backing: None,
-            attaching: None,
-            target: None,
-            adopted: false,
-            overlay_of: None,
-        };
+        let volume = VolumeRef::new("p", name);
+        let recorded = RecordedVolume::new(role, volume, found.path.clone(), "qcow2", Bytes(1));
         Ownership::of(&domain, [&described], &[]).reason_to_doubt(&recorded, &found)
     }
 

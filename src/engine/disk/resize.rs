@@ -222,26 +222,26 @@ fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Resul
 pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -> Result<(), Error> {
     let snapshots = context.host.snapshots(handle.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
-    let vm = handle.name();
-    let delete = if is_own_snapshot(&handle.record, first) {
-        Verb::SnapshotDelete { vm: handle.domain.command_name(), snapshot: first.clone() }.into()
-    } else {
-        Advice::from(format!(
-            "virsh snapshot-delete {} {}",
-            handle.domain.shell_name(),
-            quote_for_shell(first)
-        ))
+    let message = format!("VM '{}' has snapshots: {}", handle.name(), snapshots.join(", "));
+    let is_own = is_own_snapshot(&handle.record, first);
+    Err(refused_unchanged(Code::SnapshotInTheWay, message).because(why).hint(advise_snapshot_delete(
+        &handle.domain,
+        first,
+        is_own,
+    )))
+}
+
+/// The command that deletes a snapshot that is in the way.
+pub(crate) fn advise_snapshot_delete(domain: &Domain, snapshot: &str, is_own: bool) -> Advice {
+    let delete = match is_own {
+        true => Verb::SnapshotDelete { vm: domain.command_name(), snapshot: snapshot.to_owned() }.into(),
+        false => {
+            let (vm, snapshot) = (domain.shell_name(), quote_for_shell(snapshot));
+            Advice::from(format!("virsh snapshot-delete {vm} {snapshot}"))
+        }
     };
-    Err(refused_unchanged(
-        Code::SnapshotInTheWay,
-        format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")),
-    )
-    .because(why)
-    .hint(
-        Advice::from("if nobody needs it, ")
-            .and_then("", delete)
-            .text(" removes one; the disks stay as they are now"),
-    ))
+    let advice = Advice::from("if nobody needs it, ").and_then("", delete);
+    advice.text(" removes one; the disks stay as they are now")
 }
 
 /// Whether foundry made a snapshot of that name.

@@ -3,7 +3,7 @@
 use crate::Settings;
 use crate::storage::status::StorageStatus;
 use foundry_core::domain_xml::VirtType;
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::Error;
 use foundry_core::plan::Arch;
 use foundry_host::local::LocalFacts;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
@@ -18,7 +18,7 @@ pub(super) type HostAnswer<T> = Result<T, String>;
 pub(super) fn answer_of<T>(answer: Result<T, impl Into<Error>>) -> Result<HostAnswer<T>, Error> {
     match answer.map_err(Into::into) {
         Ok(value) => Ok(Ok(value)),
-        Err(error) if matches!(error.kind(), Kind::Connection | Kind::Interrupted) => Err(error),
+        Err(error) if error.kind().ends_run() => Err(error),
         Err(error) => Ok(Err(error.to_string())),
     }
 }
@@ -51,6 +51,8 @@ pub(super) struct HostFacts {
     pub(super) pools: HostAnswer<Vec<Pool>>,
     pub(super) storage: HostAnswer<StorageStatus>,
     pub(super) domains: HostAnswer<Vec<Domain>>,
+    /// The VMs that an interrupted command left half done.
+    pub(super) interrupted: Vec<String>,
     /// `None` on a remote host, where bridges cannot be listed.
     pub(super) bridges: HostAnswer<Option<Vec<Bridge>>>,
     pub(super) networks: HostAnswer<Vec<Network>>,

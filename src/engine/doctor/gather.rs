@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::facts::{HostAnswer, HostFacts, answer_of, arch_of, virt_type_of};
-use super::probe;
+use super::{interrupted, probe};
 use crate::storage::status;
 use crate::{Context, Settings};
 use foundry_core::error::Error;
@@ -25,7 +25,9 @@ pub(super) fn gather_facts(context: &Context, probe: bool) -> Result<HostFacts, 
         let targets = pool_directories(&context.settings, host.uri(), pools.as_deref().unwrap_or_default());
         LocalFacts::read(Path::new("/"), &targets)
     });
+    let domains = answer_of(host.domains(false))?;
     Ok(HostFacts {
+        interrupted: interrupted::find_interrupted(domains.as_deref().unwrap_or_default()),
         uri: host.uri().to_owned(),
         is_session: is_session(host.uri()),
         settings: Settings::clone(&context.settings),
@@ -33,7 +35,7 @@ pub(super) fn gather_facts(context: &Context, probe: bool) -> Result<HostFacts, 
         guest_machine,
         pools,
         storage,
-        domains: answer_of(host.domains(false))?,
+        domains,
         bridges: answer_of(host.bridges())?,
         networks: gather_networks(context)?,
         probe,

@@ -9,6 +9,7 @@ mod confinement;
 mod facts;
 mod firmware;
 mod gather;
+mod interrupted;
 mod kvm;
 mod links;
 mod manifest;
@@ -181,7 +182,7 @@ pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> Host
 }
 
 fn run_checks(facts: &HostFacts) -> HostReport {
-    let groups: [fn(&HostFacts) -> Vec<HostCheck>; 12] = [
+    let groups: [fn(&HostFacts) -> Vec<HostCheck>; 13] = [
         access::check_access,
         versions::check_versions,
         kvm::check_kvm,
@@ -194,6 +195,7 @@ fn run_checks(facts: &HostFacts) -> HostReport {
         room::check_room,
         links::check_links,
         memory::check_memory,
+        interrupted::check_interrupted,
     ];
     let checks = groups.iter().flat_map(|group| group(facts)).collect();
     HostReport { checks, left_out: if facts.local.is_some() { Vec::new() } else { LOCAL_ONLY.to_vec() } }

@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
 use crate::vm::repave;
 use crate::{Cleanup, Step};
-use crate::{Context, disk, image};
+use crate::{Context, disk, image, snapshot};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
 use foundry_core::record::VolumeRef;
@@ -24,21 +24,11 @@ pub fn execute_cleanup(
     chosen: &[&Leftover],
     mut done: impl FnMut(&Leftover),
 ) -> Result<(), Vec<Error>> {
-    let mut failures = Vec::new();
-    for leftover in chosen {
-        let outcome = context.cancel.check().and_then(|()| execute_step(context, paths, leftover));
-        match outcome {
-            Ok(()) => done(leftover),
-            Err(failed) => {
-                // After an interrupt or without a connection, the other leftovers would fail, too.
-                let ends = matches!(failed.kind(), Kind::Interrupted | Kind::Connection);
-                failures.push(failed);
-                if ends {
-                    break;
-                }
-            }
-        }
-    }
+    let failures = context.run_for_all(chosen, |leftover| {
+        execute_step(context, paths, leftover)?;
+        done(leftover);
+        Ok(())
+    });
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
@@ -52,6 +42,10 @@ fn execute_step(
         CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
         CleanupStep::FinishAttach(attempt) => disk::finish_attach(context, attempt)?,
         CleanupStep::FinishRepave(domain) => repave::finish_spare(context, domain).map(|()| None)?,
+        CleanupStep::FinishSnapshots(domain) => {
+            snapshot::finish_snapshots(context, domain)?;
+            Some(Cleanup::Snapshot(leftover.name.clone()))
+        }
         CleanupStep::DeletePartialImage { volume, mark } => {
             delete_partial_image(context, leftover, volume, mark)?
         }

@@ -54,7 +54,7 @@ pub struct Leftovers {
 pub struct Leftover {
     /// The kind of leftover.
     pub kind: LeftoverKind,
-    /// A VM's name, `VM/DEVICE`, `POOL/VOLUME` or a path.
+    /// A VM's name, `VM/DEVICE`, `VM/SNAPSHOT`, `POOL/VOLUME` or a path.
     pub name: String,
     /// When it was last changed (RFC 3339), if known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +84,8 @@ pub enum LeftoverKind {
     Vm,
     /// A disk that is half attached or half detached.
     Disk,
+    /// A snapshot that is half made, half restored or half deleted.
+    Snapshot,
     /// An image whose import was interrupted.
     Image,
     /// The origin note of an image that is gone.
@@ -115,6 +117,7 @@ enum CleanupStep {
     Destroy(Box<DestroyPlan>),
     FinishAttach(Box<disk::InterruptedAttach>),
     FinishRepave(Box<Domain>),
+    FinishSnapshots(Box<Domain>),
     DeletePartialImage { volume: Volume, mark: Vec<u8> },
     ForgetNote { pool: String, image: String },
     DeleteVolume(Volume),
@@ -127,6 +130,7 @@ impl LeftoverKind {
         match self {
             Self::Vm => "vm",
             Self::Disk => "disk",
+            Self::Snapshot => "snapshot",
             Self::Image => "image",
             Self::Note => "note",
             Self::Volume => "volume",
@@ -151,6 +155,7 @@ impl fmt::Display for Leftover {
         let what = match self.kind {
             LeftoverKind::Vm => "VM",
             LeftoverKind::Disk => "disk",
+            LeftoverKind::Snapshot => "snapshot",
             LeftoverKind::Image => "partial image",
             LeftoverKind::Note => "origin note",
             LeftoverKind::Volume => "volume",

@@ -1,6 +1,8 @@
-//! Finds half-made and half-destroyed VMs, and half-attached and half-detached disks.
+//! Finds half-made and half-destroyed VMs, their half-attached and half-detached disks, and their half-made, half-restored
+//! and half-deleted snapshots.
 
 use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
+use crate::snapshot::{self, SnapshotWork};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyOptions};
 use crate::vm::repave;
@@ -83,12 +85,33 @@ fn half_disks(
     for volume in &record.volumes {
         match &volume.attaching {
             Some(_) => found.push(half_attached(context, domain, volume)?),
+            // An overlay is a file of a disk, not the disk: to detach that would delete what the VM has.
+            None if volume.overlay_of.is_some() => {}
             None if !usage.domain_has(&domain.name, volume) => found.push(half_detached(domain, volume)),
             None => {}
         }
     }
     found.extend(half_repaved(domain, record));
+    found.extend(half_done_snapshots(context, domain, record)?);
     Ok(found.into_iter().map(|leftover| leftover.with_time(Some(record.changed_at.clone()))).collect())
+}
+
+fn half_done_snapshots(context: &Context, domain: &Domain, record: &Record) -> Result<Vec<Leftover>, Error> {
+    let interrupted = snapshot::find_interrupted_snapshots(context, domain, record)?;
+    let leftovers = interrupted.into_iter().map(|(name, work)| {
+        let name = format!("{}/{name}", domain.name);
+        let leftover = Leftover::new(LeftoverKind::Snapshot, name, work.reason());
+        let finish = || CleanupStep::FinishSnapshots(Box::new(domain.clone()));
+        match work {
+            SnapshotWork::Settle { unused, .. } => {
+                let volumes = unused.iter().map(|volume| volume.reference().to_argument()).collect();
+                Leftover { volumes, ..leftover }.cleaned_up_by(finish())
+            }
+            SnapshotWork::FinishRestore => leftover.cleaned_up_by(finish()),
+            other => Leftover { advice: other.advice(), ..leftover },
+        }
+    });
+    Ok(leftovers.collect())
 }
 
 /// A repave whose process ended. Which boot disk stays is the user's decision, unless it was taken.

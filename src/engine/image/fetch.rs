@@ -1,11 +1,12 @@
 //! Gets an image from a file, standard input or a server; verifies and, if requested, converts it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Empty, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::ImageSource;
+use super::incoming::{IncomingBody, IncomingImage};
 use super::source::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event, Step, poll};
@@ -16,8 +17,8 @@ use foundry_fetch::convert::{Conversion, ImageFormat, convert_file};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::file_ownership;
 use foundry_fetch::transfer::{
-    self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
-    SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
+    self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, RetryControl, SparseWriter,
+    TransferError, TransferOptions, expected_digest,
 };
 use foundry_host::local;
 
@@ -277,126 +278,4 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
         Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(e.to_string()).unchanged()
     };
     probed.map(|image: DiskImage| image.to_string()).map_err(unfit)
-}
-
-/// Adds the facts that are known only after the transfer: digest and validators.
-fn complete_origin(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
-    let Some(transferred) = transferred else { return };
-    origin.digest = transferred.digest.map(|digest| digest.to_string());
-    if let Some(found) = transferred.found {
-        origin.etag = found.validators.etag;
-        origin.last_modified = found.validators.last_modified;
-    }
-}
-
-/// An image that is being read.
-struct IncomingImage<'a> {
-    from: String,
-    /// Whether its origin will be recorded.
-    noted: bool,
-    length: Option<u64>,
-    data: Option<u64>,
-    body: IncomingBody<'a>,
-    origin: ImageOrigin,
-}
-
-enum IncomingBody<'a> {
-    Opened(Opened<'a>, Box<dyn Fn() -> u64>),
-    File(SparseFile),
-    /// Read completely.
-    Done(Empty),
-}
-
-impl<'a> IncomingImage<'a> {
-    fn new(from: String, opened: Opened<'a>, draft: ImageOrigin, noted: bool) -> Self {
-        let length = opened.length.filter(|_| opened.compressed.is_none());
-        let transferred = opened.byte_counter();
-        Self {
-            from,
-            noted,
-            length,
-            data: opened.data_bytes,
-            body: IncomingBody::Opened(opened, Box::new(transferred)),
-            origin: draft,
-        }
-    }
-
-    /// Counts, after the end, the bytes that followed the compressed data and were skipped.
-    fn trailing_bytes(&self) -> Box<dyn Fn() -> u64> {
-        match &self.body {
-            IncomingBody::Opened(opened, _) => Box::new(opened.skipped_counter()),
-            _ => Box::new(|| 0),
-        }
-    }
-
-    /// The complete origin; call it only after the content was read to its end.
-    fn finish_origin(&mut self) -> ImageOrigin {
-        let mut origin = self.origin.clone();
-        if let IncomingBody::Opened(opened, _) =
-            std::mem::replace(&mut self.body, IncomingBody::Done(std::io::empty()))
-        {
-            // The content was read to its end, so `finish` cannot fail any more.
-            complete_origin(&mut origin, opened.finish().ok());
-        }
-        origin
-    }
-}
-
-impl IncomingImage<'static> {
-    fn of_file(file: File, from: String, origin: ImageOrigin) -> Result<Self, Error> {
-        let file = SparseFile::new(file, from.clone())?;
-        let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
-        let noted = is_worth_a_note(&origin);
-        Ok(Self {
-            length: file.length(),
-            data: Some(data),
-            from,
-            noted,
-            body: IncomingBody::File(file),
-            origin,
-        })
-    }
-}
-
-impl ImageSource for IncomingImage<'_> {
-    fn source_name(&self) -> &str {
-        &self.from
-    }
-
-    fn content(&mut self) -> &mut dyn Content {
-        match &mut self.body {
-            IncomingBody::Opened(opened, _) => &mut opened.content,
-            IncomingBody::File(file) => file,
-            IncomingBody::Done(empty) => empty,
-        }
-    }
-
-    fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    fn data_bytes(&self) -> Option<u64> {
-        self.data
-    }
-
-    fn transferred(&self) -> Option<(u64, Option<u64>)> {
-        match &self.body {
-            IncomingBody::Opened(opened, done) => Some((done(), opened.length)),
-            _ => None,
-        }
-    }
-
-    fn is_noted(&self) -> bool {
-        self.noted
-    }
-
-    fn origin(&mut self) -> Option<ImageOrigin> {
-        let origin = self.finish_origin();
-        is_worth_a_note(&origin).then_some(origin)
-    }
-}
-
-/// A plain local file without a digest or conversion is not worth a note.
-fn is_worth_a_note(origin: &ImageOrigin) -> bool {
-    origin.digest.is_some() || origin.converted_from.is_some()
 }

@@ -5,6 +5,7 @@ mod export;
 mod fetch;
 mod file_name;
 mod import;
+mod incoming;
 mod notes;
 mod outdated;
 mod prune;

@@ -2,7 +2,7 @@
 
 use super::freeze::{self, FREEZE_WITHIN};
 use super::overlays::{OverlayBase, plan_overlays};
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
 use super::view::SnapshotScene;
 use crate::disk::{insert_volume, update_locked_record};
 use crate::vm::handle::{find_own_vm, refused_unchanged};
@@ -71,7 +71,8 @@ fn name_of_time(timestamp: &str) -> String {
     seconds.to_lowercase().replace('t', "-").replace(':', "")
 }
 
-fn create_locked(
+/// As [`create_snapshot`], for a caller that holds the VM's lock.
+pub(super) fn create_locked(
     context: &Context,
     domain: &Domain,
     request: &SnapshotRequest<'_>,
@@ -185,9 +186,9 @@ fn execute_create(context: &Context, domain: &Domain, plan: &CreatePlan) -> Resu
             }
         }
     })
-    .map_err(|error| undo(context, domain, unknown(error)))?;
+    .map_err(|error| undo_snapshot(context, domain, unknown(error)))?;
     if let Err(interrupted) = context.cancel.check() {
-        return Err(undo(context, domain, interrupted));
+        return Err(undo_snapshot(context, domain, interrupted));
     }
     context.report_started(Step::MakeSnapshot);
     let freeze_within = plan.freezes.then_some(FREEZE_WITHIN);
@@ -204,7 +205,7 @@ fn execute_create(context: &Context, domain: &Domain, plan: &CreatePlan) -> Resu
     if let Err(failed) = made {
         after_failure(context, domain, plan, failed, &unknown)?;
     }
-    settle(context, domain).map_err(unknown)?;
+    settle_snapshots(context, domain).map_err(unknown)?;
     context.report_finished(Step::MakeSnapshot);
     Ok(())
 }
@@ -222,7 +223,7 @@ fn after_failure(
     let error = Error::from(failed);
     match is_made(context, plan) {
         Ok(true) => Ok(()),
-        Ok(false) if !is_unknown => Err(undo(context, domain, error)),
+        Ok(false) if !is_unknown => Err(undo_snapshot(context, domain, error)),
         _ => Err(unknown(error)),
     }
 }
@@ -240,8 +241,8 @@ fn is_made(context: &Context, plan: &CreatePlan) -> Result<bool, Error> {
 }
 
 /// Takes the notes out of the record again, and deletes what the host has made of them.
-fn undo(context: &Context, domain: &Domain, error: Error) -> Error {
-    match settle(context, domain) {
+fn undo_snapshot(context: &Context, domain: &Domain, error: Error) -> Error {
+    match settle_snapshots(context, domain) {
         Ok(_) => error.only_outcome(Outcome::RolledBack),
         Err(_) => error,
     }

@@ -1,13 +1,17 @@
 //! Lists snapshots.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::view::is_own_snapshot;
 use crate::Context;
+use crate::vm::inspect::VmView;
 use crate::vm::lookup::{find_vm_to_show, vm_not_found};
 use foundry_core::error::Error;
+use foundry_core::manifest::VmSnapshot;
 use foundry_host::Domain;
 use foundry_host::libvirt_xml::SnapshotDescription;
 
@@ -64,7 +68,7 @@ pub fn list_snapshots(context: &Context, vm: Option<&str>) -> Result<Vec<Snapsho
     let Some(name) = vm else { return list_all(context) };
     let Some(domain) = find_vm_to_show(context, name)? else { return Err(vm_not_found(context, name)?) };
     let described = context.host.describe_snapshots(domain.uuid)?;
-    described.iter().map(|xml| view(&domain, xml)).collect()
+    described.iter().map(|xml| read_view(&domain, xml)).collect()
 }
 
 fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
@@ -78,7 +82,8 @@ fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
         let (of_it, others) = all.into_iter().partition(|(uuid, _)| *uuid == domain.uuid);
         all = others;
         let of_it: Vec<(Uuid, String)> = of_it;
-        let mut listed = of_it.iter().map(|(_, xml)| view(domain, xml)).collect::<Result<Vec<_>, Error>>()?;
+        let mut listed =
+            of_it.iter().map(|(_, xml)| read_view(domain, xml)).collect::<Result<Vec<_>, Error>>()?;
         listed.sort_by(|a, b| a.created_at.cmp(&b.created_at));
         views.push(listed);
     }
@@ -86,7 +91,7 @@ fn list_all(context: &Context) -> Result<Vec<SnapshotView>, Error> {
     Ok(views.into_iter().flatten().collect())
 }
 
-fn view(domain: &Domain, xml: &str) -> Result<SnapshotView, Error> {
+fn read_view(domain: &Domain, xml: &str) -> Result<SnapshotView, Error> {
     let snapshot = SnapshotDescription::read(xml)?;
     let record = domain.own_record();
     let is_own = record.is_some_and(|record| is_own_snapshot(&record.volumes, &snapshot));
@@ -100,6 +105,43 @@ fn view(domain: &Domain, xml: &str) -> Result<SnapshotView, Error> {
         parent: snapshot.parent,
         description: snapshot.description,
     })
+}
+
+/// Adds its snapshots to the status of a VM.
+///
+/// # Errors
+/// A failed call to the host.
+pub fn add_snapshots(context: &Context, seen: &mut VmView) -> Result<(), Error> {
+    let described = context.host.describe_snapshots(seen.domain.uuid)?;
+    set_snapshots(seen, &described)
+}
+
+/// Adds their snapshots to the statuses of several VMs. It takes one call if the host has no snapshots.
+///
+/// # Errors
+/// A failed call to the host.
+pub fn add_snapshots_to_all(context: &Context, seen: &mut [VmView]) -> Result<(), Error> {
+    let mut all: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    for (uuid, xml) in context.host.all_snapshots()? {
+        all.entry(uuid).or_default().push(xml);
+    }
+    for vm in seen {
+        let described = all.remove(&vm.domain.uuid).unwrap_or_default();
+        set_snapshots(vm, &described)?;
+    }
+    Ok(())
+}
+
+fn set_snapshots(seen: &mut VmView, described: &[String]) -> Result<(), Error> {
+    let Some(status) = &mut seen.vm.status else { return Ok(()) };
+    for xml in described {
+        let snapshot = SnapshotDescription::read(xml)?;
+        let created_at = snapshot.created.and_then(rfc3339);
+        status.snapshots.push(VmSnapshot { name: snapshot.name, created_at });
+    }
+    // libvirt lists those of all domains in no order.
+    status.snapshots.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+    Ok(())
 }
 
 fn rfc3339(seconds: u64) -> Option<String> {

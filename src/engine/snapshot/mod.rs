@@ -10,9 +10,9 @@
 //!   delete     merge (one call) ▸ settle
 //! ```
 //!
-//! `settle::settle` compares the record with what the domain and its snapshots use: it confirms overlays that
+//! `settle::settle_snapshots` compares the record with what the domain and its snapshots use: it confirms overlays that
 //! are in use, and deletes those that nothing uses. It also begins each of these commands, so a command that was killed
-//! anywhere is finished or undone by the next one.
+//! anywhere is finished or undone by the next one, or by `gc`.
 //!
 //! libvirt reverts to external snapshots only since 9.9. It then brings back the whole definition of that time, with an
 //! older record in it, on overlays whose names nobody knew before. So foundry sets the disks back by itself, on every
@@ -21,6 +21,8 @@
 mod create;
 mod delete;
 mod freeze;
+mod frozen;
+mod interrupted;
 mod list;
 mod overlays;
 mod restore;
@@ -30,6 +32,10 @@ mod view;
 
 pub use create::{SnapshotMade, SnapshotRequest, create_snapshot};
 pub use delete::{DeletePlan, delete_snapshot, plan_delete};
-pub use list::{SnapshotMaker, SnapshotView, list_snapshots};
+pub(crate) use frozen::{
+    FrozenDisk, discard_frozen, discard_interrupted, find_frozen, freeze_disks, settle_for_copy,
+};
+pub(crate) use interrupted::{SnapshotWork, find_interrupted_snapshots, finish_snapshots};
+pub use list::{SnapshotMaker, SnapshotView, add_snapshots, add_snapshots_to_all, list_snapshots};
 pub use restore::{Restored, restore_snapshot};
 pub use restore_plan::{RestorePlan, plan_restore};

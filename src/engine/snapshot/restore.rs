@@ -2,7 +2,8 @@
 
 use super::overlays::{OverlayBase, plan_overlays};
 use super::restore_plan::{DiskToRestore, RestorePlan, plan_with};
-use super::settle::{finish_interrupted, settle};
+use super::settle::{finish_interrupted, settle_snapshots};
+use super::view::SnapshotScene;
 use crate::disk::{insert_volume, update_locked_record};
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::handle::refused_unchanged;
@@ -91,7 +92,7 @@ fn restore_off(context: &Context, consented: &RestorePlan) -> Result<(), Error> 
             .outcome(Advice::from(plan.command()).text(" finishes the rest"))
     };
     describe_anew(context, &plan, &overlays).map_err(unfinished)?;
-    settle(context, domain).map_err(unfinished)?;
+    settle_snapshots(context, domain).map_err(unfinished)?;
     context.report_finished(Step::RestoreDisks);
     Ok(())
 }
@@ -140,7 +141,7 @@ fn undo_or_advise(context: &Context, plan: &RestorePlan, overlays: &[RecordedVol
         overlays.iter().any(is_on)
     });
     match is_on_them {
-        Ok(false) => match settle(context, domain) {
+        Ok(false) => match settle_snapshots(context, domain) {
             Ok(_) => error.outcome(Outcome::RolledBack),
             Err(_) => error.outcome(again),
         },
@@ -148,6 +149,45 @@ fn undo_or_advise(context: &Context, plan: &RestorePlan, overlays: &[RecordedVol
             error.outcome(format!("the disks of VM '{}' may be set back already", domain.name)).outcome(again)
         }
     }
+}
+
+/// Plans the rest of a restore that was interrupted after the disks were set back; changes nothing.
+///
+/// # Errors
+/// If the VM is on, or its disks are not directly on the files of that time.
+pub(super) fn plan_rest(
+    context: &Context,
+    scene: &SnapshotScene,
+    snapshot: &str,
+) -> Result<RestorePlan, Error> {
+    let plan = plan_with(context, scene, snapshot)?;
+    let is_set_back = |of: &DiskToRestore| {
+        of.disk.volume.overlay_of.as_ref().is_some_and(|mark| mark.snapshot == snapshot)
+            && of.disk.chain.get(1) == Some(&of.frozen.path)
+    };
+    let error = |message: String| {
+        refused_unchanged(Code::SnapshotInTheWay, message)
+            .hint(Advice::from(plan.command()).text(" restores it again"))
+    };
+    if plan.runs {
+        return Err(error(format!("VM '{}' was started before its restore was finished", plan.vm)));
+    }
+    match plan.disks.iter().find(|of| !is_set_back(of)) {
+        Some(of) => {
+            Err(error(format!("disk '{}' of VM '{}' was changed since its restore", of.disk.target, plan.vm)))
+        }
+        None => Ok(plan),
+    }
+}
+
+/// Finishes a restore of which only the descriptions are missing. The caller holds the VM's lock.
+///
+/// # Errors
+/// A failed call to the host.
+pub(super) fn finish_rest(context: &Context, plan: &RestorePlan) -> Result<(), Error> {
+    let overlays: Vec<RecordedVolume> = plan.disks.iter().map(|of| of.disk.volume.clone()).collect();
+    describe_anew(context, plan, &overlays)?;
+    settle_snapshots(context, &plan.domain).map(drop)
 }
 
 /// Describes the snapshot to libvirt with its new overlays, and forgets the later ones, whose files are deleted next.

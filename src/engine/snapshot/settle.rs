@@ -33,7 +33,7 @@ impl Settled {
 ///
 /// # Errors
 /// A failed call to the host. The next command continues.
-pub(super) fn settle(context: &Context, domain: &Domain) -> Result<Settled, Error> {
+pub(super) fn settle_snapshots(context: &Context, domain: &Domain) -> Result<Settled, Error> {
     let scene = SnapshotScene::look(context, domain)?;
     settle_scene(context, &scene)
 }
@@ -76,7 +76,7 @@ fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Err
     }
     update_locked_record(context, &scene.handle.domain, |record| {
         record.volumes.retain(|v| !dropped.iter().any(|gone| is_same(gone, v)));
-        confirm(record, &to_confirm);
+        confirm_overlays(record, &to_confirm);
     })?;
     let mut confirmed: Vec<String> =
         to_confirm.into_iter().filter_map(|v| v.overlay_of).map(|mark| mark.snapshot).collect();
@@ -85,12 +85,15 @@ fn settle_scene(context: &Context, scene: &SnapshotScene) -> Result<Settled, Err
 }
 
 /// The paths that the domain's definitions and its snapshots use, with the files below them.
-fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
+pub(super) fn paths_in_use(context: &Context, scene: &SnapshotScene) -> Result<Vec<String>, Error> {
     let mut paths: Vec<String> = Vec::new();
     for described in scene.handle.live.iter().chain([&scene.handle.next]) {
         for disk in &described.disks {
             if let DiskSource::File(path) = &disk.source {
-                paths.extend(backing_chain::chain_of(context, path)?);
+                // Both definitions mostly name the same files, and each look at a chain costs calls.
+                if !paths.contains(path) {
+                    paths.extend(backing_chain::chain_of(context, path)?);
+                }
                 paths.extend(disk.backing_chain.iter().cloned());
             }
         }
@@ -141,7 +144,7 @@ fn delete_unused(context: &Context, volumes: Vec<RecordedVolume>) -> Result<Vec<
     Ok(gone)
 }
 
-fn confirm(record: &mut Record, overlays: &[RecordedVolume]) {
+fn confirm_overlays(record: &mut Record, overlays: &[RecordedVolume]) {
     for volume in &mut record.volumes {
         if let Some(mark) = &mut volume.overlay_of
             && overlays.iter().any(|of| of.pool == volume.pool && of.name == volume.name)

@@ -136,24 +136,12 @@ impl SnapshotScene {
     /// and after another tool has changed something.
     pub(super) fn check_chains(&self, disks: &[ChainedDisk]) -> Result<(), Error> {
         let vm = self.handle.name();
-        let is_off_chain = |snapshot: &&SnapshotDescription| {
-            snapshot.disks.iter().any(|of| {
-                let disk = disks.iter().find(|disk| disk.target == of.target);
-                disk.is_some_and(|disk| !disk.chain.contains(&of.overlay))
-            })
-        };
-        let Some(odd) = self.snapshots.iter().filter(|s| self.is_own(s)).find(is_off_chain) else {
-            return Ok(());
-        };
-        // The overlays that a restore has made name its snapshot.
-        let begun =
-            disks.iter().filter_map(|disk| disk.volume.overlay_of.as_ref()).map(|mark| &mark.snapshot);
-        let restored = begun.clone().find(|name| self.snapshots.iter().any(|s| s.name == **name));
+        let Some(odd) = self.find_off_chain(disks) else { return Ok(()) };
         let error = refused_unchanged(
             Code::SnapshotInTheWay,
             format!("the disks of VM '{vm}' are not on the overlays of snapshot '{}'", odd.name),
         );
-        Err(match restored {
+        Err(match self.find_half_restored(disks) {
             Some(snapshot) => error
                 .because(format!("a restore of snapshot '{snapshot}' was interrupted"))
                 .hint(Advice::from(self.restore_command(snapshot)).text(" finishes it")),
@@ -163,6 +151,28 @@ impl SnapshotScene {
                 quote_for_shell(odd.name.as_str())
             )),
         })
+    }
+
+    /// A snapshot of foundry with an overlay that is in no chain of the disks.
+    fn find_off_chain(&self, disks: &[ChainedDisk]) -> Option<&SnapshotDescription> {
+        let is_off_chain = |snapshot: &&SnapshotDescription| {
+            snapshot.disks.iter().any(|of| {
+                let disk = disks.iter().find(|disk| disk.target == of.target);
+                disk.is_some_and(|disk| !disk.chain.contains(&of.overlay))
+            })
+        };
+        self.snapshots.iter().filter(|s| self.is_own(s)).find(is_off_chain)
+    }
+
+    /// The snapshot whose restore was interrupted after the disks were set back: the overlays that the restore made name
+    /// it.
+    pub(super) fn find_half_restored<'a>(&self, disks: &'a [ChainedDisk]) -> Option<&'a str> {
+        self.find_off_chain(disks)?;
+        let mut begun = disks
+            .iter()
+            .filter_map(|disk| disk.volume.overlay_of.as_ref())
+            .map(|mark| mark.snapshot.as_str());
+        begun.find(|name| self.snapshots.iter().any(|s| s.name == *name))
     }
 
     pub(super) fn restore_command(&self, snapshot: &str) -> Verb {

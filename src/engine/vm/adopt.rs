@@ -9,13 +9,12 @@ use super::adopt_manifest::{DraftManifest, draft_manifest, virt_type};
 use super::handle::{VmHandle, refused_unchanged, saved_memory_error, whole_record};
 use super::lookup::{find_vm, removed_meanwhile, vm_not_found};
 use crate::change::{FieldDiff, compare_recorded, recorded_defaults};
-use crate::{Context, lock};
+use crate::{Context, disk, lock};
 use foundry_core::domain_xml::{DiskLocation, Placement, protected_parts, render_domain};
 use foundry_core::error::{Code, Error, Issue};
 use foundry_core::manifest::{VirtualMachine, XmlPatch};
 use foundry_core::plan::{Arch, Problems, VmPlan};
 use foundry_core::record::{self, Owner, Record, RecordState, VolumeRef};
-use foundry_core::text::quote_for_shell;
 use foundry_core::xml_patch::{UnsaidPart, derive_patch};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, View};
@@ -136,11 +135,7 @@ fn snapshot_issue(context: &Context, domain: &Domain) -> Result<Option<Issue>, E
     let snapshots = context.host.snapshots(domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(None) };
     let issue = Issue::new(Code::SnapshotInTheWay, format!("it has snapshots: {}", snapshots.join(", ")));
-    Ok(Some(issue.hint(format!(
-        "if nobody needs it, virsh snapshot-delete {} {} removes one",
-        domain.shell_name(),
-        quote_for_shell(first)
-    ))))
+    Ok(Some(issue.hint(disk::advise_snapshot_delete(domain, first, false))))
 }
 
 /// Where the domain is not as its manifest says.

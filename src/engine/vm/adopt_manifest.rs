@@ -171,18 +171,14 @@ impl DraftManifest {
 
     /// The path is the domain's, because disks are compared by that.
     fn note_volume(&mut self, disk: &DiskDescription, volume: Volume, format: String, is_boot: bool) {
+        let role = if is_boot { VolumeRole::Boot } else { VolumeRole::Data };
+        let reference = volume.reference();
+        let path = disk.source.path().map_or(volume.path, str::to_owned);
         self.volumes.push(RecordedVolume {
-            role: if is_boot { VolumeRole::Boot } else { VolumeRole::Data },
-            path: disk.source.path().map_or(volume.path, str::to_owned),
-            pool: volume.pool,
-            name: volume.name,
-            format,
-            capacity: volume.capacity,
             backing: volume.backing,
-            attaching: None,
             target: Some(disk.target.clone()),
             adopted: true,
-            overlay_of: None,
+            ..RecordedVolume::new(role, reference, path, format, volume.capacity)
         });
     }
 }

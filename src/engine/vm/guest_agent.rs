@@ -66,7 +66,7 @@ impl<'a> GuestAgent<'a> {
         match answer.as_str() {
             Some("thawed") => Ok(false),
             Some("frozen") => Ok(true),
-            _ => Err(self.nonsense("guest-fsfreeze-status")),
+            _ => Err(self.unreadable_answer("guest-fsfreeze-status")),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> GuestAgent<'a> {
     /// Opens a file; `mode` is that of fopen(3).
     pub(crate) fn open(&self, path: &str, mode: &str) -> Result<GuestFile, Error> {
         let answer = self.command("guest-file-open", &json!({"path": path, "mode": mode}))?;
-        answer.as_i64().map(GuestFile).ok_or_else(|| self.nonsense("guest-file-open"))
+        answer.as_i64().map(GuestFile).ok_or_else(|| self.unreadable_answer("guest-file-open"))
     }
 
     /// Reads the next piece of a file; empty at its end. Reading on later shows what was appended since.
@@ -86,7 +86,9 @@ impl<'a> GuestAgent<'a> {
         let answer = self.command("guest-file-read", &json!({"handle": file.0, "count": READ_PIECE}))?;
         let encoded = answer.get("buf-b64").and_then(Value::as_str);
         let bytes = encoded.and_then(|text| STANDARD.decode(text).ok());
-        bytes.filter(|bytes| bytes.len() <= READ_PIECE).ok_or_else(|| self.nonsense("guest-file-read"))
+        bytes
+            .filter(|bytes| bytes.len() <= READ_PIECE)
+            .ok_or_else(|| self.unreadable_answer("guest-file-read"))
     }
 
     /// Writes at most [`WRITE_PIECE`] bytes to a file.
@@ -94,7 +96,11 @@ impl<'a> GuestAgent<'a> {
         let arguments = json!({"handle": file.0, "buf-b64": STANDARD.encode(bytes)});
         let answer = self.command("guest-file-write", &arguments)?;
         let written = answer.get("count").and_then(Value::as_u64);
-        if written == Some(bytes.len() as u64) { Ok(()) } else { Err(self.nonsense("guest-file-write")) }
+        if written == Some(bytes.len() as u64) {
+            Ok(())
+        } else {
+            Err(self.unreadable_answer("guest-file-write"))
+        }
     }
 
     /// Closes a file, which flushes what was written.
@@ -114,7 +120,7 @@ impl<'a> GuestAgent<'a> {
             ["-c", script, "sh"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let arguments = json!({"path": "/bin/sh", "arg": words, "capture-output": capture});
         let answer = self.command("guest-exec", &arguments)?;
-        answer.get("pid").and_then(Value::as_i64).ok_or_else(|| self.nonsense("guest-exec"))
+        answer.get("pid").and_then(Value::as_i64).ok_or_else(|| self.unreadable_answer("guest-exec"))
     }
 
     /// Returns how a process has ended; `None` while it runs. The agent forgets a process that was reported as ended.
@@ -123,7 +129,7 @@ impl<'a> GuestAgent<'a> {
         match answer.get("exited").and_then(Value::as_bool) {
             Some(false) => return Ok(None),
             Some(true) => {}
-            None => return Err(self.nonsense("guest-exec-status")),
+            None => return Err(self.unreadable_answer("guest-exec-status")),
         }
         let number = |key: &str| answer.get(key).and_then(Value::as_i64);
         let code = number("exitcode").or_else(|| number("signal").map(|signal| 128 + signal));
@@ -144,7 +150,7 @@ impl<'a> GuestAgent<'a> {
         match self.context.host.ask_agent(self.domain.uuid, &sent, within)? {
             AgentAnswer::Returned(answer) => {
                 let parsed: Option<Value> = serde_json::from_str(&answer).ok();
-                parsed.and_then(|v| v.get("return").cloned()).ok_or_else(|| self.nonsense(command))
+                parsed.and_then(|v| v.get("return").cloned()).ok_or_else(|| self.unreadable_answer(command))
             }
             AgentAnswer::Refused(reason) => {
                 let error =
@@ -163,7 +169,7 @@ impl<'a> GuestAgent<'a> {
         }
     }
 
-    fn nonsense(&self, command: &str) -> Error {
+    fn unreadable_answer(&self, command: &str) -> Error {
         let message = format!("the guest agent of VM '{}' answers {command} with nonsense", self.domain.name);
         Error::new(Code::AgentRefuses, message)
     }

@@ -134,6 +134,10 @@ pub(crate) fn undefined_meanwhile(domain: &Domain) -> Error {
 pub(crate) fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     let record = read_own_record(domain).map_err(|error| match domain.owner() {
+        Owner::Foreign if domain.persistent && !domain.saved => {
+            let adopt = Verb::Adopt { vm: domain.command_name() };
+            error.hint(Advice::from(adopt).text(" takes it over; without that, virsh changes it"))
+        }
         Owner::Foreign | Owner::FirstFoundry(_) => error.hint("virsh changes it"),
         _ => error,
     })?;

@@ -35,7 +35,7 @@ pub enum InterfaceLink<'a> {
 pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let vcpu = child_element(root, "vcpu").ok_or_else(|| missing("vcpu"))?;
+    let vcpu = child_element(root, "vcpu").ok_or_else(|| missing_element("vcpu"))?;
     let kept = vcpu.attributes().filter(|attribute| attribute.name() != "current");
     let mut tag: String = kept.map(|a| format!(" {}='{}'", a.name(), escape(a.value()))).collect();
     if current != most {
@@ -54,7 +54,7 @@ pub fn set_vcpus(xml: &str, current: u32, most: u32) -> Result<String> {
 pub fn set_memory(xml: &str, current: Bytes, most: Bytes) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let memory = child_element(root, "memory").ok_or_else(|| missing("memory"))?;
+    let memory = child_element(root, "memory").ok_or_else(|| missing_element("memory"))?;
     let now = format!("<currentMemory unit='KiB'>{}</currentMemory>", current.to_kib());
     let most = format!("<memory unit='KiB'>{}</memory>", most.to_kib());
     Ok(match child_element(root, "currentMemory") {
@@ -71,7 +71,7 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
     let document = parse(xml)?;
     let root = document.root_element();
     let Some(cpu) = child_element(root, "cpu") else {
-        let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+        let name = child_element(root, "name").ok_or_else(|| missing_element("name"))?;
         let at = name.range().end;
         return Ok(replace_ranges(xml, vec![(at..at, format!("<cpu mode='{}'/>", escape(mode)))]));
     };
@@ -87,7 +87,7 @@ pub fn set_cpu_mode(xml: &str, mode: &str) -> Result<String> {
 /// If the text is not a `<domain>` with `<os>`.
 pub fn set_nvram(xml: &str, path: &str) -> Result<String> {
     let document = parse(xml)?;
-    let os = child_element(document.root_element(), "os").ok_or_else(|| missing("os"))?;
+    let os = child_element(document.root_element(), "os").ok_or_else(|| missing_element("os"))?;
     if child_element(os, "nvram").is_some_and(|nvram| !text_of(nvram).trim().is_empty()) {
         return Ok(xml.to_owned());
     }
@@ -108,7 +108,7 @@ pub fn set_record(xml: &str, text: &str) -> Result<String> {
             None => append_text(xml, metadata, &record),
         },
         None => {
-            let name = child_element(root, "name").ok_or_else(|| missing("name"))?;
+            let name = child_element(root, "name").ok_or_else(|| missing_element("name"))?;
             let at = name.range().end;
             replace_ranges(xml, vec![(at..at, format!("<metadata>{record}</metadata>"))])
         }
@@ -151,12 +151,12 @@ pub fn set_disk_file(xml: &str, target: &str, path: &str, format: &str) -> Resul
     let document = parse(xml)?;
     let disk = find_disk(&document, target)?;
     let source = child_element(disk, "source").and_then(|source| source.attribute_node("file"));
-    let source = source.ok_or_else(|| missing(&format!("file of disk '{target}'")))?;
+    let source = source.ok_or_else(|| missing_element(&format!("file of disk '{target}'")))?;
     let mut changes = vec![(source.range_value(), escape(path).into_owned())];
     let driver = child_element(disk, "driver");
     match driver.and_then(|driver| driver.attribute_node("type")) {
         Some(kind) => changes.push((kind.range_value(), escape(format).into_owned())),
-        None => return Err(missing(&format!("format of disk '{target}'"))),
+        None => return Err(missing_element(&format!("format of disk '{target}'"))),
     }
     changes.extend(child_element(disk, "backingStore").map(|chain| (chain.range(), String::new())));
     Ok(replace_ranges(xml, changes))
@@ -189,7 +189,7 @@ pub fn set_interface_link(xml: &str, mac: &str, link: InterfaceLink<'_>) -> Resu
     let document = parse(&with_source)?;
     let interface = find_interface(&document, mac)?;
     let value = interface.attribute_node("type").map(|kind| kind.range_value());
-    let value = value.ok_or_else(|| missing("type of an interface"))?;
+    let value = value.ok_or_else(|| missing_element("type of an interface"))?;
     Ok(replace_ranges(&with_source, vec![(value, kind.to_owned())]))
 }
 
@@ -239,7 +239,7 @@ pub(super) fn find_disk<'a, 'i>(document: &'a Document<'i>, target: &str) -> Res
     };
     let devices = child_element(document.root_element(), "devices");
     let disk = devices.and_then(|d| child_elements(d, "disk").find(has_target));
-    disk.ok_or_else(|| missing(&format!("disk with target '{target}'")))
+    disk.ok_or_else(|| missing_element(&format!("disk with target '{target}'")))
 }
 
 fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<'a, 'i>> {
@@ -249,7 +249,7 @@ fn find_interface<'a, 'i>(document: &'a Document<'i>, mac: &str) -> Result<Node<
     };
     let devices = child_element(document.root_element(), "devices");
     let found = devices.and_then(|devices| child_elements(devices, "interface").find(has_mac));
-    found.ok_or_else(|| missing(&format!("interface with MAC address {mac}")))
+    found.ok_or_else(|| missing_element(&format!("interface with MAC address {mac}")))
 }
 
 /// Replaces, adds or removes one child element.
@@ -275,174 +275,9 @@ pub(super) fn parse(xml: &str) -> Result<Document<'_>> {
 
 const WHAT: &str = "the definition of a domain";
 
-pub(super) fn missing(element: &str) -> crate::HostError {
+pub(super) fn missing_element(element: &str) -> crate::HostError {
     unreadable_xml(WHAT, format!("it has no {element}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::libvirt_xml::DomainDescription;
-
-    const WEB: &str = "<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>
-  <name>web</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
-  <memory unit='KiB'>1048576</memory>
-  <vcpu placement='static' cpuset='0-1'>2</vcpu>
-  <cpu mode='host-model' check='partial'><model fallback='allow'/><topology sockets='1' cores='2' threads='1'/></cpu>
-  <devices>
-    <disk type='file'><source file='/a'/><target dev='vdb'/><serial>vdb</serial><address type='pci' bus='0x05'/></disk>
-    <interface type='bridge'><mac address='BE:ef:0a:37:16:16'/><source bridge='br0'/><target dev='vm0a371616'/>
-      <address type='pci' bus='0x01'/></interface>
-  </devices>
-  <q:commandline><q:arg value='-x &amp; y'/></q:commandline>
-</domain>";
-    const MAC: &str = "be:ef:0a:37:16:16";
-
-    /// Reads the changed text, after checking that nothing else is lost.
-    #[track_caller]
-    fn read(changed: &str) -> DomainDescription {
-        for kept in ["bus='0x05'", "bus='0x01'", "-x &amp; y", "cpuset='0-1'", "vm0a371616", "sockets='1'"] {
-            assert!(changed.contains(kept), "{kept} is lost in {changed}");
-        }
-        DomainDescription::read(changed).unwrap()
-    }
-
-    #[test]
-    fn cpus_are_a_number_and_a_maximum() {
-        let grown = set_vcpus(WEB, 2, 4).unwrap();
-        assert!(grown.contains("<vcpu placement='static' cpuset='0-1' current='2'>4</vcpu>"), "{grown}");
-        let read = read(&set_vcpus(&grown, 3, 3).unwrap());
-        assert_eq!((read.vcpus, read.max_vcpus), (3, 3));
-        let listed = WEB.replace("<cpu ", "<vcpus><vcpu id='0' enabled='yes'/></vcpus><cpu ");
-        assert!(!set_vcpus(&listed, 1, 2).unwrap().contains("<vcpus>"));
-    }
-
-    #[test]
-    fn memory_is_set_with_and_without_the_present_one() {
-        let once = set_memory(WEB, Bytes(1 << 30), Bytes(2 << 30)).unwrap();
-        let twice = set_memory(&once, Bytes(3 << 30), Bytes(3 << 30)).unwrap();
-        for (text, sizes) in [(once, (1, 2)), (twice, (3, 3))] {
-            let read = read(&text);
-            assert_eq!((read.current_memory, read.memory), (Bytes(sizes.0 << 30), Bytes(sizes.1 << 30)));
-        }
-    }
-
-    #[test]
-    fn a_cpu_keeps_its_topology() {
-        let changed = set_cpu_mode(WEB, "host-passthrough").unwrap();
-        assert_eq!(read(&changed).cpu_mode.as_deref(), Some("host-passthrough"));
-        assert!(!changed.contains("fallback") && !changed.contains("check="), "{changed}");
-        let bare = "<domain><name>a</name></domain>";
-        assert_eq!(
-            set_cpu_mode(bare, "maximum").unwrap(),
-            "<domain><name>a</name><cpu mode='maximum'/></domain>"
-        );
-    }
-
-    #[test]
-    fn a_disk_gets_another_serial() {
-        let read = read(&set_disk_serial(WEB, "vdb", "a<b").unwrap());
-        assert_eq!(read.disk("vdb").unwrap().serial.as_deref(), Some("a<b"));
-        set_disk_serial(WEB, "vdc", "x").unwrap_err();
-    }
-
-    #[test]
-    fn a_disk_moves_to_another_file_without_its_old_chain() {
-        let old = "<driver name='qemu' type='raw' cache='none'/><source file='/a' index='2'/>\
-                   <backingStore type='file'><format type='qcow2'/><source file='/base'/><backingStore/></backingStore>";
-        let xml = WEB.replace("<source file='/a'/>", old);
-        let moved = set_disk_file(&xml, "vdb", "/a & b.2", "qcow2").unwrap();
-        let disk = read(&moved).disk("vdb").unwrap().clone();
-        assert_eq!((disk.source.path(), disk.format.as_deref()), (Some("/a & b.2"), Some("qcow2")));
-        assert!(disk.backing_chain.is_empty() && moved.contains("cache='none'"), "{moved}");
-        set_disk_file(&xml, "vdc", "/a", "raw").unwrap_err();
-        set_disk_file(WEB, "vdb", "/a", "raw").unwrap_err();
-    }
-
-    #[test]
-    fn a_generation_id_is_chosen_anew() {
-        let with = WEB.replace("<memory", "<genid>43dc0cf8-809b-4adb-9bea-a9abb5f3d90e</genid><memory");
-        assert!(renew_generation_id(&with).unwrap().contains("<genid/><memory"));
-        assert_eq!(renew_generation_id(WEB).unwrap(), WEB);
-    }
-
-    #[test]
-    fn an_interface_moves_and_keeps_its_address() {
-        let ovs = InterfaceLink::Bridge { name: "ovs'0", is_open_vswitch: true };
-        let moved = set_interface_link(WEB, MAC, ovs).unwrap();
-        let seen = read(&moved).interfaces[0].clone();
-        assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("bridge", Some("ovs'0")));
-        assert!(seen.is_open_vswitch);
-        let back = set_interface_link(&moved, MAC, InterfaceLink::Network("default")).unwrap();
-        let seen = read(&back).interfaces[0].clone();
-        assert_eq!((seen.kind.as_str(), seen.source.as_deref()), ("network", Some("default")));
-        assert!(!seen.is_open_vswitch);
-        set_interface_link(WEB, "52:54:00:00:00:01", ovs).unwrap_err();
-    }
-
-    fn record_of(xml: &str) -> String {
-        DomainDescription::read(xml).unwrap().record.unwrap()
-    }
-
-    #[test]
-    fn a_record_finds_its_place_wherever_there_is_one() {
-        for metadata in [
-            "",
-            "<metadata/>",
-            "<metadata></metadata>",
-            "<metadata><x:y xmlns:x='z'/></metadata>",
-            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
-        ] {
-            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
-            let text = "a & <b> \"q\" 'x' ]]>\nünï";
-            let once = set_record(&xml, text).unwrap();
-            assert_eq!(record_of(&once), text, "{metadata}");
-            assert_eq!(record_of(&set_record(&once, "new").unwrap()), "new");
-            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
-        }
-    }
-
-    #[test]
-    fn a_record_that_xml_cannot_carry_is_refused() {
-        set_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
-    }
-
-    #[test]
-    fn efi_variables_are_named_once() {
-        let web = "<domain><name>web</name><os firmware='efi'><type>hvm</type></os></domain>";
-        let named = set_nvram(web, "/v/a&b.fd").unwrap();
-        assert_eq!(DomainDescription::read(&named).unwrap().nvram.as_deref(), Some("/v/a&b.fd"));
-        assert_eq!(set_nvram(&named, "/other").unwrap(), named);
-        let by_libvirt = web.replace("</os>", "<nvram template='/t'/></os>");
-        let named = set_nvram(&by_libvirt, "/v/x").unwrap();
-        assert_eq!(DomainDescription::read(&named).unwrap().nvram.as_deref(), Some("/v/x"));
-        set_nvram("<domain><name>web</name></domain>", "/v").unwrap_err();
-    }
-
-    #[test]
-    fn a_console_log_moves_wherever_it_is_named() {
-        let port = |kind| format!("<{kind} type='pty'><log file='/l/web.log' append='off'/></{kind}>");
-        let xml = format!(
-            "<domain><name>web</name><devices>{}{}<serial type='pty'/></devices></domain>",
-            port("serial"),
-            port("console")
-        );
-        let moved = set_console_log(&xml, "/l/a'b.log").unwrap();
-        assert_eq!(DomainDescription::read(&moved).unwrap().console_log.as_deref(), Some("/l/a'b.log"));
-        assert!(!moved.contains("web.log"), "{moved}");
-    }
-
-    #[test]
-    fn the_rest_of_an_interface_is_set_and_removed() {
-        let set = set_interface_mtu(WEB, MAC, Some(9000)).unwrap();
-        let set = set_interface_vlan(&set, MAC, Some(20)).unwrap();
-        let set = set_interface_boot(&set, MAC, Some(2)).unwrap();
-        let seen = read(&set).interfaces[0].clone();
-        assert_eq!((seen.mtu, seen.vlan, seen.boot_order), (Some(9000), Some(20), Some(2)));
-        let element = interface_element(&set, MAC).unwrap().unwrap();
-        assert!(element.starts_with("<interface") && element.ends_with("</interface>"), "{element}");
-        let unset = set_interface_mtu(&set, MAC, None).unwrap();
-        let unset = set_interface_vlan(&unset, MAC, None).unwrap();
-        assert_eq!(set_interface_boot(&unset, MAC, None).unwrap(), WEB);
-    }
-}
+mod tests;

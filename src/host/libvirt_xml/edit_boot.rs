@@ -4,7 +4,7 @@ use quick_xml::escape::escape;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::edit::{find_disk, missing, parse, set_child};
+use super::edit::{find_disk, missing_element, parse, set_child};
 use super::{attribute_value, child_element, child_elements, find_element};
 use crate::Result;
 use foundry_core::domain_xml::DiskParts;
@@ -18,7 +18,7 @@ pub fn set_disk_parts(xml: &str, target: &str, parts: &DiskParts) -> Result<Stri
     let document = parse(xml)?;
     let disk = find_disk(&document, target)?;
     let kind = disk.attribute_node("type").map(|kind| kind.range_value());
-    let kind = kind.ok_or_else(|| missing("type of a disk"))?;
+    let kind = kind.ok_or_else(|| missing_element("type of a disk"))?;
     let mut changes = vec![(kind, parts.kind.to_owned())];
     let format = child_element(disk, "driver").and_then(|d| d.attribute_node("type"));
     changes.extend(format.map(|format| (format.range_value(), escape(parts.format.as_str()).into_owned())));
@@ -35,7 +35,7 @@ pub fn add_device(xml: &str, device: &str) -> Result<String> {
     let document = parse(xml)?;
     let devices = child_element(document.root_element(), "devices");
     let last = devices.and_then(|devices| devices.children().rfind(Node::is_element));
-    let at = last.ok_or_else(|| missing("devices"))?.range().end;
+    let at = last.ok_or_else(|| missing_element("devices"))?.range().end;
     Ok(replace_ranges(xml, vec![(at..at, device.to_owned())]))
 }
 

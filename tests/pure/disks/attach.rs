@@ -76,7 +76,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     let sizes = |b: &Bench| disks(b).into_iter().map(|d| (d.device, d.size, d.format)).collect::<Vec<_>>();
     let (as_it_is, sizes_now) = (live(&bench), sizes(&bench));
     let mut seen = get_vm(&bench.context(), "web").unwrap();
-    foundry::operations::vm::inspect::add_secrets(&bench.context(), &mut seen).unwrap();
+    foundry::operations::vm::seed_content::add_secrets(&bench.context(), &mut seen).unwrap();
     let text = yaml::write(&seen.vm).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     let again = manifest::load_text(&text, "vm.yaml").unwrap();

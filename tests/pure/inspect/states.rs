@@ -8,7 +8,8 @@ use foundry::Kind;
 use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, DomainState, Domains, StateReason, View};
 use foundry::manifest::Phase;
-use foundry::operations::vm::inspect::{add_secrets, get_vm, list_vms};
+use foundry::operations::vm::inspect::{get_vm, list_vms};
+use foundry::operations::vm::seed_content::add_secrets;
 use foundry::words;
 
 #[test]

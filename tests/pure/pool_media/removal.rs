@@ -8,7 +8,8 @@ use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::{DomainState, Pools, Volumes};
 use foundry::operations::storage::pools;
-use foundry::operations::vm::inspect::{add_secrets, get_vm};
+use foundry::operations::vm::inspect::get_vm;
+use foundry::operations::vm::seed_content::add_secrets;
 
 #[test]
 fn a_vm_goes_with_exactly_its_own_volumes() {

@@ -89,6 +89,7 @@ fn healthy_host() -> HostFacts {
         guest_machine: Ok(host.guest_machine("x86_64", "q35", "kvm").unwrap()),
         pools: Ok(vec![pool("foundry-images", "/images"), pool("foundry-vms", "/vms")]),
         storage: Ok(storage_status(Vec::new())),
+        interrupted: Vec::new(),
         domains: Ok(Vec::new()),
         bridges: Ok(Some(vec![Bridge { name: "br0".into(), ..Bridge::default() }])),
         networks: Ok(vec![Network { name: "default".into(), active: true, ..Network::default() }]),

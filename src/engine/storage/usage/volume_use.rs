@@ -41,7 +41,7 @@ impl Usage {
         let reference = volume.reference();
         let named =
             || self.recording_domain(&reference).map(|vm| format!("the record of VM '{vm}' names it"));
-        self.users_of(&reference, &volume.path).describe_users("uses it").or_else(named)
+        self.users_of(&reference, &volume.path).reason_if_used().or_else(named)
     }
 
     /// Returns whether a domain uses a volume, directly or as a backing file, now or at its next start.

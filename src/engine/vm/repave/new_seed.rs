@@ -16,7 +16,7 @@ use foundry_core::record::{Salt, SshAccess};
 use crate::Context;
 use crate::vm::blueprint::{make_seed, seed_failed};
 use crate::vm::handle::{VmHandle, refused_unchanged};
-use crate::vm::inspect::read_seed;
+use crate::vm::seed_content::read_seed;
 
 /// The seed of a repaved VM, and what the record says about it.
 pub(super) struct NewSeed {

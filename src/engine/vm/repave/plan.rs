@@ -10,7 +10,7 @@ use foundry_host::Domain;
 use foundry_host::libvirt_xml::edit_boot;
 
 use super::new_seed::{NewSeed, plan_seed};
-use super::state::{refuse_if_busy, unsettled};
+use super::state::{refuse_if_busy, undecided_error};
 use super::{RepaveRequest, RepaveSource};
 use crate::change::{is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
 use crate::disk::{BootDisk, find_boot_disk};
@@ -57,7 +57,7 @@ pub fn plan_repave(context: &Context, request: &RepaveRequest<'_>) -> Result<Vec
         refuse_if_busy(&handle.domain, note, request.stop.force)?;
         if note.stage.can_roll_back() {
             return match note.stage {
-                RepaveStage::Kept => Err(unsettled(&handle.domain)),
+                RepaveStage::Kept => Err(undecided_error(&handle.domain)),
                 _ => Ok(note.spare.clone()),
             };
         }

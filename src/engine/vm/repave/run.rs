@@ -6,8 +6,8 @@ use foundry_host::{Domain, DomainState};
 
 use super::plan::{RepavePlan, check_repave, is_same_target};
 use super::spare::delete_spare;
-use super::state::{refuse_if_busy, unsettled};
-use super::undo::{define_exchanged, find_same, start_method, undo_repave, unfinished};
+use super::state::{refuse_if_busy, undecided_error};
+use super::undo::{define_exchanged, find_same, half_done_outcomes, start_method, undo_repave};
 use super::{RepaveChange, RepaveReport, RepaveRequest};
 use crate::disk::update_locked_record;
 use crate::storage::pending_volumes::wait_for_volumes;
@@ -29,12 +29,12 @@ pub fn repave_vm(context: &Context, request: &RepaveRequest<'_>) -> Result<Repav
     let (domain, _) = find_own_vm(context, request.vm)?;
     context.report_begun(Task::RepaveVm(domain.name.clone()));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(unfinished(&domain));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain));
     let run = Run { context, request, domain: &domain, maker: context.lease.maker() };
     let report = |change, addresses| RepaveReport::new(&domain, change, addresses);
     match run.begin()? {
         Begun::Finished => return Ok(report(RepaveChange::Repaved, Vec::new())),
-        Begun::Prepared(plan) => run.exchange(*plan)?,
+        Begun::Prepared(plan) => run.replace_boot_disk(*plan)?,
         Begun::OnTrial => run.resume_trial()?,
     }
     let Some((goal, timeout)) = request.wait else {
@@ -75,13 +75,13 @@ impl Run<'_> {
             refuse_if_busy(&handle.domain, &note, self.request.stop.force)?;
             let is_same = is_same_target(context, &handle, &self.request.source)?;
             match note.stage {
-                RepaveStage::Kept => return Err(unsettled(&handle.domain)),
+                RepaveStage::Kept => return Err(undecided_error(&handle.domain)),
                 RepaveStage::OnTrial if is_same => {
                     self.write_note(|note| note.maker = self.maker.clone())?;
                     return Ok(Begun::OnTrial);
                 }
                 RepaveStage::OnTrial => {
-                    return Err(unsettled(&handle.domain)
+                    return Err(undecided_error(&handle.domain)
                         .because("that repave was interrupted, and was to another image"));
                 }
                 RepaveStage::Accepted if is_same => {
@@ -100,7 +100,7 @@ impl Run<'_> {
         let mut journal = Journal::default();
         match self.prepare(&plan, ran, &mut journal) {
             Ok(()) => Ok(Begun::Prepared(Box::new(plan))),
-            Err(error) => Err(self.undo(error, &strangers(&plan, &journal))),
+            Err(error) => Err(self.undo_after(error, &foreign_volumes(&plan, &journal))),
         }
     }
 
@@ -133,14 +133,14 @@ impl Run<'_> {
     }
 
     /// Stops the guest, exchanges the boot disk, and starts it again.
-    fn exchange(&self, plan: RepavePlan) -> Result<(), Error> {
+    fn replace_boot_disk(&self, plan: RepavePlan) -> Result<(), Error> {
         let context = self.context;
         if let Err(error) = self.stop() {
             return Err(self.take_back(error));
         }
         let _lock = self.lock()?;
         let exchanged = self.define_new(plan).and_then(|()| self.start_again());
-        exchanged.map_err(|error| self.undo(cause_of(context, error), &[]))
+        exchanged.map_err(|error| self.undo_after(cause_of(context, error), &[]))
     }
 
     fn stop(&self) -> Result<(), Error> {
@@ -191,7 +191,7 @@ impl Run<'_> {
     /// Continues the trial of an earlier run.
     fn resume_trial(&self) -> Result<(), Error> {
         let _lock = self.lock()?;
-        self.start_again().map_err(|error| self.undo(cause_of(self.context, error), &[]))
+        self.start_again().map_err(|error| self.undo_after(cause_of(self.context, error), &[]))
     }
 
     /// The new boot disk has passed: the old one is deleted. From here on nothing is taken back.
@@ -206,7 +206,7 @@ impl Run<'_> {
 
     fn still_to_delete(&self, error: Error) -> Error {
         let vm = &self.domain.name;
-        unfinished(self.domain)
+        half_done_outcomes(self.domain)
             .into_iter()
             .fold(error.outcome(format!("VM '{vm}' is repaved")), Error::outcome)
     }
@@ -239,18 +239,18 @@ impl Run<'_> {
     fn lock(&self) -> Result<foundry_host::HostLock, Error> {
         let Domain { uuid, name, .. } = self.domain;
         lock::lock_vm(self.context, *uuid, name)
-            .map_err(|error| unfinished(self.domain).into_iter().fold(error, Error::outcome))
+            .map_err(|error| half_done_outcomes(self.domain).into_iter().fold(error, Error::outcome))
     }
 
     /// Takes everything back, and adds to the error what became of it.
     fn take_back(&self, error: Error) -> Error {
         match self.lock() {
-            Ok(_lock) => self.undo(error, &[]),
+            Ok(_lock) => self.undo_after(error, &[]),
             Err(no_lock) => no_lock.outcomes().iter().cloned().fold(error, Error::outcome),
         }
     }
 
-    fn undo(&self, error: Error, strangers: &[VolumeRef]) -> Error {
+    fn undo_after(&self, error: Error, strangers: &[VolumeRef]) -> Error {
         undo_repave(self.context, self.domain, (&self.maker, strangers), error)
     }
 }
@@ -270,7 +270,7 @@ fn cause_of(context: &Context, error: Error) -> Error {
 }
 
 /// The planned volumes that this run has certainly not made: if they exist, they are another program's.
-fn strangers(plan: &RepavePlan, journal: &Journal) -> Vec<VolumeRef> {
+fn foreign_volumes(plan: &RepavePlan, journal: &Journal) -> Vec<VolumeRef> {
     let planned = plan.storage.volumes.iter().map(RecordedVolume::reference);
     planned.filter(|volume| !journal.may_have_made(volume)).collect()
 }

@@ -27,7 +27,7 @@ pub(in crate::vm) fn refuse_if_busy(domain: &Domain, note: &Repave, force: bool)
 }
 
 /// The error for a VM whose previous boot disk is still there.
-pub(super) fn unsettled(domain: &Domain) -> Error {
+pub(super) fn undecided_error(domain: &Domain) -> Error {
     let message = format!("VM '{}' still has the boot disk from before its last repave", domain.name);
     Error::new(Code::RepaveUnsettled, message).unchanged().hint(decide_advice(domain))
 }
@@ -37,7 +37,7 @@ pub(crate) fn refuse_undecided(domain: &Domain, record: &Record) -> Result<(), E
     let Some(note) = &record.repave else { return Ok(()) };
     refuse_if_busy(domain, note, false)?;
     if note.stage == RepaveStage::Kept {
-        return Err(unsettled(domain));
+        return Err(undecided_error(domain));
     }
     let message = format!("a repave of VM '{}' was interrupted", domain.name);
     Err(Error::new(Code::RepaveUnsettled, message).unchanged().hint(next_advice(domain, note.stage)))

@@ -54,7 +54,7 @@ pub(super) fn undo_repave(
         }
         Err(failed) => {
             let why = format!("the repave of VM '{}' could not be taken back: {failed}", domain.name);
-            told(error, std::iter::once(why.into()).chain(unfinished(domain)).collect())
+            told(error, std::iter::once(why.into()).chain(half_done_outcomes(domain)).collect())
         }
     }
 }
@@ -210,7 +210,7 @@ pub(super) fn no_previous_disk(vm: &str) -> String {
 }
 
 /// What is left if the process ends during a repave.
-pub(super) fn unfinished(domain: &Domain) -> [Outcome; 2] {
+pub(super) fn half_done_outcomes(domain: &Domain) -> [Outcome; 2] {
     [
         format!("the repave of VM '{}' is not finished; its record names all volumes", domain.name).into(),
         next_advice(domain, RepaveStage::OnTrial).into(),
