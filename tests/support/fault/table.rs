@@ -42,7 +42,7 @@ pub(crate) fn told(line: &str) -> Option<Verdict> {
 }
 
 /// Calls that change something.
-const CHANGING: [&str; 23] = [
+const CHANGING: [&str; 25] = [
     "virDomainDefineXMLFlags",
     "virDomainRename",
     "virDomainSetMetadata",
@@ -54,6 +54,8 @@ const CHANGING: [&str; 23] = [
     "virDomainAttachDeviceFlags",
     "virDomainDetachDeviceFlags",
     "virDomainBlockResize",
+    "virDomainSnapshotCreateXML",
+    "virDomainSnapshotDelete",
     "virStorageVolCreateXML",
     "virStorageVolDelete",
     "virStorageVolResize",
