@@ -61,8 +61,10 @@ fn bench() -> Result<()> {
     compare("snapshot create", &snapshots, &delete)?;
     let again = format!("{FOUNDRY} snapshot create {OURS} one --no-freeze || true; {made} || true");
     shell(&again)?;
-    let deleting =
-        [virsh("snapshot-delete", &format!("{THEIRS} one")), ours("snapshot", &["delete", OURS, "one", "--yes"])];
+    let deleting = [
+        virsh("snapshot-delete", &format!("{THEIRS} one")),
+        ours("snapshot", &["delete", OURS, "one", "--yes"]),
+    ];
     compare("snapshot delete", &deleting, &again)?;
     fleet(&work)
 }

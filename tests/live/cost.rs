@@ -33,7 +33,9 @@ fn run(bed: &Bed, arguments: &[&str], input: &str) -> (Ran, usize) {
         let ran = bed.foundry(&[arguments, &["-vv"]].concat()).reads(input).run().exits(0);
         let after = count();
         if before.abs_diff(after)
-            == usize::from(matches!(arguments[0], "create" | "destroy" | "clone") && !arguments.contains(&"--dry-run"))
+            == usize::from(
+                matches!(arguments[0], "create" | "destroy" | "clone") && !arguments.contains(&"--dry-run"),
+            )
         {
             return (ran, before.min(after));
         }
@@ -185,7 +187,10 @@ fn start_and_stop_look_at_the_vm_alone() {
     let vm = manifest.name.as_str();
     bed.creates(&manifest);
     let off = [("is it off by now", 2), ("force off: find, active, off", 3)];
-    costs(&run(&bed, &["stop", vm, "--force"], "").0, &[&off[..], &[("connect", 1), ("the VM", DOMAIN)]].concat());
+    costs(
+        &run(&bed, &["stop", vm, "--force"], "").0,
+        &[&off[..], &[("connect", 1), ("the VM", DOMAIN)]].concat(),
+    );
     // Whether its memory is saved is asked of a VM that is off. Under the lock it may be another one.
     let bill = [("connect", 1), ("the VM, and again under its lock", 2 * (DOMAIN + 1)), ("start", 2)];
     costs(&run(&bed, &["start", vm], "").0, &bill);
@@ -259,8 +264,8 @@ fn clone_and_repave_make_as_few_changes_as_they_must() {
     ];
     let made = |ran: &Ran| changes.map(|call| ran.count(call));
     let (ran, _) = run(&bed, &["repave", vm, "--force", "--yes"], "");
-    // The note, and what came of it.
-    assert_eq!(made(&ran), [1, 1, 0, 2, 1, 1], "{ran:#?}");
+    // The note, and what came of it. It starts with new EFI variables, which is another call.
+    assert_eq!(made(&ran), [1, 1, 0, 2, 1, 0], "{ran:#?}");
     let (ran, _) = run(&bed, &["repave", vm, "--accept", "--yes"], "");
     assert_eq!(made(&ran), [0, 0, 1, 2, 0, 0], "{ran:#?}");
     run(&bed, &["stop", vm, "--force"], "");

@@ -92,14 +92,17 @@ fn a_crashed_vm_is_destroyed() {
     let xml =
         bed.virsh().definition(vm).replace("<on_crash>destroy</on_crash>", "<on_crash>preserve</on_crash>");
     assert!(xml.contains("preserve"), "{xml}");
-    let xml = xml.replace("</devices>", "<panic model='isa'/></devices>");
+    let xml = xml.replace("</devices>", "<panic model='pvpanic'/></devices>");
     bed.virsh().defines("define", &xml);
     bed.virsh().does(&["start", vm]);
     let guest = bed.guest(manifest.address());
     guest.answers_within(std::time::Duration::from_secs(60));
-    // QEMU's pvpanic device (docs/specs/pvpanic): bit 0 written to its port says that the guest panicked. In the
-    // background, as nobody answers after that.
-    guest.tries("(sleep 1; printf '\\001' | dd of=/dev/port bs=1 seek=$((0x505))) >/dev/null 2>&1 &");
+    // QEMU's pvpanic device (docs/specs/pvpanic): bit 0 written to its register says that the guest panicked.
+    // In the background, as nobody answers after that.
+    guest.tries(
+        "(sleep 1; cd /sys/bus/pci/devices; for d in *; do [ $(cat $d/device) = 0x0011 ] && echo 1 >$d/enable && \
+         devmem $(head -n1 $d/resource | cut -d' ' -f1) 8 1; done) >/dev/null 2>&1 &",
+    );
     bed.virsh().waits_for(vm, "crashed");
     assert_eq!(bed.get(vm)["status"]["phase"], "Failed");
     destroys(&bed, vm).tells(&steps(vm));

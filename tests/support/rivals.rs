@@ -167,7 +167,9 @@ pub(crate) fn apply_and_apply(arena: &Arena) {
     arena.bed.creates(&manifest);
     let variants: Vec<Manifest> = ["a", "b", "c", "d"]
         .iter()
-        .map(|role| arena.vm("web", 15).disk("vdb", 2).disk("vdc", 1).without_cloud_init().label("role", role))
+        .map(|role| {
+            arena.vm("web", 15).disk("vdb", 2).disk("vdc", 1).without_cloud_init().label("role", role)
+        })
         .collect();
     let commands = variants.iter().map(|m| arena.bed.foundry(&["apply", "-"]).reads(m)).collect();
     let ran = arena.at_once(commands);
@@ -194,8 +196,15 @@ pub(crate) fn repave_and_destroy(arena: &Arena) {
     let destructions = [ran.remove(3), ran.remove(1)];
     let ((_, lost), (destroyed, stayed)) = (judged(&ran), judged(&destructions));
     assert!(destroyed.len() < 2, "{destructions:#?}");
-    let gone = ["there is no VM", "is being destroyed", "is half destroyed", "was deleted by another process"];
-    let meanwhile = ["is being repaved", "has the boot disk from before", "not settled", "has changed"];
+    let gone =
+        ["there is no VM", "is being destroyed", "is half destroyed", "was deleted by another process"];
+    let meanwhile = [
+        "is being repaved",
+        "has the boot disk from before",
+        "not settled",
+        "has changed",
+        "has got a new disk since",
+    ];
     lost_by(&lost, 4, &[gone.as_slice(), &meanwhile].concat());
     lost_by(&stayed, 4, &[gone.as_slice(), &meanwhile].concat());
     assert_eq!(arena.vms().len(), 1 - destroyed.len(), "{ran:#?} {destructions:#?}");

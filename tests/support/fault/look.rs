@@ -59,8 +59,8 @@ impl Picture {
             for (disk, revisions) in &revisions {
                 for (index, revision) in revisions.iter().enumerate() {
                     for end in ['"', '\'', '<', '\n'] {
-                        text = text
-                            .replace(&format!("{disk}.{revision}{end}"), &format!("{disk}.n{index}{end}"));
+                        text =
+                            text.replace(&format!("{disk}.{revision}{end}"), &format!("{disk}.{index}{end}"));
                     }
                 }
             }
@@ -245,7 +245,7 @@ fn is_passing_line(line: &str) -> bool {
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 14] = [
+    const FIELDS: [&str; 15] = [
         "\"pid\":",
         "\"started\":",
         "\"since\":",
@@ -254,6 +254,7 @@ fn without_maker(line: &str) -> String {
         "\"host\":",
         "\"boot\":",
         "\"generation\":",
+        "\"instanceId\":",
         "\"salted-sha256:",
         "\"id\":",
         "\"directory\":",

@@ -182,6 +182,7 @@ fn procedure(number: u32) -> String {
         186 => "virDomainSnapshotGetXMLDesc",
         189 => "virDomainSnapshotLookupByName",
         193 => "virDomainSnapshotDelete",
+        196 => "virDomainCreateWithFlags",
         208 => "virStorageVolUpload",
         209 => "virStorageVolDownload",
         212 => "virDomainGetState",

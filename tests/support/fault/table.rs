@@ -42,12 +42,13 @@ pub(crate) fn told(line: &str) -> Option<Verdict> {
 }
 
 /// Calls that change something.
-const CHANGING: [&str; 25] = [
+const CHANGING: [&str; 26] = [
     "virDomainDefineXMLFlags",
     "virDomainRename",
     "virDomainSetMetadata",
     "virDomainSetAutostart",
     "virDomainCreate",
+    "virDomainCreateWithFlags",
     "virDomainDestroy",
     "virDomainShutdownFlags",
     "virDomainUndefineFlags",
