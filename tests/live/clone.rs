@@ -47,7 +47,40 @@ fn a_copy_runs_beside_its_original() {
     // With the recorded key, which is the one that the guest has.
     does(&["ssh", "--identity", bed.private_key(), &new, "--", "true"]).exits(0);
 
-    does(&["destroy", old, "--yes", "--force"]).exits(0);
+    // A linked copy shares the files of a snapshot with its original, and outlives it.
+    let linked = bed.name("linked");
+    let snapshot = format!("linked-{linked}");
+    bed.uses_address("10.77.0.186");
+    let link = ["clone", old, &linked, "--link", "--ip", "10.77.0.186", "--wait", "--timeout=3m"];
+    does(&link).exits(4).has_code("FND-4340").mentions("--snapshot");
+    does(&["stop", old]).exits(0);
+    let ran = does(&link).exits(0);
+    ran.prints(&format!("virtualmachine/{linked} cloned from {old}\n"))
+        .mentions(&format!("needs snapshot '{snapshot}' of VM '{old}'"));
+    let shares = bed.guest("10.77.0.186");
+    assert_eq!(shares.says("head -n 1 /dev/vdb"), "kept-in-both");
+    assert_eq!(shares.says("hostname"), linked);
+    let info = virsh.does(&["vol-dumpxml", "--pool", &bed.vm_pool(), &format!("{linked}_data-vdb")]);
+    assert!(info.contains(&format!("{old}_data-vdb</path>")), "{info}");
+    does(&["start", old]).exits(0);
+    guest.answers_within(Duration::from_secs(120));
+    guest.says("echo written-since >/dev/vdb && sync");
+    shares.says("echo written-by-the-copy | dd of=/dev/vdb seek=8 2>/dev/null && sync");
+    does(&["snapshot", "delete", old, &snapshot, "--yes"]).exits(4).mentions(&format!("'{linked}'"));
+
+    does(&["destroy", old, "--yes", "--force"])
+        .exits(0)
+        .mentions(&format!("left: volume '{old}_boot'"))
+        .mentions(&format!("domain '{linked}' uses it too"));
+    does(&["stop", &linked]).exits(0);
+    does(&["start", &linked]).exits(0);
+    shares.answers_within(Duration::from_secs(120));
+    assert_eq!(shares.says("head -n 1 /dev/vdb"), "kept-in-both");
+    let base = |part: &str| format!("{}/{old}_{part}", bed.vm_pool());
+    does(&["destroy", &linked, "--yes", "--force"])
+        .exits(0)
+        .mentions(&format!("foundry gc {} removes it if nobody needs it", base("boot")));
+    does(&["gc", "--yes", &base("boot"), &base("data-vdb")]).exits(0);
     assert_eq!(copy.says("head -n 1 /dev/vdb"), "kept-in-both");
     does(&["stop", &new]).exits(0);
     does(&["start", &new]).exits(0);

@@ -1,12 +1,14 @@
 //! Copying a VM: what the copy has of its own and what it has of the original, refusals, and a fault at every call.
 
+mod linked;
+
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, host_with_neighbours, whole};
 use crate::support::faults::{assert_named, each_due_fault, shape};
 use crate::support::manifests::{HASH, SMALL, WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::cloud_init::{SeedFiles, read_iso};
 use foundry::host::{DomainState, Domains, Pools, Transfers, View, Zeros};
-use foundry::operations::vm::clone::{CloneRequest, clone_vm};
+use foundry::operations::vm::clone::{CloneDisks, CloneRequest, clone_vm};
 use foundry::operations::vm::create::CreatedVm;
 use foundry::operations::vm::seed::{eject_seed, plan_eject};
 use foundry::plan::CloneIdentity;
@@ -19,7 +21,8 @@ const DISKS: [(&str, u64); 3] = [("web_boot", 257 << 10), ("web_data-vdb", 5000)
 
 fn request(name: &str, addresses: &[&str]) -> CloneRequest {
     let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
-    CloneRequest { identity: CloneIdentity { name: name.parse().unwrap(), addresses }, network_config: None }
+    let identity = CloneIdentity { name: name.parse().unwrap(), addresses };
+    CloneRequest { identity, network_config: None, disks: CloneDisks::Copied }
 }
 
 fn clone(bench: &Bench) -> Result<CreatedVm, Error> {

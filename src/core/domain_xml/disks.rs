@@ -31,13 +31,13 @@ pub enum DiskLocation {
         /// Login at Ceph, if it requires one.
         auth: Option<PoolAuth>,
     },
-    /// An overlay on an image.
+    /// An overlay.
     Overlay {
         /// Location of the overlay.
         own: Box<DiskLocation>,
-        /// Location of the image, which has no backing file of its own.
+        /// Location of the file below it: an image, or another overlay.
         image: Box<DiskLocation>,
-        /// Format of the image.
+        /// Format of the file below it.
         format: String,
     },
 }
@@ -113,7 +113,7 @@ pub(super) fn backing_store(source: &DiskLocation) -> Option<BackingStore<'_>> {
             kind: Some(source_kind(image)),
             format: Some(BackingFormat { kind: format }),
             source: Some(source_element(image)),
-            below: Some(Box::default()),
+            below: Some(Box::new(backing_store(image).unwrap_or_default())),
         }),
         DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Block(_) => {
             Some(BackingStore::default())

@@ -79,6 +79,30 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_an_overlay_on_an_overlay_have_its_whole_chain() {
+        let file = |path: &str| Box::new(DiskLocation::File(path.into()));
+        let below = DiskLocation::Overlay {
+            own: file("/vms/web_boot"),
+            image: file("/images/debian.raw"),
+            format: "raw".into(),
+        };
+        let location = DiskLocation::Overlay {
+            own: file("/vms/www_boot"),
+            image: Box::new(below),
+            format: "qcow2".into(),
+        };
+        let parts = render_disk_parts(&location, "qcow2").unwrap();
+        assert_eq!(
+            parts.below.as_deref(),
+            Some(
+                "<backingStore type=\"file\"><format type=\"qcow2\"/><source file=\"/vms/web_boot\"/>\
+                 <backingStore type=\"file\"><format type=\"raw\"/><source file=\"/images/debian.raw\"/>\
+                 <backingStore/></backingStore></backingStore>"
+            )
+        );
+    }
+
+    #[test]
     fn drive_and_controller_of_the_seed() {
         let drive = render_seed_disk(&DiskLocation::File("/vms/web_cloudinit.2".into())).unwrap();
         assert!(drive.contains("device=\"cdrom\"") && drive.contains("dev=\"sda\""), "{drive}");

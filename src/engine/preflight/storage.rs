@@ -33,6 +33,8 @@ pub struct ReadyStorage {
     pub image: Option<ReadyImage>,
     /// The volumes of another VM that the disks are copied from; empty unless the VM is a copy.
     pub copies: Vec<DiskCopy>,
+    /// Of a copy of another VM: the files below its disks.
+    pub links: Vec<LinkedDisk>,
 }
 
 /// A disk that gets the content of another VM's disk.
@@ -42,6 +44,32 @@ pub struct DiskCopy {
     pub to: VolumeRef,
     /// The volume with the content.
     pub from: Volume,
+}
+
+/// A disk of a copy that is an overlay on a file to which nothing writes: an image, or a file of another VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedDisk {
+    /// The new volume.
+    pub to: VolumeRef,
+    /// All files below it, the nearest first.
+    pub chain: Vec<BackingFile>,
+}
+
+/// A file below an overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackingFile {
+    /// Its path.
+    pub path: String,
+    /// Its format. It is never probed: a guest can write a header into its raw disk.
+    pub format: String,
+}
+
+impl ReadyStorage {
+    /// The files below a volume, if it is a disk of a copy.
+    pub(crate) fn linked_chain(&self, volume: &VolumeRef) -> Option<&[BackingFile]> {
+        let link = self.links.iter().find(|link| link.to == *volume)?;
+        Some(&link.chain)
+    }
 }
 
 /// A pool, and what it needs before volumes can be created in it.
@@ -95,7 +123,8 @@ pub(crate) fn check_storage(
     let volumes =
         recorded_volumes(plan, (&pool, backend), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
-    let storage = ReadyStorage { pool, backend, source, seed, volumes, image, copies: Vec::new() };
+    let storage =
+        ReadyStorage { pool, backend, source, seed, volumes, image, copies: Vec::new(), links: Vec::new() };
     if let Some(found) = found.filter(|pool| pool.active) {
         report.begin_check("room", format!("enough space in pool '{}'", found.name));
         check_room(context, plan, backend, &found, report);

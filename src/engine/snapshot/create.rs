@@ -71,7 +71,8 @@ fn name_of_time(timestamp: &str) -> String {
     seconds.to_lowercase().replace('t', "-").replace(':', "")
 }
 
-fn create_locked(
+/// As [`create_snapshot`], for a caller that holds the VM's lock.
+pub(super) fn create_locked(
     context: &Context,
     domain: &Domain,
     request: &SnapshotRequest<'_>,

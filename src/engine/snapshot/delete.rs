@@ -55,7 +55,7 @@ fn has_overlays_of(scene: &SnapshotScene, snapshot: &str) -> bool {
 
 /// libvirt merges an overlay into the file that the snapshot names. That must be a volume of this VM, and nothing else
 /// may be based on it: a merge into a shared image would destroy every other VM on it.
-fn check_deletable(
+pub(super) fn check_deletable(
     context: &Context,
     scene: &SnapshotScene,
     snapshot: &SnapshotDescription,
@@ -122,16 +122,21 @@ fn delete_locked(context: &Context, plan: &DeletePlan) -> Result<(), Error> {
     let half = format!("snapshot '{snapshot}' of VM '{vm}' may be half deleted");
     let _leaves = context.cancel.announce_leftovers([half.clone().into(), again.clone().into()]);
     let unfinished = |error: Error| error.outcome(half.clone()).outcome(again.clone());
+    merge(context, domain, snapshot).map_err(unfinished)
+}
+
+/// Merges the overlays of a snapshot that passed [`check_deletable`].
+pub(super) fn merge(context: &Context, domain: &Domain, snapshot: &String) -> Result<(), Error> {
     context.report_started(Step::MergeSnapshot);
     if let Err(failed) = context.host.delete_snapshot(domain.uuid, snapshot) {
         let still = context.host.snapshots(domain.uuid);
         let is_there = still.map(|names| names.contains(snapshot));
         // The call may have failed after its effect.
         if !matches!(is_there, Ok(false)) {
-            return Err(unfinished(failed.into()));
+            return Err(failed.into());
         }
     }
-    settle_snapshots(context, domain).map_err(unfinished)?;
+    settle_snapshots(context, domain)?;
     context.report_finished(Step::MergeSnapshot);
     Ok(())
 }

@@ -21,6 +21,7 @@
 mod create;
 mod delete;
 mod freeze;
+mod frozen;
 mod interrupted;
 mod list;
 mod overlays;
@@ -31,6 +32,9 @@ mod view;
 
 pub use create::{SnapshotMade, SnapshotRequest, create_snapshot};
 pub use delete::{DeletePlan, delete_snapshot, plan_delete};
+pub(crate) use frozen::{
+    FrozenDisk, discard_frozen, discard_interrupted, find_frozen, freeze_disks, settle_for_copy,
+};
 pub(crate) use interrupted::{SnapshotWork, find_interrupted_snapshots, finish_snapshots};
 pub use list::{SnapshotMaker, SnapshotView, add_snapshots, add_snapshots_to_all, list_snapshots};
 pub use restore::{Restored, restore_snapshot};

@@ -96,7 +96,10 @@ pub(super) fn plan_with(context: &Context, scene: &SnapshotScene, name: &str) ->
 }
 
 /// After an interrupted deletion, the file of that time may have newer content.
-fn refuse_half_deleted(scene: &SnapshotScene, snapshot: &SnapshotDescription) -> Result<(), Error> {
+pub(super) fn refuse_half_deleted(
+    scene: &SnapshotScene,
+    snapshot: &SnapshotDescription,
+) -> Result<(), Error> {
     if !snapshot.disks.iter().any(|disk| disk.is_being_deleted) {
         return Ok(());
     }

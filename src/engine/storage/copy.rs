@@ -40,9 +40,10 @@ pub(crate) fn copy_disk(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     context.report_started(Step::CopyVolume(planned.reference()));
-    let image = ready.storage.image.as_ref().map(|image| image.format.clone());
+    let chain = ready.storage.linked_chain(&planned.reference());
+    let below = chain.and_then(<[_]>::first).map(|below| below.format.clone());
     let allocation = ready.storage.backend.allocation(planned.capacity);
-    let xml = volume_xml(planned, allocation, planned.backing.clone().zip(image))?;
+    let xml = volume_xml(planned, allocation, planned.backing.clone().zip(below))?;
     let note = CreatedResource::Volume(Box::new(planned.clone()));
     let is_raw = planned.format == DiskFormat::Raw.as_str();
     let created = match is_raw {

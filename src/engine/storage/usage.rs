@@ -16,6 +16,7 @@ mod volume_use;
 use domain_usage::{DomainUsage, domain_usage};
 pub(crate) use volume_use::VolumeUse;
 
+use foundry_core::names::VolumeNameParts;
 use foundry_core::record::VolumeRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -164,6 +165,30 @@ impl Usage {
         let named =
             || self.recording_domain(volume).map(|vm| format!("the record of VM '{vm}' names it, too"));
         self.users_of(volume, path).without_overlays(going).reason_to_keep().or_else(named)
+    }
+
+    /// The disks of other VMs below these volumes that nothing needs once the volumes are deleted: those of a VM that was
+    /// destroyed before its linked copy. The volumes are of the excluded domain.
+    pub(crate) fn unneeded_below(&self, going: &[VolumeRef]) -> Vec<&Volume> {
+        let mut going = going.to_vec();
+        let mut found = Vec::new();
+        // Each round finds the files directly below those found before.
+        loop {
+            let above: Vec<&Volume> =
+                self.volumes.iter().filter(|v| going.contains(&v.reference())).collect();
+            let is_below = |v: &&Volume| above.iter().any(|o| o.backing.as_deref() == Some(v.path.as_str()));
+            let is_unneeded = |v: &&Volume| {
+                VolumeNameParts::parse(&v.name).is_some()
+                    && !going.contains(&v.reference())
+                    && self.reason_to_keep_of(&v.reference(), &v.path, &going).is_none()
+            };
+            let below: Vec<&Volume> = self.volumes.iter().filter(is_below).filter(is_unneeded).collect();
+            if below.is_empty() {
+                return found;
+            }
+            going.extend(below.iter().map(|v| v.reference()));
+            found.extend(below);
+        }
     }
 
     /// The domain whose record names a volume, whether or not it is attached now.

@@ -25,11 +25,11 @@ pub(crate) fn make_disk(
     let image = storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
     // A Ceph clone depends on its image by itself; libvirt accepts no backing file for it.
     let overlaid = planned.backing.clone().filter(|_| backend == PoolBackend::Files);
-    let xml = volume_xml(
-        planned,
-        backend.allocation(planned.capacity),
-        overlaid.zip(image.map(|i| i.format.clone())),
-    )?;
+    let format = match storage.linked_chain(&planned.reference()) {
+        Some(chain) => chain.first().map(|below| below.format.clone()),
+        None => image.map(|image| image.format.clone()),
+    };
+    let xml = volume_xml(planned, backend.allocation(planned.capacity), overlaid.zip(format))?;
     let note = CreatedResource::Volume(Box::new(planned.clone()));
     // A qcow2 disk is an overlay; only a raw one is copied from its image.
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());

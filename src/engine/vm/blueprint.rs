@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::console;
 use crate::Context;
 use crate::preflight::ReadyVm;
-use crate::preflight::storage::ReadyStorage;
+use crate::preflight::storage::{BackingFile, ReadyStorage};
 use crate::storage::backend::PoolBackend;
 use foundry_core::cloud_init::{self, HostKeyChoice, HostKeyPair};
 use foundry_core::domain_xml::{self, DiskLocation, Placement};
@@ -70,7 +70,23 @@ fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation 
         Some((_, backend)) if volume.role == VolumeRole::Seed => {
             backend.disk_source(&volume.path, &PoolSource::default())
         }
-        _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
+        _ => {
+            let own = storage.backend.disk_source(&volume.path, &storage.source);
+            match storage.linked_chain(&volume.reference()) {
+                Some(chain) => on_chain(own, chain),
+                None => with_backing_image(storage, volume, own),
+            }
+        }
+    }
+}
+
+/// Puts a disk on the files below it, the nearest first.
+fn on_chain(own: DiskLocation, chain: &[BackingFile]) -> DiskLocation {
+    let Some((below, rest)) = chain.split_first() else { return own };
+    DiskLocation::Overlay {
+        own: Box::new(own),
+        image: Box::new(on_chain(DiskLocation::File(below.path.clone()), rest)),
+        format: below.format.clone(),
     }
 }
 

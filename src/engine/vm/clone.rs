@@ -1,10 +1,13 @@
-//! Copies a VM that is off.
+//! Copies a VM that is off, in full or linked to a snapshot of it.
 //!
 //! The copy is created as any other VM, from the manifest of the original with another name, addresses and host name:
 //! record, volumes, seed, start. Only its disks get the content of the original's. So an interrupted copy is finished as
 //! an interrupted creation is, and its identity (UUID, MAC addresses, EFI variables, SSH host keys, instance id) is new.
 //!
 //! The original is locked until the copy is complete, and must stay off: its disks are read meanwhile.
+
+mod chain;
+mod link;
 
 use std::cell::RefCell;
 
@@ -16,14 +19,16 @@ use super::seed_content::add_secrets;
 use crate::disk::check_snapshots;
 use crate::disk::own_disk::{disk_on, is_on};
 use crate::preflight::image::ReadyImage;
-use crate::preflight::storage::{DiskCopy, ReadyStorage};
+use crate::preflight::storage::{DiskCopy, LinkedDisk, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
 use crate::storage::backend::PoolBackend;
 use crate::{Context, Task, lock};
 use foundry_core::cloud_init::clone_user_data;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::plan::{BootSource, CloneIdentity, Defaults, VmPlan, check_cloned_network, clone_manifest};
+use foundry_core::plan::{
+    BootSource, CloneIdentity, Defaults, DiskFormat, VmPlan, check_cloned_network, clone_manifest,
+};
 use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DiskSource;
@@ -36,7 +41,23 @@ pub struct CloneRequest {
     pub identity: CloneIdentity,
     /// A network-config for the copy, in place of the original's.
     pub network_config: Option<String>,
+    /// Where its disks get their content from.
+    pub disks: CloneDisks,
 }
+
+/// Where the disks of a copy get their content from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CloneDisks {
+    /// They are copies of the original's.
+    #[default]
+    Copied,
+    /// They are overlays on a snapshot that is made for them.
+    OnNewSnapshot,
+    /// They are overlays on this snapshot.
+    OnSnapshot(String),
+}
+
+pub use link::snapshot_name;
 
 /// Copies a VM that is off, and starts the copy.
 ///
@@ -48,6 +69,13 @@ pub fn clone_vm(context: &Context, source: &str, request: &CloneRequest) -> Resu
     let to = request.identity.name.to_string();
     context.report_begun(Task::CloneVm { from: found.name.clone(), to });
     let _lock = lock::lock_vm(context, found.uuid, &found.name).map_err(Error::unchanged)?;
+    match &request.disks {
+        CloneDisks::Copied => {}
+        CloneDisks::OnNewSnapshot => return link::clone_on_new_snapshot(context, &found, request),
+        CloneDisks::OnSnapshot(snapshot) => {
+            return link::clone_on_snapshot(context, &found, request, snapshot);
+        }
+    }
     // Before the first look at its state: a start after that look is noticed.
     let watch = RefCell::new(context.host.watch_domains()?);
     let original = Original::find(context, &found)?;
@@ -68,8 +96,7 @@ struct Original {
 impl Original {
     /// Finds the VM again, under its lock, and checks that it can be copied.
     fn find(context: &Context, found: &Domain) -> Result<Self, Error> {
-        let now = context.host.domain(&found.name)?.filter(|now| now.uuid == found.uuid);
-        let domain = now.ok_or_else(|| removed_meanwhile(&found.name).unchanged())?;
+        let domain = find_again(context, found)?;
         check_off(&domain, "then it can be copied")?;
         let handle = VmHandle::of_domain(context, domain)?;
         check_snapshots(context, &handle, "its disks are not in its own volumes alone")?;
@@ -80,8 +107,18 @@ impl Original {
         Ok(Self { handle, manifest, disks })
     }
 
-    /// Plans the copy. Defaults of today have no place in it: those of the original's creation are in its manifest.
+    /// Plans a full copy of the disks.
     fn plan_copy(&self, context: &Context, request: &CloneRequest) -> Result<VmPlan, Error> {
+        self.plan_vm(context, request, |_| {})
+    }
+
+    /// Plans the copy; `adapt` changes its manifest. Defaults of today have no place in it: those of the original's creation are in its manifest.
+    fn plan_vm(
+        &self,
+        context: &Context,
+        request: &CloneRequest,
+        adapt: impl Fn(&mut VirtualMachine),
+    ) -> Result<VmPlan, Error> {
         let defaults = Defaults { bridge: None, dns: Vec::new(), ..context.settings.defaults(None) };
         let planned = |manifest: &VirtualMachine| {
             VmPlan::from_manifest(manifest, &defaults).map_err(|problems| Error::from(problems).unchanged())
@@ -110,6 +147,7 @@ impl Original {
             }
         }
         let mut copy = clone_manifest(&manifest, &request.identity)?;
+        adapt(&mut copy);
         let plan = planned(&copy)?;
         // The default pool of today may be another one than that of the original.
         match self.disks.first().map(|(volume, _)| &volume.pool) {
@@ -121,13 +159,9 @@ impl Original {
         }
     }
 
-    /// Runs the checks of a creation. The image is none of them: the disks have what they need of it.
+    /// Runs the checks of a creation and plans the copies.
     fn prepare_copy(&self, context: &Context, plan: VmPlan) -> Result<ReadyVm, Error> {
-        let source = plan.boot_disk.source.clone();
-        let mut unmade = plan;
-        unmade.boot_disk.source = BootSource::Empty;
-        let mut ready = preflight(context, &unmade)?;
-        ready.plan.boot_disk.source = source;
+        let mut ready = check_copy(context, plan)?;
         let backend = ready.storage.backend;
         if matches!(backend, PoolBackend::Zfs | PoolBackend::Ceph) {
             let pool = &ready.storage.pool.name;
@@ -144,7 +178,7 @@ impl Original {
 
     /// Plans each disk after the original's: its format, size and backing file.
     fn plan_disks(&self, context: &Context, ready: &mut ReadyVm) -> Result<(), Error> {
-        let ReadyStorage { volumes, copies, image, .. } = &mut ready.storage;
+        let ReadyStorage { volumes, copies, links, image, .. } = &mut ready.storage;
         for planned in volumes.iter_mut().filter(|v| v.role != VolumeRole::Seed) {
             let target = planned.disk_target();
             let Some((recorded, found)) = self.disks.iter().find(|(v, _)| v.disk_target() == target) else {
@@ -154,7 +188,12 @@ impl Original {
             };
             planned.format.clone_from(&recorded.format);
             planned.capacity = found.capacity;
-            planned.backing = found.backing.clone();
+            // libvirt probes files: of a raw disk, its guest may have written what looks like a backing file.
+            planned.backing = found.backing.clone().filter(|_| recorded.format != DiskFormat::Raw.as_str());
+            if let Some(below) = &planned.backing {
+                let chain = self.chain_from(context, below)?;
+                links.push(LinkedDisk { to: planned.reference(), chain });
+            }
             copies.push(DiskCopy { to: planned.reference(), from: found.clone() });
             if planned.role == VolumeRole::Boot {
                 *image = self.boot_image(context, &ready.plan, (recorded, found))?;
@@ -228,6 +267,22 @@ impl Original {
         let message = format!("VM '{}' was started while its disks were copied", domain.name);
         Err(Error::new(Code::ChangedMeanwhile, message).because("the copy would not be consistent"))
     }
+}
+
+/// Finds the VM again, under its lock.
+fn find_again(context: &Context, found: &Domain) -> Result<Domain, Error> {
+    let now = context.host.domain(&found.name)?.filter(|now| now.uuid == found.uuid);
+    now.ok_or_else(|| removed_meanwhile(&found.name).unchanged())
+}
+
+/// Runs the checks of a creation. The image is none of them: the disks have what they need of it.
+fn check_copy(context: &Context, plan: VmPlan) -> Result<ReadyVm, Error> {
+    let source = plan.boot_disk.source.clone();
+    let mut unmade = plan;
+    unmade.boot_disk.source = BootSource::Empty;
+    let mut ready = preflight(context, &unmade)?;
+    ready.plan.boot_disk.source = source;
+    Ok(ready)
 }
 
 /// The manifest of a VM with its secrets, which only the seed has.

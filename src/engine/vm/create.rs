@@ -327,9 +327,10 @@ fn storage_step(ready: &ReadyVm) -> Step {
     Step::CreateStorage {
         boot: plan.boot_disk.size,
         data: (!plan.data_disks.is_empty()).then_some(data),
-        origin: match ready.storage.copies.is_empty() {
-            true => ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
-            false => Some("a copy of another VM's"),
+        origin: match (ready.storage.copies.is_empty(), ready.storage.links.is_empty()) {
+            (true, true) => ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
+            (true, false) => Some("linked to another VM's"),
+            (false, _) => Some("a copy of another VM's"),
         },
     }
 }

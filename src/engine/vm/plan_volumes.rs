@@ -249,14 +249,16 @@ impl DestroyPlan {
         }
     }
 
-    /// Lists unused volumes with this VM's names: an older record was restored, or the user kept these disks. Also
+    /// Lists unused volumes with this VM's names: an older record was restored, or the user kept these disks. The files
+    /// below a linked copy are unused after it, if the original is gone. Also
     /// lists the memory files of its snapshots, which libvirt does not delete.
     pub(super) fn list_left_behind(&mut self, context: &Context, usage: &Usage) {
         let Ok(name) = self.domain.name.parse::<VmName>() else { return };
         let known: Vec<VolumeRef> =
             self.volumes.iter().chain(&self.kept).map(VolumeToDelete::reference).collect();
         let is_left = |v: &Volume| name.owns_by_convention(&v.name) && !known.contains(&v.reference());
-        for volume in usage.unused_volumes(is_left) {
+        let going: Vec<VolumeRef> = self.volumes.iter().map(VolumeToDelete::reference).collect();
+        for volume in usage.unused_volumes(is_left).into_iter().chain(usage.unneeded_below(&going)) {
             let what = volume.reference().to_string();
             if !self.kept_back.iter().any(|(kept, _)| *kept == what || *kept == volume.path) {
                 let remove = Verb::Gc { only: Some(volume.reference().to_argument()) };
