@@ -53,6 +53,7 @@ impl MemoryHost {
             firmware: types(&["efi"]),
             loaders: types(&["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"]),
             secure_boot: Some(true),
+            graphics: types(&["vnc"]),
             nested: true,
         };
         let state = HostState { space: SPACE, ..HostState::default() };
