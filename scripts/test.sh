@@ -166,13 +166,15 @@ start_libvirtd() {
   libvirtd_start | tee "$STAGE_DIR/libvirtd-by"
 }
 
+# The release is built beside what only reads the sources: each of them waits for one crate after the other.
 pure_checks() {
+  ! wanted build || stage_background build check_build
   run_if_wanted fmt check_fmt
   run_if_wanted shellcheck check_shellcheck
   run_if_wanted justfile check_justfile
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
-  run_if_wanted build check_build
+  stage_finish build
   run_if_wanted package-tree check_package_tree
   stage_finish tiny debian
   run_if_wanted unit check_unit
