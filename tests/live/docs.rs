@@ -74,7 +74,9 @@ fn image_server(bed: &Bed) -> Server {
 fn word_in_this_bed(bed: &Bed, word: &str) -> String {
     match word {
         "web" => vm(bed),
-        "www" => bed.name("www"),
+        "www" | "www2" => bed.name(word),
+        // The snapshot that a linked copy makes is called after it.
+        "linked-www" => format!("linked-{}", bed.name("www")),
         "ssd" => bed.name("ssd"),
         "foundry-vms/web_boot" => format!("{}/{}_boot", bed.vm_pool(), vm(bed)),
         "/mnt/ssd/foundry" => bed.storage().join("ssd").display().to_string(),
