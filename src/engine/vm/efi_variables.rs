@@ -35,7 +35,7 @@ pub(crate) fn keep_file(context: &Context, domain: &Domain) -> Result<(), Error>
 
 /// The path that libvirt derives from a domain's name (its `qemuDomainNVRAMPathFormat`). `None` if its directory is
 /// unknown: that of a session on another machine is in a home there.
-fn derived_path(context: &Context, name: &str) -> Option<String> {
+pub(crate) fn derived_path(context: &Context, name: &str) -> Option<String> {
     let uri = context.host.uri();
     let is_known = context.host.is_local() || !is_session(uri);
     let directories = LibvirtInstance::of(uri).domain_directories().filter(|_| is_known)?;
