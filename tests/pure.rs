@@ -105,6 +105,7 @@ mod pure {
     mod same_address;
     mod saved;
     mod schema;
+    mod screenshot;
     mod scripts;
     mod secrets;
     mod seed;

@@ -13,6 +13,7 @@ mod guest_access;
 mod host_query;
 mod interrupt;
 mod output;
+mod output_file;
 mod progress;
 mod raw_terminal;
 mod settings;

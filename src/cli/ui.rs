@@ -142,6 +142,11 @@ impl Ui {
         self.write_result(&names.map(|name| escape_unseen(name) + "\n").collect::<String>())
     }
 
+    /// Whether stdout was a terminal at the start.
+    pub fn is_on_terminal(&self) -> bool {
+        self.shows
+    }
+
     /// The width of the terminal on stdout; `None` if stdout is not a terminal.
     pub fn terminal_columns(&self) -> Option<u16> {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.shows)?;

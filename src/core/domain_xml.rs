@@ -6,6 +6,7 @@
 mod disks;
 mod elements;
 mod parts;
+mod screen;
 
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use crate::record::METADATA_NAMESPACE;
 use crate::xml_patch::{ProtectedParts, apply_patch};
 pub use disks::DiskLocation;
 pub use parts::{DiskParts, render_disk_parts, render_seed_controller, render_seed_disk};
+pub use screen::render_screen;
 
 use disks::{data_disk_element, disk_elements};
 use elements::{
@@ -22,6 +24,7 @@ use elements::{
     FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, MetadataElement,
     Model, Mtu, Os, OsType, RecordElement, Rng, RngBackend, Serial, SerialTarget, Tag, TargetDev, Vcpu, Vlan,
 };
+use screen::{graphics_element, video_element};
 
 /// How the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +223,9 @@ fn device_elements<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elemen
         // /dev/random blocks before Linux 5.6.
         backend: RngBackend { model: "random", path: "/dev/urandom" },
     }));
+    if let Some(listen) = plan.graphics {
+        list.extend([Device::Graphics(graphics_element(listen)), Device::Video(video_element())]);
+    }
     elements::Devices { list }
 }
 

@@ -43,6 +43,10 @@ struct SizeElement {
 struct VolumeTarget<'a> {
     format: VolumeFormat<'a>,
     permissions: Permissions,
+    /// The version of qcow2. libvirt 9.0 makes 0.10 if none is named: it knows no zero clusters, so an overlay cannot
+    /// free what its guest discards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compat: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -81,6 +85,7 @@ pub fn render_volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
         target: VolumeTarget {
             format: VolumeFormat { kind: &spec.format },
             permissions: Permissions { mode: "0600" },
+            compat: (spec.format == "qcow2").then_some("1.1"),
         },
         backing,
     })
@@ -104,7 +109,7 @@ mod tests {
             xml,
             "<volume><name>web_boot</name><capacity unit=\"bytes\">1073741824</capacity>\
              <allocation unit=\"bytes\">0</allocation><target><format type=\"qcow2\"/>\
-             <permissions><mode>0600</mode></permissions></target>\
+             <permissions><mode>0600</mode></permissions><compat>1.1</compat></target>\
              <backingStore><path>/images/a &amp; b</path><format type=\"raw\"/></backingStore></volume>"
         );
     }

@@ -37,6 +37,8 @@ pub struct GuestMachine {
     pub loaders: Vec<String>,
     /// Whether firmware with Secure Boot is available; `None` if libvirt does not say (before 12.1).
     pub secure_boot: Option<bool>,
+    /// The protocols by which a guest's screen can be offered: `vnc`, `spice`.
+    pub graphics: Vec<String>,
     /// Whether a guest with the host's CPU model can run guests itself (`vmx`, `svm`).
     pub nested: bool,
 }

@@ -32,9 +32,19 @@ fn ends(terminal: Terminal, code: i32) -> String {
 #[test]
 fn a_console_is_used_taken_over_and_left() {
     let Some(bed) = Bed::with_tiny("console") else { return };
-    let manifest: Manifest = bed.manifest("web", 63);
+    let manifest: Manifest = bed.manifest("web", 63).spec("graphics: {}");
     let vm = manifest.name.as_str();
     bed.boots(&manifest);
+
+    // The firmware has drawn on the screen; the serial console works beside it.
+    let picture = bed.home().join("screen.png");
+    let picture = picture.to_str().unwrap();
+    bed.foundry(&["screenshot", vm, picture]).run().exits(0);
+    let bytes = std::fs::read(picture).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 100, "{} bytes", bytes.len());
+    bed.foundry(&["screenshot", vm, picture]).run().exits(1).mentions("--force overwrites it");
+    let socket = bed.virsh().does(&["domdisplay", vm]);
+    assert!(socket.contains("vnc") && socket.contains(".sock"), "{socket}");
 
     let mut terminal = attach(&bed, &["console", vm]);
     terminal.types("echo $((6*7))x\r");

@@ -33,7 +33,9 @@ fn run(bed: &Bed, arguments: &[&str], input: &str) -> (Ran, usize) {
         let ran = bed.foundry(&[arguments, &["-vv"]].concat()).reads(input).run().exits(0);
         let after = count();
         if before.abs_diff(after)
-            == usize::from(matches!(arguments[0], "create" | "destroy") && !arguments.contains(&"--dry-run"))
+            == usize::from(
+                matches!(arguments[0], "create" | "destroy" | "clone") && !arguments.contains(&"--dry-run"),
+            )
         {
             return (ran, before.min(after));
         }
@@ -176,6 +178,100 @@ fn an_apply_with_nothing_to_do_looks_at_the_vm_alone() {
     for command in ["apply", "diff"] {
         costs(&run(&bed, &[command, "-"], &manifest.to_string()).0, &bill);
     }
+}
+
+#[test]
+fn start_and_stop_look_at_the_vm_alone() {
+    let Some(bed) = Bed::with_tiny("costpower") else { return };
+    let manifest = bed.manifest("web", 90).without_cloud_init();
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    let off = [("is it off by now", 2), ("force off: find, active, off", 3)];
+    costs(
+        &run(&bed, &["stop", vm, "--force"], "").0,
+        &[&off[..], &[("connect", 1), ("the VM", DOMAIN)]].concat(),
+    );
+    // Whether its memory is saved is asked of a VM that is off. Under the lock it may be another one.
+    let bill = [("connect", 1), ("the VM, and again under its lock", 2 * (DOMAIN + 1)), ("start", 2)];
+    costs(&run(&bed, &["start", vm], "").0, &bill);
+}
+
+#[test]
+fn a_wide_list_costs_two_definitions_for_each_vm_and_one_call_for_all_snapshots() {
+    let Some(bed) = Bed::with_tiny("costwide") else { return };
+    for (end, octet) in [("a", 91), ("b", 92)] {
+        bed.creates(&bed.manifest(end, octet).without_cloud_init());
+    }
+    let (ran, domains) = run(&bed, &["list", "--all", "-o", "wide"], "");
+    let definitions = ran.count("virDomainGetXMLDesc");
+    assert!(definitions >= 2 * 2, "{ran:#?}");
+    let bill = [
+        ("connect", 1),
+        ("all at once", DOMAINS),
+        ("records", domains * LISTED),
+        ("the domains with snapshots: none", 1),
+        ("definitions of those that are foundry's: find, describe", 2 * definitions),
+    ];
+    costs(&ran, &bill);
+}
+
+#[test]
+fn a_snapshot_costs_looks_at_one_vm_and_its_pool() {
+    let Some(bed) = Bed::with_tiny("costsnapshot") else { return };
+    let manifest = bed.manifest("web", 93).disk("vdb", 1).without_cloud_init();
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    // Its definitions, its pool anew, its snapshots.
+    let scene = DOMAIN + 2 * 2 + POOL + 2 + 2;
+    // Find it, describe it, look at the running one, write, and see whether somebody else wrote meanwhile.
+    let write_record = DOMAIN + 2 + 3 + DOMAIN;
+    let (ran, _) = run(&bed, &["snapshot", "create", vm, "one", "--no-freeze"], "");
+    let bill = [
+        ("connect", 1),
+        ("the VM", DOMAIN),
+        ("under its lock", scene),
+        ("chains of two disks: two files and one", 3 * LOOK),
+        ("is a block job running", 2 * 2),
+        ("room for each overlay", 2 * POOL),
+        ("names: the volumes of the pool", 2 + 2),
+        ("sizes of two disks", 2 * LOOK),
+        ("overlays into the record", write_record),
+        ("make", 2),
+        ("as it is now, with the snapshot", scene + 1),
+        ("chains of two disks: three files and two", 5 * LOOK),
+        ("confirm the overlays", write_record),
+    ];
+    costs(&ran, &bill);
+    let (ran, _) = run(&bed, &["snapshot", "delete", vm, "one", "--yes"], "");
+    let changes = ["virDomainSnapshotDelete", "virStorageVolDelete", "virDomainSetMetadata"];
+    assert_eq!(changes.map(|call| ran.count(call)), [1, 0, 1], "libvirt deletes the overlays: {ran:#?}");
+}
+
+/// What they cost beyond a creation is looks at the VM, which a lock or a pause separates.
+#[test]
+fn clone_and_repave_make_as_few_changes_as_they_must() {
+    let Some(bed) = Bed::with_tiny("costclone") else { return };
+    let manifest = bed.manifest("web", 94).disk("vdb", 1).without_cloud_init();
+    let (vm, copy) = (manifest.name.as_str(), bed.name("copy"));
+    bed.creates(&manifest);
+    let changes = [
+        "virDomainDefineXMLFlags",
+        "virStorageVolCreateXML",
+        "virStorageVolDelete",
+        "virDomainSetMetadata",
+        "virDomainDestroy",
+        "virDomainCreate",
+    ];
+    let made = |ran: &Ran| changes.map(|call| ran.count(call));
+    let (ran, _) = run(&bed, &["repave", vm, "--force", "--yes"], "");
+    // The note, and what came of it. It starts with new EFI variables, which is another call.
+    assert_eq!(made(&ran), [1, 1, 0, 2, 1, 0], "{ran:#?}");
+    let (ran, _) = run(&bed, &["repave", vm, "--accept", "--yes"], "");
+    assert_eq!(made(&ran), [0, 0, 1, 2, 0, 0], "{ran:#?}");
+    run(&bed, &["stop", vm, "--force"], "");
+    let (ran, others) = run(&bed, &["clone", vm, &copy, "--ip", "10.77.0.95"], "");
+    assert_eq!(made(&ran), [1, 2, 0, 1, 0, 1], "{ran:#?}");
+    assert!(ran.calls.len() <= 120 + others * 3 * LISTED, "{}: {ran:#?}", ran.calls.len());
 }
 
 #[test]

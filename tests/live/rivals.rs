@@ -2,7 +2,7 @@
 //! left and nobody else is touched.
 //!
 //! It runs on a libvirtd of its own, so that what is on the host is known exactly. A plain run plays a few rounds of
-//! each scenario; `FOUNDRY_TEST_FULL=1`, as `scripts/test.sh --full` sets it, 200 in all. The processes of a round
+//! each scenario; `FOUNDRY_TEST_FULL=1`, as `scripts/test.sh --full` sets it, 245 in all. The processes of a round
 //! start within moments of each other, by a seed that is printed and that `FOUNDRY_TEST_SEED` sets.
 
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::support::rivals;
 use crate::support::rivals::Scenario;
 
 /// Each scenario with the rounds of a plain run and of a full one.
-const SCENARIOS: [(&str, Scenario, usize, usize); 7] = [
+const SCENARIOS: [(&str, Scenario, usize, usize); 10] = [
     ("eight creations of the same name", rivals::same_name, 2, 35),
     ("eight creations with the same address", rivals::same_address, 2, 50),
     ("creations that make the default pool", rivals::first_use_of_a_pool, 1, 15),
@@ -20,6 +20,9 @@ const SCENARIOS: [(&str, Scenario, usize, usize); 7] = [
     ("deletions of an image and creations from it", rivals::delete_of_an_image, 2, 35),
     ("disks attached to one VM", rivals::attach, 1, 15),
     ("the same disk attached to one VM", rivals::attach_the_same, 1, 15),
+    ("manifests applied to one VM", rivals::apply_and_apply, 1, 15),
+    ("repaves and destructions of one VM", rivals::repave_and_destroy, 1, 15),
+    ("snapshots and resizes of one VM", rivals::snapshot_and_resize, 1, 15),
 ];
 
 #[test]

@@ -98,6 +98,21 @@ fn a_domain_is_taken_over_and_nothing_of_it_changes() {
 }
 
 #[test]
+fn a_screen_that_a_manifest_can_say_is_in_it() {
+    for (listen, said) in
+        [("<listen type='socket'/>", "socket"), ("<listen type='address' address='127.0.0.1'/>", "127.0.0.1")]
+    {
+        let bench = bench_with(&OLD.replace("<listen type='address'/>", listen));
+        let plan = planned(&bench);
+        let graphics = plan.manifest.spec.graphics.clone().unwrap_or_else(|| panic!("{:?}", plan.manifest));
+        assert_eq!(graphics.listen.as_deref(), Some(said));
+        adopt(&bench).unwrap_or_else(|e| panic!("{}", whole(&e)));
+        assert_eq!(diff_vm(&bench.context(), &wanted(&plan)).unwrap(), Some(Vec::new()));
+    }
+    assert_eq!(planned(&old()).manifest.spec.graphics, None, "libvirt's configuration says where it listens");
+}
+
+#[test]
 fn what_no_field_says_is_a_patch_or_is_shown() {
     let plan = planned(&old());
     let has = |path: &str, what: &str, is_patch: bool| {

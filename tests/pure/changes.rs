@@ -5,6 +5,7 @@ mod pairs;
 
 use crate::support::bench::{Bench, FORCE, as_rival, whole};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
+use foundry::host::libvirt_xml::edit_screen::set_screen;
 use foundry::host::libvirt_xml::{DomainDescription, edit};
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, View};
@@ -13,7 +14,7 @@ use foundry::operations::change::{
     diff_vm, list_revisions, plan_apply, recorded_manifest,
 };
 use foundry::operations::vm::inspect::get_vm;
-use foundry::plan::VmPlan;
+use foundry::plan::{VmPlan, VncListen};
 use foundry::units::Bytes;
 use foundry::{Code, Error};
 
@@ -191,6 +192,33 @@ fn room_to_grow_is_used_at_once() {
     let fewer =
         plan_with(WEB, &[("memoryGiB: 4", "memoryGiB: 7\n  resources: {maxVcpus: 4, maxMemoryGiB: 8}")]);
     assert_eq!(apply(&bench, fewer).pending, ["vcpus"]);
+}
+
+#[test]
+fn a_screen_comes_and_goes_with_a_start() {
+    let bench = Bench::with_web();
+    let with = |listen: &str| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: 2\n  graphics: {listen}"))]);
+    let shown = |view| described(&bench, "web", view).graphics.map(|screen| screen.to_string());
+    let applied = apply(&bench, with("{}"));
+    assert_eq!((applied.outcome, applied.pending), (ApplyOutcome::Configured, vec!["graphics".to_owned()]));
+    assert_eq!((shown(View::Config).as_deref(), shown(View::Current)), (Some("vnc on socket"), None));
+    restart(&bench, "web");
+    assert_eq!(paths(&diff(&bench, with("{type: vnc, listen: socket}"))), [] as [&str; 0]);
+    apply(&bench, with("{listen: 127.0.0.1}"));
+    assert_eq!(shown(View::Config).as_deref(), Some("vnc on 127.0.0.1"));
+    apply(&bench, plan(WEB));
+    let next = described(&bench, "web", View::Config);
+    assert_eq!((next.graphics, next.has_video), (None, false));
+    // One that virsh adds is drift.
+    edit_definition(&bench.host, "web", |xml| set_screen(xml, Some(VncListen::Loopback)).unwrap());
+    let left = diff(&bench, plan(WEB));
+    assert!(left.iter().any(|field| field.path == "spec.graphics" && field.drift), "{left:?}");
+    // One that the patch adds is the patch's.
+    let patched = "vcpus: 2\n  xmlPatch:\n  - {xpath: /domain/devices, add: <graphics type='spice'/>}";
+    let bench = Bench::new();
+    let patched = || plan_with(WEB, &[("vcpus: 2", patched)]);
+    apply(&bench, patched());
+    assert_eq!(paths(&diff(&bench, patched())), [] as [&str; 0]);
 }
 
 #[test]

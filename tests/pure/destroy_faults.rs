@@ -1,6 +1,6 @@
 //! A destruction that goes wrong at any call: the record stays, and a second `destroy` finishes.
 
-use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, whole};
+use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, neighbours_alone, whole};
 use crate::support::faults::each_fault;
 use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnShutdown};
@@ -15,7 +15,7 @@ const OURS: [&str; 4] =
 const KEPT: [&str; 3] = ["web_boot", "web_data-vdb", "web_data-vdc"];
 
 fn assert_nothing_left(bench: &Bench, label: &str) {
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
 }
 
 fn slow() -> Bench {
@@ -243,7 +243,7 @@ fn a_vm_that_something_else_works_on_goes_by_force_only() {
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), [] as [&str; 0]);
 
     bench.destroy("web", FORCE).unwrap();
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0]);
+    assert_eq!(bench.host.changes_since(neighbours_alone()), [] as [&str; 0]);
     let calls = bench.host.calls();
     let at = |call: &str| calls.iter().rposition(|c| c.starts_with(call)).unwrap();
     assert!(at("force_off") < at("set_record"), "{calls:?}");
@@ -263,7 +263,7 @@ fn a_full_file_system_keeps_no_vm_from_going() {
         }
         bench.host.fill_definitions();
         bench.destroy("web", GENTLE).unwrap();
-        assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0], "{running}");
+        assert_eq!(bench.host.changes_since(neighbours_alone()), [] as [&str; 0], "{running}");
     }
 }
 

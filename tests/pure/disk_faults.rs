@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::bench::{Bench, FORCE, GIB, disk_request, whole};
+use crate::support::bench::{Bench, FORCE, GIB, disk_request, neighbours_alone, whole};
 use crate::support::faults::{each_fault, shape};
 use crate::support::shown::Shown;
 use foundry::host::libvirt_xml::DomainDescription;
@@ -106,7 +106,7 @@ fn assert_gone(bench: &Bench, target: &str, path: &str, label: &str) {
 
 fn assert_destroyed(bench: &Bench, label: &str) {
     bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
 }
 
 /// What every outcome of an attach must be; then the same again, which must finish.

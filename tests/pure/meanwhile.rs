@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::bench::{
-    Bench, FORCE, GENTLE, KEEP, as_rival, disk_request, host_with_neighbours, whole,
+    Bench, FORCE, GENTLE, KEEP, as_rival, disk_request, host_with_neighbours, neighbours_alone, whole,
 };
 use crate::support::faults::assert_named;
 use crate::support::manifests::{SMALL, WEB, plan};
@@ -102,8 +102,9 @@ fn each_call(
     rival: fn(&MemoryHost),
     judge: impl Fn(&Bench, Result<(), Error>, &str),
 ) -> usize {
+    let fixture = fresh();
     for n in 0.. {
-        let bench = fresh();
+        let bench = fixture.fork();
         bench.host.forget_calls();
         bench.host.on_call(n, rival);
         let outcome = command(&bench);
@@ -150,7 +151,7 @@ fn broken_off(state: &str) -> Bench {
 
 /// All that is there beside what a fresh bench has.
 fn remains(bench: &Bench) -> Vec<String> {
-    bench.host.changes_since(&Bench::new().host.fingerprint())
+    bench.host.changes_since(neighbours_alone())
 }
 
 /// It runs and has all its disks, and nothing else is there.

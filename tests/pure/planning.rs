@@ -1,9 +1,10 @@
 //! What a plan says for manifests that are in order.
 
 use crate::support::manifests;
-use foundry::manifest::{CloudInit, VirtualMachine, load_text};
+use foundry::manifest::{CloudInit, Graphics, VirtualMachine, load_text};
 use foundry::plan::{
     Arch, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, UserData, VmPlan,
+    VncListen,
 };
 use foundry::units::{Bytes, GIB};
 
@@ -267,4 +268,21 @@ fn a_manifest_is_the_same_after_a_stay_in_json() {
     let huge: VirtualMachine =
         serde_json::from_str(&text.replace("\"vcpus\":2", "\"vcpus\":18446744073709551615")).unwrap();
     assert_eq!(huge.spec.vcpus.unwrap().to_u64(), None);
+}
+
+#[test]
+fn a_screen_is_vnc_on_a_socket_unless_it_is_said() {
+    let listen = |graphics: &str| {
+        plan_with(&[("vcpus: 2", &format!("vcpus: 2\n  graphics: {graphics}"))], &manifests::defaults())
+            .graphics
+    };
+    assert_eq!(plan_with(&[], &manifests::defaults()).graphics, None);
+    assert_eq!(listen("{}"), Some(VncListen::Socket));
+    assert_eq!(listen("{type: vnc, listen: 127.0.0.1}"), Some(VncListen::Loopback));
+    let said = refusal(|vm| {
+        let graphics = Graphics { kind: Some("spice".into()), listen: Some("0.0.0.0".into()) };
+        vm.spec.graphics = Some(graphics);
+    });
+    assert!(said.contains("spec.graphics.type: \"spice\" must be vnc"), "{said}");
+    assert!(said.contains("spec.graphics.listen: \"0.0.0.0\" must be socket or 127.0.0.1"), "{said}");
 }

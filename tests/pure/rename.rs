@@ -1,6 +1,6 @@
 //! Renaming a VM: what takes the new name and what keeps the old one, refusals, and a fault at every call.
 
-use crate::support::bench::{Bench, FORCE, whole};
+use crate::support::bench::{Bench, FORCE, neighbours_alone, whole};
 use crate::support::faults::{each_due_fault, each_fault};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use crate::support::shown::Shown;
@@ -55,7 +55,7 @@ fn a_renamed_vm_keeps_its_identity_and_disks() {
     assert_eq!(get_vm(&bench.context(), "www").unwrap().vm.metadata.name.as_deref(), Some("www"));
     bench.host.start(uuid).unwrap();
     bench.destroy("www", FORCE).unwrap();
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn what_virsh_has_renamed_is_finished_or_renamed_again() {
         assert_eq!(renamed.from, if new == "www" { "web" } else { "www" });
         assert_eq!(bench.record(new).manifest.metadata.name.as_deref(), Some(new));
         bench.destroy(new, FORCE).unwrap();
-        assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
+        assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING);
     }
 }
 
@@ -197,7 +197,7 @@ fn new_vm_of_the_old_name_has_volumes_of_its_own() {
     for vm in ["www", "web", "second"] {
         bench.destroy(vm, FORCE).unwrap();
     }
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
+    assert_eq!(bench.host.changes_since(&neighbours_alone()), NOTHING);
 }
 
 /// Whatever fails: the renamed VM keeps its volumes, and what is left of the new one goes with `destroy`.
@@ -249,7 +249,7 @@ fn a_rename_that_fails_at_any_call_is_finished_by_the_same_again() {
             rename(bench, "web", "www").unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
             assert_renamed(bench, label);
             bench.destroy("www", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-            assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+            assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
         },
     );
     assert!(faults > 60, "{faults}");
@@ -265,7 +265,7 @@ fn a_rename_that_was_broken_off_is_destroyed_by_either_name() {
             bench.next_operation();
             let name = if bench.host.uuid_of("web").is_some() { "web" } else { "www" };
             bench.destroy(name, FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-            assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+            assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
         },
     );
 }

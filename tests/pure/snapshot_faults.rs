@@ -2,7 +2,7 @@
 //! finishes or takes back.
 
 use super::snapshot::{create, delete, overlays, places, restore};
-use crate::support::bench::{Bench, FORCE, whole};
+use crate::support::bench::{Bench, FORCE, neighbours_alone, whole};
 use crate::support::manifests::{WEB, plan_with};
 use foundry::host::memory::{Effect, Guest, OnFreeze};
 use foundry::host::{DomainState, Snapshots};
@@ -68,7 +68,7 @@ fn overlays_before(bench: &Bench) -> bool {
 
 pub(super) fn assert_destroyed(bench: &Bench, label: &str) {
     bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING, "{label}");
 }
 
 fn snapshots(bench: &Bench) -> Vec<String> {
@@ -115,8 +115,8 @@ fn faults_with(
     act: impl Fn(&Bench) -> Result<(), Error>,
     judge: impl Fn(&mut Bench, Result<(), Error>, &str),
 ) -> usize {
-    let bench = fresh();
-    bench.host.forget_calls();
+    let fixture = fresh();
+    let bench = fixture.fork();
     act(&bench).unwrap();
     let calls = bench.host.calls();
     let mut faults = 0;
@@ -125,8 +125,7 @@ fn faults_with(
         let makes_a_difference =
             |effect: &&Effect| is_change || matches!(effect, Effect::RefuseBefore | Effect::BrokenBefore);
         for effect in effects.iter().filter(makes_a_difference) {
-            let mut bench = fresh();
-            bench.host.forget_calls();
+            let mut bench = fixture.fork();
             bench.host.fail_at(n, *effect);
             let outcome = act(&bench);
             assert!(bench.host.fault_hit(), "call {n} is not made");
@@ -214,15 +213,14 @@ fn guest_that_a_killed_command_left_frozen_is_thawed_by_the_next() {
 
 #[test]
 fn ctrl_c_at_every_call_of_a_create_leaves_all_or_nothing() {
+    let fixture = web();
     let calls = {
-        let bench = web();
-        bench.host.forget_calls();
+        let bench = fixture.fork();
         create_one(&bench).unwrap();
         bench.host.call_count()
     };
     for n in 0..calls {
-        let mut bench = web();
-        bench.host.forget_calls();
+        let mut bench = fixture.fork();
         let cancel = bench.cancel.clone();
         bench.host.on_call(n, move |_| cancel.request());
         let outcome = create_one(&bench);
@@ -303,15 +301,14 @@ fn commands_after_an_interrupted_restore_lose_nothing() {
 
 #[test]
 fn ctrl_c_at_every_call_of_a_restore_leaves_something_to_finish() {
+    let fixture = with_two();
     let calls = {
-        let bench = with_two();
-        bench.host.forget_calls();
+        let bench = fixture.fork();
         restore_one(&bench).unwrap();
         bench.host.call_count()
     };
     for n in 0..calls {
-        let mut bench = with_two();
-        bench.host.forget_calls();
+        let mut bench = fixture.fork();
         let cancel = bench.cancel.clone();
         bench.host.on_call(n, move |_| cancel.request());
         let outcome = restore_one(&bench);

@@ -1,6 +1,6 @@
 //! `spec.xmlPatch`: in a rendering, a creation, the record, a comparison and an apply.
 
-use crate::support::bench::{Bench, FORCE, whole};
+use crate::support::bench::{Bench, FORCE, neighbours_alone, whole};
 use crate::support::faults::each_fault;
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use crate::support::rendered::rendered;
@@ -65,7 +65,7 @@ fn a_created_vm_has_the_patch_and_the_record_keeps_it() {
     assert_eq!(diff(&bench, &[WATCHDOG, ARGUMENT]), []);
     assert_eq!(get_vm(&bench.context(), "web").unwrap().vm.spec.xml_patch, record.manifest.spec.xml_patch);
     bench.destroy("web", FORCE).unwrap();
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0]);
+    assert_eq!(bench.host.changes_since(neighbours_alone()), [] as [&str; 0]);
 }
 
 /// Before a VM of several files is made, so nothing is half done.
@@ -214,11 +214,7 @@ fn an_apply_that_fails_at_any_call_is_finished_by_the_same_again() {
             let count = |part| next.matches(part).count();
             assert_eq!((count("<watchdog"), count("<qemu:arg"), count("xmlns:qemu")), (1, 1, 1), "{label}");
             bench.destroy("small", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-            assert_eq!(
-                bench.host.changes_since(&Bench::new().host.fingerprint()),
-                [] as [&str; 0],
-                "{label}"
-            );
+            assert_eq!(bench.host.changes_since(neighbours_alone()), [] as [&str; 0], "{label}");
         });
         assert!(faults > 30, "{faults}");
     }

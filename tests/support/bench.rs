@@ -2,7 +2,7 @@
 //! wait, and a way to run the verbs.
 
 use super::shown::Shown;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::manifests::{WEB, plan};
@@ -50,7 +50,8 @@ impl Bench {
 
     /// With both default pools, an image, and neighbours that nothing may touch.
     pub(crate) fn new() -> Self {
-        Self::on(host_with_neighbours())
+        static HOST: OnceLock<MemoryHost> = OnceLock::new();
+        Self::on(HOST.get_or_init(host_with_neighbours).fork())
     }
 
     /// With `web` created and running.
@@ -61,6 +62,19 @@ impl Bench {
         bench.told.forget();
         bench.start = Some(bench.host.fingerprint());
         bench
+    }
+
+    /// Another bench in the same state: what many faults begin with is made once.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            host: self.host.fork(),
+            settings: self.settings.clone(),
+            clock: Arc::new(TestClock { now: Mutex::new(self.clock.elapsed()), least: self.clock.least }),
+            told: Arc::default(),
+            cancel: Cancel::default(),
+            lease: self.lease.clone(),
+            start: self.start.clone(),
+        }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -132,9 +146,11 @@ pub(crate) const FORCE: DestroyOptions = DestroyOptions { force: true, ..GENTLE 
 /// With `--keep-disks`.
 pub(crate) const KEEP: DestroyOptions = DestroyOptions { keep_disks: true, ..GENTLE };
 
-/// Another run of foundry on the same host.
+/// Another run of foundry on the same host. Nothing changes while it waits, so a second is as good as the hundred looks
+/// at a lock that it would take.
 pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) -> T {
-    act(&Bench { host: host.clone(), ..Bench::on(MemoryHost::new()) }.context())
+    let clock = Arc::new(TestClock { least: Duration::from_secs(1), ..TestClock::default() });
+    act(&Bench { clock, ..Bench::on(host.clone()) }.context())
 }
 
 /// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
@@ -146,6 +162,12 @@ pub(crate) fn disk_request(vm: &str, gib: u64) -> AttachRequest<'_> {
         serial: None,
         at_next_start: false,
     }
+}
+
+/// What [`Bench::new`] has.
+pub(crate) fn neighbours_alone() -> &'static Fingerprint {
+    static ALONE: OnceLock<Fingerprint> = OnceLock::new();
+    ALONE.get_or_init(|| host_with_neighbours().fingerprint())
 }
 
 /// Volumes and domains whose names begin like `web`'s, an image, a domain of somebody else's.
@@ -181,7 +203,11 @@ pub(crate) fn foreign(name: &str, disk: &str) -> String {
 
 /// A clock that moves only when somebody sleeps.
 #[derive(Default)]
-pub(crate) struct TestClock(Mutex<Duration>);
+pub(crate) struct TestClock {
+    now: Mutex<Duration>,
+    /// The shortest sleep.
+    least: Duration,
+}
 
 impl Clock for TestClock {
     fn timestamp(&self) -> String {
@@ -190,11 +216,11 @@ impl Clock for TestClock {
     }
 
     fn elapsed(&self) -> Duration {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
     }
 
     fn sleep(&self, time: Duration) {
-        *self.0.lock().unwrap() += time;
+        *self.now.lock().unwrap() += time.max(self.least);
     }
 }
 

@@ -36,9 +36,10 @@ fn each_fault_if<T>(
     judge: impl Fn(&mut Bench, Result<T, Error>, Effect, &str),
 ) -> usize {
     let mut faults = 0;
+    let fixture = fresh();
     for (fault, effect) in Effect::ALL.into_iter().enumerate() {
         for n in (0..).filter(|n| is_due(*n, fault)) {
-            let mut bench = fresh();
+            let mut bench = fixture.fork();
             bench.host.forget_calls();
             bench.host.fail_at(n, effect);
             let outcome = act(&bench);

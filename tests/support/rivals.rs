@@ -160,6 +160,87 @@ pub(crate) fn attach_the_same(arena: &Arena) {
     arena.destroy([vm]);
 }
 
+/// The VM is what one of the manifests says, in all of it.
+pub(crate) fn apply_and_apply(arena: &Arena) {
+    let manifest = arena.vm("web", 15).disk("vdb", 1).without_cloud_init();
+    let vm = manifest.name.clone();
+    arena.bed.creates(&manifest);
+    let variants: Vec<Manifest> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|role| {
+            arena.vm("web", 15).disk("vdb", 2).disk("vdc", 1).without_cloud_init().label("role", role)
+        })
+        .collect();
+    let commands = variants.iter().map(|m| arena.bed.foundry(&["apply", "-"]).reads(m)).collect();
+    let ran = arena.at_once(commands);
+    let (won, lost) = judged(&ran);
+    assert!(!won.is_empty(), "{ran:#?}");
+    let reasons = ["was changed by another process", "has changed", "is attaching", "has a disk"];
+    lost_by(&lost, 4, &reasons);
+    assert_eq!(targets(arena, &vm), ["vdb", "vdc"]);
+    is_whole(arena, &vm);
+    let is_what = |m: &&Manifest| arena.bed.foundry(&["diff", "-"]).reads(*m).run().code == 0;
+    assert_eq!(variants.iter().filter(is_what).count(), 1, "{ran:#?}\n{:#}", arena.bed.record(&vm));
+    arena.destroy([vm.as_str()]);
+}
+
+/// Either there is a VM with the boot disk of one of them, or nothing is left of it.
+pub(crate) fn repave_and_destroy(arena: &Arena) {
+    let blank = "{sizeGB: 1, image: blank.qcow2}";
+    let manifest = arena.vm("web", 16).boot_disk(blank);
+    let vm = manifest.name.as_str();
+    arena.bed.creates(&manifest);
+    let repave = || arena.bed.foundry(&["repave", vm, "--force", "--yes"]);
+    let destruction = || arena.bed.foundry(&["destroy", vm, "--force"]);
+    let mut ran = arena.at_once(vec![repave(), destruction(), repave(), destruction()]);
+    let destructions = [ran.remove(3), ran.remove(1)];
+    let ((_, lost), (destroyed, stayed)) = (judged(&ran), judged(&destructions));
+    assert!(destroyed.len() < 2, "{destructions:#?}");
+    let gone =
+        ["there is no VM", "is being destroyed", "is half destroyed", "was deleted by another process"];
+    let meanwhile = [
+        "is being repaved",
+        "has the boot disk from before",
+        "not settled",
+        "has changed",
+        "has got a new disk since",
+    ];
+    lost_by(&lost, 4, &[gone.as_slice(), &meanwhile].concat());
+    lost_by(&stayed, 4, &[gone.as_slice(), &meanwhile].concat());
+    assert_eq!(arena.vms().len(), 1 - destroyed.len(), "{ran:#?} {destructions:#?}");
+    if destroyed.is_empty() {
+        is_whole(arena, vm);
+        arena.destroy([vm]);
+    }
+}
+
+/// A disk that was grown is as large on its overlays; or it was not grown, since there was a snapshot already.
+pub(crate) fn snapshot_and_resize(arena: &Arena) {
+    let manifest = arena.vm("web", 17).disk("vdb", 1).without_cloud_init();
+    let vm = manifest.name.as_str();
+    arena.bed.creates(&manifest);
+    let snapshot = |name: &str| arena.bed.foundry(&["snapshot", "create", vm, name, "--no-freeze"]);
+    let resize = || arena.bed.foundry(&["disk", "resize", vm, "vdb", "2GiB"]);
+    let mut ran = arena.at_once(vec![resize(), snapshot("a"), resize(), snapshot("b")]);
+    let snapshots = [ran.remove(3), ran.remove(1)];
+    let ((grown, lost), (made, unmade)) = (judged(&ran), judged(&snapshots));
+    lost_by(&lost, 4, &["has snapshots", "is not on its own volume", "is being"]);
+    lost_by(&unmade, 4, &["is being", "has changed"]);
+    let record = arena.bed.record(vm);
+    let volumes = record["volumes"].as_array().unwrap();
+    let overlays: Vec<_> = volumes.iter().filter(|v| !v["overlayOf"].is_null()).collect();
+    assert_eq!(overlays.len(), 2 * made.len(), "two disks each: {record:#}");
+    assert!(overlays.iter().all(|v| v["overlayOf"]["maker"].is_null()), "{record:#}");
+    let size = if grown.is_empty() { 1 } else { 2_u64 } << 30;
+    for volume in volumes.iter().filter(|v| v["name"].as_str().unwrap().contains("vdb")) {
+        let path = volume["path"].as_str().unwrap();
+        let info = arena.bed.virsh().does(&["vol-dumpxml", path]);
+        assert!(info.contains(&format!("<capacity unit='bytes'>{size}<")), "{path}: {info}\n{ran:#?}");
+    }
+    is_whole(arena, vm);
+    arena.destroy([vm]);
+}
+
 /// The data disks of a VM, as its manifest has them, none of which is still on its way.
 fn targets(arena: &Arena, vm: &str) -> Vec<String> {
     let record = arena.bed.record(vm);

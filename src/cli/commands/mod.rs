@@ -38,6 +38,7 @@ mod rename;
 mod render;
 mod repave;
 mod schema;
+mod screenshot;
 mod seed;
 mod set;
 mod snapshot;
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Wait(wait::WaitArgs),
     Console(console::ConsoleArgs),
     Logs(logs::LogsArgs),
+    Screenshot(screenshot::ScreenshotArgs),
     List(list::ListArgs),
     Get(get::GetArgs),
     Top(top::TopArgs),
@@ -164,6 +166,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Wait(args) => wait::run_wait(args, global, ui),
         Command::Console(args) => console::run_console(args, global, ui),
         Command::Logs(args) => logs::run_logs(args, global, ui),
+        Command::Screenshot(args) => screenshot::run_screenshot(args, global, ui),
         Command::List(args) => list::run_list(args, global, ui),
         Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),

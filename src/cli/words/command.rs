@@ -65,7 +65,10 @@ pub fn command_line(verb: &Verb) -> String {
         Verb::Resume { vm } => join_words("resume", &[vm], &[]),
         Verb::Adopt { vm } => join_words("adopt", &[vm], &[]),
         Verb::RepaveAccept { vm } => join_words("repave", &[vm], &[("--accept", true)]),
-        Verb::RepaveAgain { vm } => join_words("repave", &[vm], &[]),
+        Verb::RepaveAgain { vm, image } => {
+            let image = image.as_ref().map(|image| format!(" --image {}", quote_for_shell(image)));
+            join_words("repave", &[vm], &[]) + &image.unwrap_or_default()
+        }
         Verb::RepaveRollBack { vm, force } => {
             join_words("repave", &[vm], &[("--rollback", true), ("--force", *force)])
         }

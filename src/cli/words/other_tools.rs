@@ -12,9 +12,13 @@ pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
     (&["save", "hibernate"], &["virsh managedsave {vm}   # saves its memory to disk and stops QEMU"]),
     (&["serial", "attach", "tty"], &["foundry console {vm}   # ^] leaves it"]),
     (
-        &["vnc", "view", "screen", "screenshot"],
-        &["foundry console {vm}   # VMs have a serial console and no screen"],
+        &["vnc", "spice", "view", "screen", "display", "vncdisplay", "domdisplay"],
+        &[
+            "foundry console {vm}   # its serial console",
+            "virt-viewer {vm}   # its screen, if its manifest has graphics",
+        ],
     ),
+    (&["screendump"], &["foundry screenshot {vm} FILE.png"]),
     (&["shell", "login", "enter", "connect"], &["foundry ssh {vm}", "foundry console {vm}   # ^] leaves it"]),
     (&["copy", "scp", "push"], &["foundry cp FILE {vm}:PATH"]),
     (&["log", "journal", "dmesg"], &["foundry logs {vm}   # its serial console"]),

@@ -55,11 +55,12 @@ pub fn write_iso(documents: &SeedFiles) -> Result<Vec<u8>, SeedError> {
 /// and corrects the volume size in the descriptors.
 fn remove_padding(mut image: Vec<u8>) -> Vec<u8> {
     const PADDING: usize = 150;
+    const EMPTY: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
     let sectors = (image.len() / SECTOR_BYTES).saturating_sub(PADDING);
     let end = sectors * SECTOR_BYTES;
     let Ok(count) = u32::try_from(sectors) else { return image };
     // If the writer changes, there may be data at the end. Then leave the image as it is.
-    if image[end..].iter().any(|byte| *byte != 0) {
+    if image[end..].chunks(SECTOR_BYTES).any(|sector| *sector != EMPTY[..sector.len()]) {
         return image;
     }
     image.truncate(end);

@@ -124,6 +124,30 @@ pub(super) enum Device<'a> {
     Console(Console),
     Channel(Channel),
     Rng(Rng),
+    Graphics(GraphicsElement),
+    Video(VideoElement),
+}
+
+#[derive(Serialize)]
+pub(super) struct GraphicsElement {
+    #[serde(rename = "@type")]
+    pub(super) kind: &'static str,
+    #[serde(rename = "@autoport", skip_serializing_if = "Option::is_none")]
+    pub(super) autoport: Option<&'static str>,
+    pub(super) listen: ListenElement,
+}
+
+#[derive(Serialize)]
+pub(super) struct ListenElement {
+    #[serde(rename = "@type")]
+    pub(super) kind: &'static str,
+    #[serde(rename = "@address", skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct VideoElement {
+    pub(super) model: Model,
 }
 
 #[derive(Serialize)]

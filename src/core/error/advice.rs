@@ -214,6 +214,7 @@ pub enum Verb {
     },
     RepaveAgain {
         vm: String,
+        image: Option<String>,
     },
     RepaveRollBack {
         vm: String,
@@ -280,10 +281,12 @@ impl Verb {
             | Self::Stop { vm, .. }
             | Self::Resume { vm }
             | Self::RepaveAccept { vm }
-            | Self::RepaveAgain { vm }
             | Self::RepaveRollBack { vm, .. }
             | Self::Restart { vm }
             | Self::SeedEject { vm, .. } => vec![vm],
+            Self::RepaveAgain { vm, image } => {
+                [Some(vm), image.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
             Self::SnapshotCreate { vm, snapshot, .. } => {
                 [Some(vm), snapshot.as_ref()].into_iter().flatten().map(String::as_str).collect()
             }

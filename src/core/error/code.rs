@@ -139,6 +139,7 @@ codes! {
         4110 Confined
         4111 QemuMissing
         4112 HelperDown
+        4113 GraphicsUnsupported
         4130 SavedMemoryInTheWay
         4155 TooManyCpus
         // The network.
@@ -166,6 +167,7 @@ codes! {
         4321 AddressUnknown
         4322 AgentSilent
         4323 AgentRefuses
+        4324 ScreenMissing
         4331 GuestFrozen
         4335 VmHeld
         4340 VmRuns

@@ -1,4 +1,4 @@
-//! The disks and the network interfaces of a manifest.
+//! The disks, the network interfaces and the screen of a manifest.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,4 +153,19 @@ pub struct NetworkInterface {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub pxe_boot: Option<bool>,
+}
+
+/// A screen that a viewer shows, for an installer or a desktop. Without it, a VM has only its serial console.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Graphics {
+    /// How the host offers the screen.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["vnc"], "default" = "vnc"))]
+    pub kind: Option<String>,
+    /// Where the host offers it: on a socket that only root and QEMU's user can open, or on a TCP port of 127.0.0.1,
+    /// where every user of the host can see the screen and type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["socket", "127.0.0.1"], "default" = "socket"))]
+    pub listen: Option<String>,
 }

@@ -15,7 +15,7 @@ mod status;
 mod user_data;
 
 pub use crate::yaml::{Position, escape_unseen, shorten};
-pub use devices::{BootDisk, DataDisk, NetworkInterface};
+pub use devices::{BootDisk, DataDisk, Graphics, NetworkInterface};
 pub use load::{
     LoadError, MAX_BYTES, PartialDocument, has_manifest_extension, load_file, load_from, load_text, read_file,
 };
@@ -140,6 +140,9 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["x86_64", "aarch64"]))]
     pub arch: Option<String>,
+    /// The screen. The default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graphics: Option<Graphics>,
     /// Changes to the libvirt domain's XML that the other fields have no word for, applied in their order after
     /// everything else. 'foundry render' shows the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -56,6 +56,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         storage_pool,
         firmware,
         arch,
+        graphics,
         xml_patch,
     } = spec;
     let name = metadata::judge_name(judge, metadata.name.as_deref());
@@ -72,6 +73,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let cpu_mode = resources::judge_cpu_mode(judge, cpu_mode.as_deref());
     let pool = judge_pool(judge, storage_pool.as_deref(), defaults);
     let (firmware, arch) = resources::judge_platform(judge, firmware.as_ref(), arch.as_deref());
+    let graphics = resources::judge_graphics(judge, graphics.as_ref());
     let xml_patch = xml_patch::judge_xml_patch(judge, xml_patch);
     let manifest = normalize_manifest(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
     Ok(VmPlan {
@@ -90,6 +92,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         data_disks: data_disks?,
         interfaces: interfaces?,
         seed: seed?,
+        graphics: graphics?,
         xml_patch: xml_patch?,
         manifest,
     })

@@ -74,6 +74,8 @@ pub struct VmPlan {
     pub interfaces: Vec<InterfacePlan>,
     /// Data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
+    /// Where the host offers the VM's screen by VNC; without it the VM has none.
+    pub graphics: Option<VncListen>,
     /// Changes to the domain's XML, applied last.
     pub xml_patch: Vec<PatchEntry>,
     /// The normalized manifest that the plan was made from (name and FQDN in lower case).
@@ -99,6 +101,28 @@ pub enum FirmwarePlan {
     },
     /// The PC BIOS.
     Bios,
+}
+
+/// Where QEMU's VNC server waits for viewers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VncListen {
+    /// On a socket in libvirt's directory of the domain.
+    Socket,
+    /// On a free TCP port of 127.0.0.1.
+    Loopback,
+}
+
+impl VncListen {
+    /// Both places.
+    pub const ALL: [Self; 2] = [Self::Socket, Self::Loopback];
+
+    /// Returns the manifest's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Loopback => "127.0.0.1",
+        }
+    }
 }
 
 /// A guest architecture with a known machine type.

@@ -1,7 +1,7 @@
-//! CPUs, memory, firmware and architecture.
+//! CPUs, memory, firmware, architecture and screen.
 
 use super::judge::{Judge, Judged};
-use super::{Arch, CpuMode, FirmwarePlan};
+use super::{Arch, CpuMode, FirmwarePlan, VncListen};
 use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::units::Bytes;
@@ -84,6 +84,18 @@ pub(super) fn judge_room(
 pub(super) fn judge_cpu_mode(judge: &mut Judge, word: Option<&str>) -> Judged<CpuMode> {
     let known = [("host-model", CpuMode::HostModel), ("host-passthrough", CpuMode::HostPassthrough)];
     judge.choose_word("spec.cpuMode", word, &known, CpuMode::HostModel)
+}
+
+/// Judges `spec.graphics`.
+pub(super) fn judge_graphics(
+    judge: &mut Judge,
+    graphics: Option<&manifest::Graphics>,
+) -> Judged<Option<VncListen>> {
+    let Some(manifest::Graphics { kind, listen }) = graphics else { return Ok(None) };
+    let kind = judge.choose_word("spec.graphics.type", kind.as_deref(), &[("vnc", ())], ());
+    let known = VncListen::ALL.map(|listen| (listen.as_str(), listen));
+    let listen = judge.choose_word("spec.graphics.listen", listen.as_deref(), &known, VncListen::Socket);
+    kind.and(listen).map(Some)
 }
 
 /// Judges `spec.firmware` and `spec.arch` together, because ARM has no BIOS.

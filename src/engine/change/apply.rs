@@ -19,7 +19,7 @@ use super::apply_run::{ApplyRun, check_generation};
 use super::field::FieldDiff;
 use super::look::{ComparedVm, WantedVm, look};
 use crate::preflight::issues::PreflightReport;
-use crate::preflight::{check_changed_size, links};
+use crate::preflight::{check_changed_machine, links};
 use crate::vm::create;
 use crate::vm::lookup::{find_vm, or_removed_meanwhile, removed_meanwhile};
 use crate::{Context, Task};
@@ -126,8 +126,9 @@ fn check_change(
         let version = context.host.capabilities()?.libvirt_version;
         plan.interfaces = links::check_links(context, &plan, version, &mut report)?;
     }
-    if touches("spec.vcpus") || touches("spec.memoryGiB") || touches("spec.resources") {
-        check_changed_size(context, &plan, &compared.handle.next.domain_type, &mut report)?;
+    const OF_MACHINE: [&str; 4] = ["spec.vcpus", "spec.memoryGiB", "spec.resources", "spec.graphics"];
+    if OF_MACHINE.into_iter().any(touches) {
+        check_changed_machine(context, &plan, &compared.handle.next.domain_type, &mut report)?;
     }
     if let Some(first) = changes().find_map(|field| field.path.strip_prefix("spec.xmlPatch[")) {
         let first = first.trim_end_matches(']').parse().unwrap_or_default();

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use foundry_core::domain_xml::{VirtType, cpu_mode};
 use foundry_core::plan::{FirmwarePlan, SeedPlan, VmPlan};
 use foundry_core::units::Bytes;
+use foundry_host::libvirt_xml::DomainDescription;
 
 use super::compare_devices::{compare_disks, compare_interfaces};
 use super::compare_patch::compare_patch;
@@ -152,11 +153,31 @@ fn compare_platform(sides: &Sides<'_>, differences: &mut Differences) {
         arches,
         Ruling::refused("the guest was installed for the architecture that it has"),
     );
+    compare_graphics(sides, differences);
     let pool = sides.volumes.first().map(|volume| volume.pool.clone());
     if let (Some(asked), Some(pool)) = (&wanted.manifest.spec.storage_pool, pool) {
         let values = Values::recorded(Some(asked.trim().to_owned()), Some(pool));
         differences.add("spec.storagePool", values, Ruling::refused("its disks stay where they are"));
     }
+}
+
+/// A screen that the patch added is the patch's. Only a start can add or remove one.
+fn compare_graphics(sides: &Sides<'_>, differences: &mut Differences) {
+    let Sides { wanted, recorded, next, live, .. } = sides;
+    let is_patched = recorded.xml_patch.iter().any(|entry| {
+        entry.is_below(&["domain", "devices", "graphics"]) || entry.count_added_devices("graphics") > 0
+    });
+    let planned = |plan: &VmPlan| plan.graphics.map(|listen| format!("vnc on {}", listen.as_str()));
+    let described = |of: &DomainDescription| of.graphics.as_ref().map(ToString::to_string);
+    let values = Values {
+        wanted: planned(wanted),
+        recorded: planned(recorded),
+        persistent: (!is_patched).then(|| described(next)),
+        live: live.filter(|_| !is_patched).map(described),
+    };
+    let ruling =
+        if is_patched { Ruling::refused("spec.xmlPatch sets the screen") } else { Ruling::NEXT_START };
+    differences.add("spec.graphics", values, ruling);
 }
 
 fn compare_seed(sides: &Sides<'_>, differences: &mut Differences) {

@@ -5,6 +5,7 @@ use foundry_core::names::DiskSerial;
 use foundry_core::plan::{InterfacePlan, Link, VmPlan};
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::libvirt_xml::edit::{self, InterfaceLink};
+use foundry_host::libvirt_xml::edit_screen::set_screen;
 
 use super::compare_devices::find_interface;
 use super::field::FieldDiff;
@@ -49,6 +50,9 @@ impl DefinitionChange<'_> {
         if self.touches("spec.cpuMode") {
             let virt_type = if described.domain_type == "kvm" { VirtType::Kvm } else { VirtType::Qemu };
             xml = edit::set_cpu_mode(&xml, cpu_mode(wanted.cpu_mode, virt_type, self.native))?;
+        }
+        if self.touches("spec.graphics") {
+            xml = set_screen(&xml, wanted.graphics)?;
         }
         for disk in &wanted.data_disks {
             let target = disk.target.as_str();

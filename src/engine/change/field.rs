@@ -62,7 +62,8 @@ impl FieldDiff {
     /// Whether the persistent definition has to change for it.
     pub(super) fn is_to_define(&self) -> bool {
         const OF_DEVICES: [&str; 6] = [".bridge", ".network", ".mtu", ".vlan", ".pxeBoot", ".serial"];
-        let is_in_definition = ["spec.vcpus", "spec.memoryGiB", "spec.cpuMode"].contains(&self.path.as_str())
+        let is_in_definition = ["spec.vcpus", "spec.memoryGiB", "spec.cpuMode", "spec.graphics"]
+            .contains(&self.path.as_str())
             || self.path.starts_with("spec.resources.")
             || self.path.starts_with("spec.xmlPatch[")
             || OF_DEVICES.iter().any(|end| self.path.starts_with("spec.") && self.path.ends_with(end));

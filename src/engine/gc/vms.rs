@@ -9,7 +9,7 @@ use crate::vm::repave;
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
 use foundry_core::record::{Record, RecordState, RecordedVolume, RepaveStage, VolumeRole};
-use foundry_host::Domain;
+use foundry_host::{Domain, DomainState};
 
 use std::time::Duration;
 
@@ -126,6 +126,9 @@ fn half_repaved(domain: &Domain, record: &Record) -> Option<Leftover> {
     if repave::has_work_to_finish(record) {
         let reason = match note.stage {
             RepaveStage::Accepted => "the VM was repaved, and the previous volumes were being deleted",
+            _ if note.ran && domain.state == DomainState::ShutOff => {
+                "a repave was interrupted, and the VM has its previous volumes: it will be started again"
+            }
             _ => "a repave was interrupted, and the VM has its previous volumes",
         };
         let work = CleanupStep::FinishRepave(Box::new(domain.clone()));

@@ -26,7 +26,7 @@ use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::local::check_liveness;
-use foundry_host::{Capabilities, Domain};
+use foundry_host::{Capabilities, Domain, GuestMachine};
 use issues::PreflightReport;
 use storage::ReadyStorage;
 pub use storage::{PlannedVolume, planned_volumes};
@@ -100,6 +100,7 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
     report.begin_check("machine", "the host can run this type of guest");
     let machine = choose_machine(context, plan, &capabilities, &mut report);
     check_size(context, plan, &capabilities, machine, &mut report)?;
+    check_graphics(context, plan, machine, &mut report)?;
     let interfaces = links::check_links(context, plan, capabilities.libvirt_version, &mut report)?;
     let storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
     let ready = match (machine, storage) {
@@ -247,12 +248,8 @@ fn check_size(
         report.push(Issue::new(Code::OutOfMemory, message).hint("leave it less room"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.max_vcpus > FEW_CPUS) else { return Ok(()) };
-    let asked = context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str());
-    let most = match asked {
-        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
-        // If the host does not report a limit, none is assumed.
-        asked => asked.ok().and_then(|machine| machine.max_vcpus),
-    };
+    // If the host does not report a limit, none is assumed.
+    let most = guest_machine(context, arch, virt_type)?.and_then(|machine| machine.max_vcpus);
     let vcpus = plan.max_vcpus;
     let path = if vcpus == plan.vcpus { "spec.vcpus" } else { "spec.resources.maxVcpus" };
     let issue = |message| Issue::new(Code::TooManyCpus, format!("{path}: {message}"));
@@ -267,8 +264,32 @@ fn check_size(
     Ok(())
 }
 
-/// Checks the size of a VM that exists and gets another one. Its machine stays what it is.
-pub(crate) fn check_changed_size(
+/// Checks that QEMU can offer the screen; libvirt would refuse it only at the start.
+fn check_graphics(
+    context: &Context,
+    plan: &VmPlan,
+    machine: Option<(VirtType, Arch, bool)>,
+    report: &mut PreflightReport,
+) -> Result<(), Error> {
+    let Some((virt_type, arch, _)) = machine.filter(|_| plan.graphics.is_some()) else { return Ok(()) };
+    let found = guest_machine(context, arch, virt_type)?;
+    if found.is_some_and(|machine| !machine.graphics.iter().any(|kind| kind == "vnc")) {
+        let message = "spec.graphics: this host's QEMU has no VNC server";
+        report.push(Issue::new(Code::GraphicsUnsupported, message).hint("leave spec.graphics out"));
+    }
+    Ok(())
+}
+
+/// The abilities of guests; `None` if the host does not say.
+fn guest_machine(context: &Context, arch: Arch, virt_type: VirtType) -> Result<Option<GuestMachine>, Error> {
+    match context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str()) {
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        asked => Ok(asked.ok()),
+    }
+}
+
+/// Checks size and screen of a VM that exists and gets others. Its machine stays what it is.
+pub(crate) fn check_changed_machine(
     context: &Context,
     plan: &VmPlan,
     domain_type: &str,
@@ -279,7 +300,8 @@ pub(crate) fn check_changed_size(
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let arch = Arch::ALL.into_iter().find(|arch| arch.as_str() == name);
     let machine = arch.map(|arch| (virt_type, arch, name == capabilities.arch));
-    check_size(context, plan, &capabilities, machine, report)
+    check_size(context, plan, &capabilities, machine, report)?;
+    check_graphics(context, plan, machine, report)
 }
 
 /// Checks the image and the pool of new volumes for a VM that exists; the plan has only these volumes.

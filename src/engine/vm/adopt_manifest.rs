@@ -5,11 +5,11 @@ use crate::storage::usage::Usage;
 use foundry_core::domain_xml::{VirtType, cpu_mode};
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::manifest::{
-    API_VERSION, BootDisk, DataDisk, Firmware, KIND, Metadata, NetworkInterface, Number, Resources, Spec,
-    VirtualMachine,
+    API_VERSION, BootDisk, DataDisk, Firmware, Graphics, KIND, Metadata, NetworkInterface, Number, Resources,
+    Spec, VirtualMachine,
 };
 use foundry_core::names::{DiskTarget, VmName};
-use foundry_core::plan::CpuMode;
+use foundry_core::plan::{CpuMode, VncListen};
 use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::libvirt_xml::{
@@ -65,6 +65,7 @@ pub(super) fn draft_manifest(
             storage_pool,
             firmware: Some(firmware(next)),
             arch: next.arch.clone().filter(|_| !is_native),
+            graphics: graphics(next),
             ..Spec::default()
         },
         status: None,
@@ -215,6 +216,14 @@ fn firmware(next: &DomainDescription) -> Firmware {
     let has_efi = next.firmware.as_deref() == Some("efi") || next.nvram.is_some();
     let kind = if has_efi { "efi" } else { "bios" };
     Firmware { kind: Some(kind.to_owned()), secure_boot: next.secure_boot.filter(|on| *on) }
+}
+
+/// The screen; one that the manifest has no word for becomes a patch.
+fn graphics(next: &DomainDescription) -> Option<Graphics> {
+    let found = next.graphics.as_ref().filter(|found| found.kind == "vnc" && next.has_video)?;
+    let listen = found.listen.clone()?;
+    let is_known = VncListen::ALL.into_iter().any(|known| known.as_str() == listen);
+    is_known.then_some(Graphics { kind: None, listen: Some(listen) })
 }
 
 fn network_interface(interface: &InterfaceDescription) -> NetworkInterface {

@@ -79,7 +79,8 @@ pub fn close_ended(context: &Context, session: ConsoleSession<'_>) -> Result<(),
     }
 }
 
-fn off_error(domain: &Domain) -> Error {
+/// The error for a VM that has to run and is off.
+pub(super) fn off_error(domain: &Domain) -> Error {
     let console = Advice::from(Verb::Logs { vm: domain.command_name() }).text(" shows what its console said");
     refused_unchanged(Code::GuestOff, format!("VM '{}' is off", domain.name)).hint(
         Advice::from(Verb::Start { vm: domain.command_name() }).text(" starts it").and_then("; ", console),

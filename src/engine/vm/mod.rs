@@ -15,6 +15,7 @@ pub mod logs;
 pub mod power;
 pub mod rename;
 pub mod repave;
+pub mod screenshot;
 pub mod seed;
 pub mod top;
 pub mod wait;

@@ -23,7 +23,7 @@ use super::Libvirt;
 use super::calling::{Asked, vm};
 use super::domains::name_of;
 use super::sys::WatchedStream;
-use crate::{Console, ConsoleOutput, Consoles, HostError, Result};
+use crate::{Console, ConsoleOutput, Consoles, HostError, Result, Screenshot};
 use foundry_core::error::Kind;
 
 /// libvirt's message if a console has a session. Its code, `VIR_ERR_OPERATION_FAILED`, has many causes.
@@ -70,6 +70,12 @@ impl Consoles for Libvirt {
         woken.set_nonblocking(true).and_then(|()| wake.set_nonblocking(true)).map_err(local)?;
         let stream = self.call("virStreamEventAddCallback", &asked, || WatchedStream::start(stream, wake))?;
         Ok(Some(Box::new(Session { host: self, asked, stream, woken, has_ended: false })))
+    }
+
+    fn screenshot(&self, domain: Uuid, screen: u32) -> Result<Screenshot> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("take a picture of the screen of domain '{}'", name_of(&handle)));
+        self.receive_screenshot(&handle, screen, &asked)
     }
 }
 

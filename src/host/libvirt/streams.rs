@@ -1,8 +1,9 @@
-//! Uploads and downloads of volumes through libvirt's streams.
+//! Uploads and downloads of volumes, and screenshots, through libvirt's streams.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use virt::domain::Domain;
 use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
@@ -11,7 +12,7 @@ use super::sending::{CHUNK, Piece, Sending, UploadTarget, transfer_failed};
 use super::socket_keeper::SocketKeeper;
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
-use crate::{HostError, Result, Transfers, Zeros};
+use crate::{HostError, Result, Screenshot, Transfers, Zeros};
 use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
@@ -22,6 +23,9 @@ const PIECE: u64 = 256 << 20;
 /// Reads up to this many bytes go to the volume's file if it is accessible. Larger ones use streams, because others may
 /// write to the volume meanwhile.
 const READ_AT_ONCE: u64 = 1 << 20;
+
+/// Bytes of the largest picture: a screen of 8K as a pixmap.
+const LARGEST_SCREENSHOT: usize = 128 << 20;
 
 /// A stream to a volume.
 struct ToVolume<'a> {
@@ -72,6 +76,23 @@ impl Libvirt {
         self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
         let received = self.receive_all(&stream, into, asked);
         self.end(stream, received, asked, keeper)
+    }
+
+    /// Takes a picture of a screen, of at most [`LARGEST_SCREENSHOT`] bytes.
+    pub(super) fn receive_screenshot(
+        &self,
+        domain: &Domain,
+        screen: u32,
+        asked: &Asked,
+    ) -> Result<Screenshot> {
+        let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
+        let keeper = self.keep_socket(asked);
+        let taken = self.call("virDomainScreenshot", asked, || domain.screenshot(&stream, screen, 0));
+        let media_type = taken?;
+        let mut picture = Picture(Vec::new());
+        let received = self.receive_all(&stream, &mut picture, asked);
+        self.end(stream, received, asked, keeper)?;
+        Ok(Screenshot { media_type, bytes: picture.0 })
     }
 
     fn end(
@@ -178,6 +199,29 @@ impl Transfers for Libvirt {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// A picture while it is received. libvirt sends no holes in one.
+struct Picture(Vec<u8>);
+
+impl Write for Picture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_SCREENSHOT {
+            return Err(io::Error::other(format!("the picture has more than {LARGEST_SCREENSHOT} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Picture {
+    fn write_hole(&mut self, _: u64) -> io::Result<()> {
+        Err(io::Error::other("the picture has a hole"))
     }
 }
 

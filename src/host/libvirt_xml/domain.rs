@@ -46,12 +46,34 @@ pub struct DomainDescription {
     pub disks: Vec<DiskDescription>,
     /// Its network interfaces, in the order of the XML.
     pub interfaces: Vec<InterfaceDescription>,
+    /// The server that offers its screen: of several, the first.
+    pub graphics: Option<GraphicsDescription>,
+    /// Whether it has a video device.
+    pub has_video: bool,
     /// The file that its serial console is written to.
     pub console_log: Option<String>,
     /// The text of foundry's metadata element.
     pub record: Option<String>,
     /// All files and volumes that it mentions, also in elements that foundry does not know.
     pub mentions: Mentions,
+}
+
+/// The server that offers a domain's screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphicsDescription {
+    /// Its protocol: `vnc`, `spice`.
+    pub kind: String,
+    /// Where it waits for viewers: `socket`, an address, or `network NAME`; `None` if nowhere.
+    pub listen: Option<String>,
+}
+
+impl std::fmt::Display for GraphicsDescription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.listen {
+            Some(listen) => write!(f, "{} on {listen}", self.kind),
+            None => f.write_str(&self.kind),
+        }
+    }
 }
 
 /// One disk of a domain.
@@ -174,6 +196,8 @@ impl DomainDescription {
             interfaces: devices
                 .map(|d| child_elements(d, "interface").map(read_interface).collect())
                 .unwrap_or_default(),
+            graphics: devices.and_then(|d| child_element(d, "graphics")).map(read_graphics),
+            has_video: devices.is_some_and(|d| child_elements(d, "video").any(is_video)),
             console_log: devices.and_then(console_log),
             mentions: Mentions::of(root),
             record: child_element(root, "metadata")
@@ -305,6 +329,23 @@ fn read_interface(node: Node<'_, '_>) -> InterfaceDescription {
         boot_order: said("boot", "order").and_then(|order| order.parse().ok()),
         kind,
     }
+}
+
+fn read_graphics(node: Node<'_, '_>) -> GraphicsDescription {
+    let listen = child_element(node, "listen").and_then(|listen| match listen.attribute("type")? {
+        "socket" => Some("socket".to_owned()),
+        "network" => attribute_value(listen, "network").map(|name| format!("network {name}")),
+        _ => attribute_value(listen, "address"),
+    });
+    GraphicsDescription {
+        kind: attribute_value(node, "type").unwrap_or_default(),
+        listen: listen.or_else(|| node.attribute("socket").map(|_| "socket".to_owned())),
+    }
+}
+
+/// The model `none` stands for no device.
+fn is_video(node: Node<'_, '_>) -> bool {
+    child_element(node, "model").and_then(|model| model.attribute("type")) != Some("none")
 }
 
 fn read_vlan(vlan: Node<'_, '_>) -> Option<u16> {

@@ -44,6 +44,10 @@ pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
         firmware: os.into_iter().flat_map(|os| enum_values(os, "firmware")).collect(),
         loaders: loader.into_iter().flat_map(|l| child_elements(l, "value").map(text_of)).collect(),
         secure_boot,
+        graphics: find_element(root, &["devices", "graphics"])
+            .into_iter()
+            .flat_map(|graphics| enum_values(graphics, "type"))
+            .collect(),
         nested: find_element(root, &["cpu"]).is_some_and(has_virtualization),
     })
 }

@@ -3,13 +3,14 @@
 //! Pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads libvirt's answers with them, and
 //! `memory` reads definitions with them, so both see the same domain in the same text. Writing is done by `domain_xml`
 //! and `storage_xml`. Nothing that was read here is written back, because a reader that knows only some elements loses
-//! the others; [`edit`] and [`edit_boot`] change single elements of a text and
-//! keep the rest.
+//! the others; [`edit`], [`edit_boot`] and [`edit_screen`] change single elements of
+//! a text and keep the rest.
 
 mod capabilities;
 mod domain;
 pub mod edit;
 pub mod edit_boot;
+pub mod edit_screen;
 mod machine;
 mod mentions;
 mod network;
@@ -18,8 +19,8 @@ mod storage;
 
 pub use capabilities::read_capabilities;
 pub use domain::{
-    DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, disk_element,
-    metadata_text,
+    DiskDescription, DiskDevice, DiskSource, DomainDescription, GraphicsDescription, InterfaceDescription,
+    disk_element, metadata_text,
 };
 pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::{Mentions, snapshot_memory};

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use super::described::read_description;
 use super::{HostState, MemoryHost, OnUnplug, StateResult, to_failure, xml};
-use crate::libvirt_xml::{DiskSource, DomainDescription};
+use crate::libvirt_xml::DiskSource;
 use crate::{Affect, Disks, DomainState, Result};
 use foundry_core::error::Kind;
 use foundry_core::units::Bytes;
@@ -52,7 +53,7 @@ impl Disks for MemoryHost {
         let call = self.on("resize_disk", &format!("resize disk '{target}' of"), domain);
         self.call(&call.of_kind(Kind::Storage), |state| {
             let described =
-                DomainDescription::read(&state.running_domain(domain)?.xml).map_err(|e| to_failure(&e))?;
+                read_description(&state.running_domain(domain)?.xml).map_err(|e| to_failure(&e))?;
             let source = described.disk(target).map(|d| d.source.clone());
             let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
             let path = match source {
@@ -76,7 +77,7 @@ impl Disks for MemoryHost {
         let call = self.on("has_block_job", &format!("look for block jobs on disk '{target}' of"), domain);
         self.call(&call, |state| {
             let live = state.running_domain(domain)?;
-            let described = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?;
+            let described = read_description(&live.xml).map_err(|e| to_failure(&e))?;
             if described.disk(target).is_none() {
                 return Err(format!("invalid argument: disk {target} not found in domain").into());
             }
@@ -89,7 +90,7 @@ impl HostState {
     /// The XML of the running domain with another disk. Its file must exist, and a slot must be free.
     fn plug_disk(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
         let xml = with_disk(&self.running_domain(uuid)?.xml, disk)?;
-        let described = DomainDescription::read(&xml).map_err(|e| to_failure(&e))?;
+        let described = read_description(&xml).map_err(|e| to_failure(&e))?;
         if let Some(path) = described.disks.last().and_then(|d| d.source.path()) {
             self.check_files(path)?;
         }
@@ -128,9 +129,9 @@ fn affected_parts(affect: Affect) -> (bool, bool) {
 
 /// A target belongs to one disk.
 fn with_disk(xml: &str, disk: &str) -> StateResult<String> {
-    let described = DomainDescription::read(xml).map_err(|e| to_failure(&e))?;
+    let described = read_description(xml).map_err(|e| to_failure(&e))?;
     let with = xml::with_disk(xml, disk).map_err(|e| to_failure(&e))?;
-    let new = DomainDescription::read(&with).map_err(|e| to_failure(&e))?;
+    let new = read_description(&with).map_err(|e| to_failure(&e))?;
     match new.disks.last().filter(|d| described.disk(&d.target).is_some()) {
         Some(taken) => {
             Err(format!("Requested operation is not valid: target {} already exists", taken.target).into())

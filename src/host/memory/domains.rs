@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::calls::Call;
+use super::described::read_description;
 use super::{Failure, HostState, Live, MemoryDomain, MemoryHost, StateResult, to_failure, xml};
-use crate::libvirt_xml::{DomainDescription, edit};
+use crate::libvirt_xml::edit;
 use crate::{
     Domain, DomainSample, DomainState, Domains, KeptOnUndefine, Result, StateNow, StateReason, View,
 };
@@ -51,7 +52,7 @@ impl Domains for MemoryHost {
     }
 
     fn define_domain(&self, xml: &str) -> Result<Uuid> {
-        let name = DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
+        let name = read_description(xml).map(|d| d.name).unwrap_or_default();
         self.call(&Call::about_domain("define_domain", "define", &name), |state| state.define(xml))
     }
 
@@ -80,7 +81,7 @@ impl Domains for MemoryHost {
     fn set_memory_now(&self, domain: Uuid, memory: Bytes) -> Result<()> {
         self.call(&self.on("set_memory_now", "change the memory of", domain), |state| {
             let live = state.running_domain(domain)?;
-            let most = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?.memory;
+            let most = read_description(&live.xml).map_err(|e| to_failure(&e))?.memory;
             if memory > most {
                 return Err("invalid argument: cannot set memory higher than max memory".into());
             }
@@ -92,7 +93,7 @@ impl Domains for MemoryHost {
     fn set_vcpus_now(&self, domain: Uuid, vcpus: u32) -> Result<()> {
         self.call(&self.on("set_vcpus_now", "change the CPUs of", domain), |state| {
             let live = state.running_domain(domain)?;
-            let most = DomainDescription::read(&live.xml).map_err(|e| to_failure(&e))?.max_vcpus;
+            let most = read_description(&live.xml).map_err(|e| to_failure(&e))?.max_vcpus;
             if vcpus > most {
                 return Err(format!(
                     "invalid argument: requested vcpus is greater than max allowable vcpus for the live domain: {vcpus} > {most}"
@@ -109,7 +110,7 @@ impl Domains for MemoryHost {
             let changed = xml::with_interface(&state.running_domain(domain)?.xml, xml);
             let changed = changed.map_err(|e| to_failure(&e))?;
             let changed = changed.ok_or("device not found: no device found with a matching MAC address")?;
-            let described = DomainDescription::read(&changed).map_err(|e| to_failure(&e))?;
+            let described = read_description(&changed).map_err(|e| to_failure(&e))?;
             described.interfaces.iter().try_for_each(|i| state.check_interface(i))?;
             state.running_domain(domain)?.xml = changed;
             Ok(())
@@ -179,7 +180,7 @@ impl Domains for MemoryHost {
     /// An existing domain of that name is not changed.
     fn start_transient(&self, xml: &str) -> Result<Uuid> {
         self.call(&Call::about_host("start_transient", "start a guest for a moment"), |state| {
-            let name = DomainDescription::read(xml).map_err(|e| to_failure(&e))?.name;
+            let name = read_description(xml).map_err(|e| to_failure(&e))?.name;
             if let Some(uuid) = state.find_by_name(&name) {
                 return Err(
                     format!("operation failed: domain '{name}' already exists with uuid {uuid}").into()
@@ -266,7 +267,7 @@ impl Domains for MemoryHost {
 
 impl HostState {
     pub(super) fn define(&mut self, text: &str) -> StateResult<Uuid> {
-        let described = DomainDescription::read(text).map_err(|e| to_failure(&e))?;
+        let described = read_description(text).map_err(|e| to_failure(&e))?;
         let name = described.name;
         check_domain_name(&name)?;
         if described.memory.0 == 0 {
@@ -336,7 +337,7 @@ impl HostState {
         // Saved memory continues with the definition that it was saved with.
         let definition = machine.saved.clone().unwrap_or_else(|| machine.xml().to_owned());
         let name = machine.name.clone();
-        let described = DomainDescription::read(&definition).map_err(|e| to_failure(&e))?;
+        let described = read_description(&definition).map_err(|e| to_failure(&e))?;
         self.check_disks(&described)?;
         described.interfaces.iter().try_for_each(|i| self.check_interface(i))?;
         let shown = xml::with_backing_chains(&definition, |path| self.backing_chain(path))
@@ -357,7 +358,7 @@ impl HostState {
             return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
         }
         // libvirt deletes the file that the definition names, even if others name it, too.
-        let named = machine.definition.take().and_then(|xml| DomainDescription::read(&xml).ok()?.nvram);
+        let named = machine.definition.take().and_then(|xml| read_description(&xml).ok()?.nvram);
         machine.autostart = false;
         machine.saved = None;
         machine.nvram = false;

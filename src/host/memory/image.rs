@@ -105,14 +105,15 @@ impl File {
             return;
         }
         let (mark, iso) = ISO_MARK;
-        (self.format, self.capacity, self.backing) =
-            if let Ok(DiskImage::Qcow2(image)) = detect_format(&self.content) {
-                ("qcow2".into(), image.virtual_size.0, image.backing_file)
-            } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
-                ("iso".into(), self.length, None)
-            } else {
-                ("raw".into(), self.length, None)
-            };
+        (self.format, self.capacity, self.backing) = if self.content.starts_with(QCOW2_MAGIC)
+            && let Ok(DiskImage::Qcow2(image)) = detect_format(&self.content)
+        {
+            ("qcow2".into(), image.virtual_size.0, image.backing_file)
+        } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
+            ("iso".into(), self.length, None)
+        } else {
+            ("raw".into(), self.length, None)
+        };
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::described::read_description;
 use super::{Failure, Guest, HostState, Live, MemoryDomain, StateResult, to_failure};
 use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
 use crate::{Domain, DomainState, StateNow, StateReason};
@@ -24,7 +25,7 @@ impl MemoryDomain {
     }
 
     pub(super) fn describe(&self, uuid: Uuid) -> StateResult<Domain> {
-        let described = DomainDescription::read(self.xml()).map_err(|e| to_failure(&e))?;
+        let described = read_description(self.xml()).map_err(|e| to_failure(&e))?;
         Ok(Domain {
             uuid,
             name: self.name.clone(),

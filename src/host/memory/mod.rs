@@ -19,6 +19,7 @@
 mod backend;
 mod calls;
 mod consoles;
+mod described;
 mod disks;
 mod domains;
 mod events;
@@ -62,7 +63,7 @@ use image::File;
 /// The URI of a host in memory, as messages show it.
 const URI: &str = "memory:///";
 
-/// A virtualization host in memory. Clones share its state.
+/// A virtualization host in memory. Clones share its state, [forks](Self::fork) do not.
 #[derive(Clone)]
 pub struct MemoryHost {
     capabilities: Capabilities,
@@ -85,7 +86,7 @@ struct SharedState {
 }
 
 /// The state of the host.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct HostState {
     machines: BTreeMap<Uuid, MemoryDomain>,
     /// The behaviour of guests, by domain name; the domain may not exist yet.
@@ -116,6 +117,7 @@ struct HostState {
 }
 
 /// A domain, defined or transient.
+#[derive(Clone)]
 struct MemoryDomain {
     name: String,
     /// Its definition; `None` for a transient domain.
@@ -142,6 +144,7 @@ struct MemorySnapshot {
 }
 
 /// The active part of a domain.
+#[derive(Clone)]
 struct Live {
     xml: String,
     state: DomainState,
@@ -165,6 +168,7 @@ struct Live {
 }
 
 /// A storage pool, active or not.
+#[derive(Clone)]
 struct PoolCell {
     kind: MemoryBackend,
     /// The directory of its volumes.

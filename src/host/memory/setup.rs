@@ -1,6 +1,6 @@
 //! Sets up a host for a test, and changes it from outside.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ impl MemoryHost {
             firmware: types(&["efi"]),
             loaders: types(&["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"]),
             secure_boot: Some(true),
+            graphics: types(&["vnc"]),
             nested: true,
         };
         let state = HostState { space: SPACE, ..HostState::default() };
@@ -65,6 +66,17 @@ impl MemoryHost {
             has_events: false,
             locks: None,
             inside: Arc::new(Mutex::new(SharedState { state, calls: Calls::default() })),
+        }
+    }
+
+    /// A host of its own in the same state, without the log of calls, pending faults, and watchers. A test that needs the
+    /// same host many times makes it once.
+    pub fn fork(&self) -> Self {
+        let state = HostState { watchers: Vec::new(), ..self.lock_inside().state.clone() };
+        Self {
+            busy: Arc::new(AtomicBool::new(self.busy.load(Ordering::SeqCst))),
+            inside: Arc::new(Mutex::new(SharedState { state, calls: Calls::default() })),
+            ..self.clone()
         }
     }
 

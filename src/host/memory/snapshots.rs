@@ -5,8 +5,9 @@ use std::time::Duration;
 use quick_xml::escape::escape;
 use uuid::Uuid;
 
+use super::described::read_description;
 use super::{File, HostState, MemoryHost, MemorySnapshot, OnFreeze, StateResult, to_failure, xml};
-use crate::libvirt_xml::{DomainDescription, SnapshotDescription, edit};
+use crate::libvirt_xml::{SnapshotDescription, edit};
 use crate::{DomainState, Result, Snapshots};
 
 impl Snapshots for MemoryHost {
@@ -109,7 +110,7 @@ impl HostState {
         let before = machine.xml().to_owned();
         let parent = machine.snapshots.last().map(|s| format!("<parent><name>{}</name></parent>", s.name));
         let (live, definition) = (machine.live.as_ref().map(|l| l.xml.clone()), machine.definition.clone());
-        let described = DomainDescription::read(&before).map_err(|e| to_failure(&e))?;
+        let described = read_description(&before).map_err(|e| to_failure(&e))?;
         let mut moves = Vec::new();
         for disk in &wanted.disks {
             let place = described.disk(&disk.target).and_then(|d| d.source.path()).map(str::to_owned);
@@ -156,7 +157,7 @@ impl HostState {
     fn merge_snapshot(&mut self, domain: Uuid, snapshot: &MemorySnapshot) -> StateResult<()> {
         let deleted = SnapshotDescription::read(&snapshot.xml).map_err(|e| to_failure(&e))?;
         let name = self.machine_name(domain);
-        let top = DomainDescription::read(self.machine(domain)?.xml()).map_err(|e| to_failure(&e))?;
+        let top = read_description(self.machine(domain)?.xml()).map_err(|e| to_failure(&e))?;
         for disk in &deleted.disks {
             let place = top.disk(&disk.target).and_then(|d| d.source.path()).unwrap_or_default();
             let in_chain = place == disk.overlay || self.backing_chain(place).contains(&disk.overlay);
@@ -177,7 +178,7 @@ impl HostState {
             }
             let machine = self.machine(domain)?;
             let moved = |text: &str| -> StateResult<String> {
-                let described = DomainDescription::read(text).map_err(|e| to_failure(&e))?;
+                let described = read_description(text).map_err(|e| to_failure(&e))?;
                 let now = described.disk(&disk.target);
                 let path = now.and_then(|disk| disk.source.path()).unwrap_or_default();
                 // The chain below it is shown anew, too.

@@ -12,7 +12,7 @@ mod snapshots;
 mod transfers;
 mod volumes;
 
-pub use self::consoles::{Console, ConsoleOutput, Consoles};
+pub use self::consoles::{Console, ConsoleOutput, Consoles, Screenshot};
 pub use self::disks::Disks;
 pub use self::domains::Domains;
 pub use self::events::{DomainChange, DomainEvent, DomainWatch, Events};

@@ -1,7 +1,7 @@
 //! An apply that goes wrong at any call: nothing is lost, and the same again finishes it.
 
 use super::{apply_with, described, diff, restart};
-use crate::support::bench::{Bench, FORCE, whole};
+use crate::support::bench::{Bench, FORCE, neighbours_alone, whole};
 use crate::support::manifests::{WEB, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::memory::Effect;
@@ -67,7 +67,7 @@ fn finish(bench: &mut Bench, outcome: Result<(), Error>, label: &str) {
     let next = described(bench, "web", View::Config);
     assert_eq!(next.disks.len(), 5, "{label}: {:?}", next.disks);
     bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
-    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0], "{label}");
+    assert_eq!(bench.host.changes_since(neighbours_alone()), [] as [&str; 0], "{label}");
 }
 
 /// How many calls an apply makes.
@@ -88,9 +88,10 @@ fn an_apply_that_fails_at_any_call_is_finished_by_the_same_again() {
     for fresh in [Bench::with_web as fn() -> Bench, off] {
         let mut faults = 0;
         let all = calls(fresh);
+        let fixture = fresh();
         for (fault, effect) in Effect::ALL.into_iter().enumerate() {
             for n in (0..all).filter(|n| is_due(*n, fault)) {
-                let mut bench = fresh();
+                let mut bench = fixture.fork();
                 bench.host.forget_calls();
                 bench.host.fail_at(n, effect);
                 let outcome = act(&bench);

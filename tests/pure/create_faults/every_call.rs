@@ -12,11 +12,11 @@ use foundry::host::{DomainState, Domains};
 /// error names, and `destroy` takes that away; `create` then makes what was asked for.
 fn every_fault_is_undone_or_told(fresh: impl Fn() -> Bench + Copy) -> usize {
     let wanted = asked_for(&fresh);
+    let before = fresh().host.fingerprint();
     each_fault(
         fresh,
         |bench| bench.create(&plan(WEB)),
         |bench, outcome, _, label| {
-            let before = fresh().host.fingerprint();
             let Err(error) = outcome else {
                 assert_eq!(shape(&bench.host), wanted, "{label}: it says that all went well");
                 return;

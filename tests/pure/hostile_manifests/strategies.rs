@@ -1,7 +1,7 @@
 //! Strategies for manifests that are valid except for a few random values.
 
 use foundry::manifest::{
-    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Resources, Spec,
+    BootDisk, CloudInit, DataDisk, Firmware, Graphics, Metadata, NetworkInterface, Number, Resources, Spec,
     VirtualMachine, XmlPatch,
 };
 use proptest::collection::{btree_map, vec};
@@ -237,13 +237,15 @@ prop_compose! {
         rest in (rarely(text(&["host-model", "host-passthrough"])), option::of(any::<bool>()), rarely(text(&["ssd"]))),
         xml_patch in prop_oneof![4 => Just(vec![]), 1 => vec(xml_patch(), 1..3)],
         platform in (rarely(text(&["efi", "bios"])), rarely(any::<bool>()), rarely(text(&["x86_64", "aarch64"]))),
+        screen in rarely((rarely(text(&["vnc"])), rarely(text(&["socket", "127.0.0.1"])))),
     ) -> Spec {
         let ((vcpus, memory_gib), (cpu_mode, autostart, storage_pool)) = (sizes, rest);
         let (kind, secure_boot, arch) = platform;
         let firmware = Some(Firmware { kind, secure_boot });
         let (max_vcpus, max_memory_gib) = room;
         let resources = Some(Resources { max_vcpus, max_memory_gib });
-        Spec { vcpus, memory_gib, resources, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch, xml_patch }
+        let graphics = screen.map(|(kind, listen)| Graphics { kind, listen });
+        Spec { vcpus, memory_gib, resources, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch, graphics, xml_patch }
     }
 }
 

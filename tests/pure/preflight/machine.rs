@@ -108,3 +108,11 @@ fn what_the_guest_will_not_do_is_a_warning() {
     let told = warnings("device: vdc", "device: vdf");
     assert!(told.contains("the guest's kernel calls 'vdf' /dev/vdc"), "{told}");
 }
+
+#[test]
+fn a_screen_needs_a_vnc_server() {
+    let screen = || plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  graphics: {}")]);
+    preflight(&Bench::new().context(), &screen()).unwrap();
+    let without = Bench::on(host_with_neighbours().with_guest_machine(GuestMachine::default()));
+    assert_eq!(found(&without, &screen()).code(), Code::GraphicsUnsupported);
+}

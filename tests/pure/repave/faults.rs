@@ -92,9 +92,10 @@ fn faults_of(
         bench.host.call_count()
     };
     let mut faults = 0;
+    let fixture = fresh();
     for (fault, effect) in Effect::ALL.into_iter().enumerate() {
         for n in (0..all).filter(|n| is_full() || (n + fault).is_multiple_of(Effect::ALL.len())) {
-            let mut bench = fresh();
+            let mut bench = fixture.fork();
             bench.host.fail_at(n, effect);
             let outcome = act(&bench);
             assert!(bench.host.fault_hit(), "{effect:?} at {n}");

@@ -205,6 +205,10 @@ const VALUES: &[(&str, &[&str])] = &[
         &["{version: 2}", "'version: 2'", "[{version: 2}]", "null", "{network: {version: 1, config: []}}"],
     ),
     ("spec.cpuMode", &["host-model", "host-passthrough", "custom", "null"]),
+    (
+        "spec.graphics",
+        &["null", "{}", "{type: vnc}", "{type: spice}", "{listen: 127.0.0.1}", "{listen: 0.0.0.0}", "vnc"],
+    ),
     ("spec.autostart", &["false", "no", "0", "null"]),
     ("spec.storagePool", &["ssd", "''", "../x", "-x", "9"]),
     (

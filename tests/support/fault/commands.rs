@@ -23,6 +23,10 @@ pub(crate) enum Start {
     Off,
     /// The VM, which runs.
     Running,
+    /// The VM, which is off and has a snapshot.
+    Snapshot,
+    /// As off, with a domain that foundry did not make, but could have.
+    Handmade,
 }
 
 /// A command under fault.
@@ -45,13 +49,13 @@ pub(crate) struct Command {
 fn command(name: &'static str, start: Start, line: &'static str) -> Command {
     let arguments = line.split(' ').collect();
     // What is there is changed: the same again. What is made is listed as unfinished.
-    let documented = Some(line).filter(|_| matches!(start, Start::Off | Start::Running));
+    let documented = Some(line).filter(|_| !matches!(start, Start::Bare | Start::Images));
     Command { name, start, far: false, arguments, input: String::new(), replaces: None, documented }
 }
 
 /// All of them.
 pub(crate) fn all() -> Vec<Command> {
-    use Start::{Bare, Images, Off, Running};
+    use Start::{Bare, Handmade, Images, Off, Running, Snapshot};
     let [web, db, app] = VMS;
     let three = [small(web, 20), small(db, 21), small(app, 22)].join("---\n");
     let reads = |command: Command, input: String| Command { input, ..command };
@@ -73,6 +77,15 @@ pub(crate) fn all() -> Vec<Command> {
         command("image delete", Images, "image delete spare.qcow2 --yes"),
         reads(command("apply, off", Off, "apply -"), changed(web, 20)),
         reads(command("apply, running", Running, "apply -"), changed(web, 20)),
+        command("start", Off, "start foundry-test-f-web"),
+        command("stop", Running, "stop foundry-test-f-web --force"),
+        command("snapshot create, off", Off, "snapshot create foundry-test-f-web one"),
+        command("snapshot create, running", Running, "snapshot create foundry-test-f-web one --no-freeze"),
+        command("snapshot restore", Snapshot, "snapshot restore foundry-test-f-web one --yes"),
+        command("snapshot delete", Snapshot, "snapshot delete foundry-test-f-web one --yes"),
+        command("repave, off", Off, "repave foundry-test-f-web --image spare.qcow2 --yes"),
+        command("repave, running", Running, "repave foundry-test-f-web --image spare.qcow2 --yes --force"),
+        command("adopt", Handmade, "adopt foundry-test-f-db --yes"),
         command("disk resize, off", Off, "disk resize foundry-test-f-web vdb 2GiB"),
         command("disk resize, running", Running, "disk resize foundry-test-f-web vdb 2GiB"),
         command("disk attach, off", Off, "disk attach foundry-test-f-web 1GiB"),
@@ -145,6 +158,18 @@ pub(crate) fn vm() -> String {
     full(VMS[0], 20)
 }
 
+/// A domain as somebody writes it by hand, with a disk in foundry's pool.
+pub(crate) fn handmade(disk: &str) -> String {
+    format!(
+        "<domain type='qemu'><name>{}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type arch='x86_64' \
+         machine='q35'>hvm</type></os><features><acpi/></features><devices><disk type='file' device='disk'><driver \
+         name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk><interface \
+         type='bridge'><source bridge='br0'/><mac address='52:54:00:00:00:21'/><model type='virtio'/></interface>\
+         <serial type='pty'/></devices></domain>",
+        VMS[1]
+    )
+}
+
 /// Somebody else's domain.
 pub(crate) fn foreign(disk: &str) -> String {
     format!(
@@ -166,9 +191,18 @@ pub(crate) fn is_bystanders(what: &str) -> bool {
 /// Whether something on the host belongs to that VM.
 pub(crate) fn is_vms(what: &str, vm: &str) -> bool {
     last_part(what).strip_prefix(vm).is_some_and(|rest| {
+        let rest = without_revision(rest);
         matches!(rest, "" | ".xml" | "_boot" | "_cloudinit" | "-console.log" | "_VARS.fd" | "_VARS.qcow2")
             || rest.starts_with("_data-")
     })
+}
+
+/// A name without what distinguishes the files of one disk, `.2` and so on.
+fn without_revision(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((disk, revision)) if revision.bytes().all(|b| b.is_ascii_digit()) => disk,
+        _ => name,
+    }
 }
 
 fn last_part(what: &str) -> &str {

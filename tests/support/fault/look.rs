@@ -38,7 +38,35 @@ impl Picture {
         for directory in ["/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt/qemu"] {
             picture.add_files(Path::new(directory));
         }
-        picture
+        picture.number_revisions()
+    }
+
+    /// With the files of each disk numbered from the oldest: which revision a new one gets depends on those that an
+    /// interrupted run has used.
+    fn number_revisions(self) -> Self {
+        let mut revisions: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        for name in self.0.keys().filter(|name| name.starts_with("file ")) {
+            let file = name.rsplit('/').next().unwrap();
+            if let Some((disk, revision)) = file.rsplit_once('.')
+                && let Ok(revision) = revision.parse()
+            {
+                revisions.entry(disk.to_owned()).or_default().insert(revision);
+            }
+        }
+        // A name ends with its text, or with a mark of XML or JSON.
+        let renamed = |text: &str| {
+            let mut text = format!("{text}\n");
+            for (disk, revisions) in &revisions {
+                for (index, revision) in revisions.iter().enumerate() {
+                    for end in ['"', '\'', '<', '\n'] {
+                        text =
+                            text.replace(&format!("{disk}.{revision}{end}"), &format!("{disk}.{index}{end}"));
+                    }
+                }
+            }
+            text.trim_end().to_owned()
+        };
+        Self(self.0.into_iter().map(|(name, text)| (renamed(&name), renamed(&text))).collect())
     }
 
     /// What is none of the commands' business.
@@ -93,7 +121,14 @@ impl Picture {
         let is = |yes: bool, word: &str| if yes { word.to_owned() } else { format!("not {word}") };
         let active = is(domain.is_active().unwrap(), "active");
         let autostart = is(domain.autostart().unwrap(), "autostarted");
-        let text = format!("{active}\n{autostart}\n{}", plain(&xml, &domain.uuid_string().unwrap()));
+        let mut text = format!("{active}\n{autostart}\n{}", plain(&xml, &domain.uuid_string().unwrap()));
+        for snapshot in domain.list_all_snapshots(0).unwrap() {
+            // The definition of that time comes after its own disks.
+            let xml = snapshot.xml_desc(0).unwrap();
+            let own = xml.lines().take_while(|line| !line.trim_start().starts_with("<domain"));
+            let own = own.filter(|line| !line.contains("<creationTime>"));
+            text.extend(own.flat_map(|line| [line, "\n"]));
+        }
         self.0.insert(format!("domain {name}"), text);
     }
 
@@ -210,7 +245,7 @@ fn is_passing_line(line: &str) -> bool {
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 14] = [
+    const FIELDS: [&str; 15] = [
         "\"pid\":",
         "\"started\":",
         "\"since\":",
@@ -219,6 +254,7 @@ fn without_maker(line: &str) -> String {
         "\"host\":",
         "\"boot\":",
         "\"generation\":",
+        "\"instanceId\":",
         "\"salted-sha256:",
         "\"id\":",
         "\"directory\":",

@@ -42,18 +42,21 @@ pub(crate) fn told(line: &str) -> Option<Verdict> {
 }
 
 /// Calls that change something.
-const CHANGING: [&str; 23] = [
+const CHANGING: [&str; 26] = [
     "virDomainDefineXMLFlags",
     "virDomainRename",
     "virDomainSetMetadata",
     "virDomainSetAutostart",
     "virDomainCreate",
+    "virDomainCreateWithFlags",
     "virDomainDestroy",
     "virDomainShutdownFlags",
     "virDomainUndefineFlags",
     "virDomainAttachDeviceFlags",
     "virDomainDetachDeviceFlags",
     "virDomainBlockResize",
+    "virDomainSnapshotCreateXML",
+    "virDomainSnapshotDelete",
     "virStorageVolCreateXML",
     "virStorageVolDelete",
     "virStorageVolResize",

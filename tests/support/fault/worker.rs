@@ -84,6 +84,11 @@ impl Bench {
             bench.does(&["create", "-"], &commands::vm());
             put_data_on_disks();
         });
+        bench.save(Start::Snapshot, directory, |bench| {
+            bench.does(&["snapshot", "create", commands::VMS[0], "one"], "");
+        });
+        bench.states[&Start::Off].put_back();
+        bench.save(Start::Handmade, directory, |_| make_handmade());
         bench
     }
 
@@ -173,6 +178,13 @@ impl Bench {
         let (command, fault) = (case.command.name.to_owned(), case.fault.name().to_owned());
         tell(&Verdict { command, fault, n, procedure, class, note, revived });
     }
+}
+
+fn make_handmade() {
+    let disk = format!("{}/vms/{}_boot", commands::STORAGE, commands::VMS[1]);
+    does(Program::new("qemu-img").args(["create", "-q", "-f", "qcow2", &disk, "1G"]));
+    let connection = virt::connect::Connect::open(Some("qemu:///system")).unwrap();
+    connection.define_domain_xml(&commands::handmade(&disk)).unwrap();
 }
 
 /// On each disk of the VM, as its guest would have: no command takes a disk's content.

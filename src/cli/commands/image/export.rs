@@ -11,11 +11,11 @@ use clap::Args;
 
 use super::InPool;
 use crate::connect::connect_host;
+use crate::output_file::{OutputFile, cannot_write};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::VolumeRef;
-use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
@@ -59,9 +59,14 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
         }
         return ui.write_line(&success_text(&name, &args.file, written));
     }
-    let target = ExportFile::new(&args.file, args.force)?;
+    let target = OutputFile::new(&args.file, args.force)?;
     interrupt::install_handler(&context.cancel)?;
-    let written = target.write_image(|out| export_image(&context, &VolumeRef::new(&pool, &name), out))?;
+    let written = target.write_content(|file| {
+        let mut out = ExportWriter::new(file).map_err(|e| cannot_write(&args.file, &e))?;
+        let written = export_image(&context, &VolumeRef::new(&pool, &name), &mut out)?;
+        out.file.finish().map_err(|e| cannot_write(&args.file, &e))?;
+        Ok(written)
+    })?;
     ui.write_line(&success_text(&name, &args.file, Bytes(written)))
 }
 
@@ -132,59 +137,6 @@ fn open_pipe(path: &Path) -> io::Result<File> {
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
-}
-
-fn cannot_write(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(describe_io_error(error))
-}
-
-/// An output file that gets its name only when it is complete.
-struct ExportFile<'a> {
-    file: &'a str,
-    part: PathBuf,
-    force: bool,
-}
-
-impl<'a> ExportFile<'a> {
-    fn new(file: &'a str, force: bool) -> Result<Self, Error> {
-        let there = Path::new(file).symlink_metadata();
-        let refused = |message: String| Error::new(Code::FileTaken, message).unchanged();
-        match there {
-            // A link is refused: the user may have meant it or its target.
-            Ok(there) if !there.is_file() => {
-                return Err(refused(format!("{file} exists and is not a regular file")));
-            }
-            Ok(_) if !force => return Err(refused(format!("{file} exists")).hint("--force overwrites it")),
-            _ => {}
-        }
-        // In the same directory, so that it can be linked or renamed into place.
-        let part = PathBuf::from(format!("{file}.part.{}", std::process::id()));
-        Ok(Self { file, part, force })
-    }
-
-    fn write_image(&self, write: impl FnOnce(&mut dyn Sink) -> Result<u64, Error>) -> Result<u64, Error> {
-        // Like libvirt's volumes, because an image may contain keys.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.part);
-        let mut out = opened.and_then(ExportWriter::new).map_err(|e| cannot_write(self.file, &e))?;
-        let written = write(&mut out).and_then(|written| {
-            let placed = out.file.finish().and_then(|_| self.put_in_place());
-            placed.map(|()| written).map_err(|e| cannot_write(self.file, &e))
-        });
-        written.inspect_err(|_| {
-            // If it cannot be deleted, its name ends in `.part`.
-            let _ = fs::remove_file(&self.part);
-        })
-    }
-
-    /// link(2) fails if the name was taken meanwhile; rename(2) would replace that file.
-    fn put_in_place(&self) -> io::Result<()> {
-        if self.force {
-            return fs::rename(&self.part, self.file);
-        }
-        // Unlike rename(2), link(2) fails if somebody has created the file meanwhile.
-        fs::hard_link(&self.part, self.file)?;
-        fs::remove_file(&self.part)
-    }
 }
 
 /// Writes an image to a file or pipe.

@@ -2,17 +2,19 @@
 
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Repave, RepaveStage, VolumeRole};
-use foundry_host::{Domain, DomainState};
+use foundry_host::Domain;
 
 use super::run::accept_note;
 use super::spare::delete_spare;
 use super::state::refuse_if_busy;
-use super::undo::{bring_back, find_same, finish_rejected, half_done_outcomes, no_previous_disk};
+use super::undo::{
+    bring_back, find_same, finish_rejected, half_done_outcomes, no_previous_disk, take_back_prepared,
+};
 use super::{RepaveChange, RepaveReport};
 use crate::disk::{find_boot_disk, update_locked_record};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::vm::handle::{VmHandle, find_own_vm, refused_unchanged};
-use crate::vm::power::{self, StartMethod, StopOptions};
+use crate::vm::power::{self, StopOptions};
 use crate::{Context, Task, lock};
 
 /// Accepts the last repave of a VM: its previous boot disk and seed are deleted. Does nothing if there are none.
@@ -27,7 +29,7 @@ pub fn accept_repave(context: &Context, name: &str) -> Result<RepaveReport, Erro
     let Some(note) = &handle.record.repave else { return Ok(report(RepaveChange::NothingKept)) };
     refuse_if_busy(&domain, note, false)?;
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, None));
     let change = match note.stage {
         RepaveStage::OnTrial | RepaveStage::Kept => {
             change_note(context, &domain, accept_note)?;
@@ -39,7 +41,7 @@ pub fn accept_repave(context: &Context, name: &str) -> Result<RepaveReport, Erro
     };
     wait_for_volumes(context, &handle.record)?;
     let deleted = find_same(context, &domain).and_then(|handle| delete_spare(context, &handle, &[]));
-    deleted.map_err(|error| half_done_outcomes(&domain).into_iter().fold(error, Error::outcome))?;
+    deleted.map_err(|error| half_done_outcomes(&domain, None).into_iter().fold(error, Error::outcome))?;
     Ok(report(change))
 }
 
@@ -51,9 +53,9 @@ pub fn roll_back_repave(context: &Context, name: &str, stop: StopOptions) -> Res
     let (domain, _) = find_own_vm(context, name)?;
     context.report_begun(Task::RollBackVm(domain.name.clone()));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, None));
     let report = RepaveReport::new(&domain, RepaveChange::RolledBack, Vec::new());
-    let half_done = |error: Error| half_done_outcomes(&domain).into_iter().fold(error, Error::outcome);
+    let half_done = |error: Error| half_done_outcomes(&domain, None).into_iter().fold(error, Error::outcome);
     let Some(before) = begin_rollback(context, &domain, stop)? else { return Ok(report) };
     if let Err(error) = stop_guest(context, &domain, stop) {
         let _lock = lock::lock_vm(context, domain.uuid, &domain.name).map_err(half_done)?;
@@ -82,11 +84,7 @@ fn begin_rollback(context: &Context, domain: &Domain, stop: StopOptions) -> Resu
         }
         RepaveStage::Preparing => {
             wait_for_volumes(context, &handle.record)?;
-            delete_spare(context, &handle, &[])?;
-            if note.ran && handle.domain.state == DomainState::ShutOff {
-                power::start_off_vm(context, &handle.domain, &handle.record, StartMethod::AsItIs)?;
-            }
-            return Ok(None);
+            return take_back_prepared(context, domain, &[]).map(|()| None);
         }
         RepaveStage::Rejected => return finish_rejected(context, domain).map(|()| None),
         RepaveStage::OnTrial | RepaveStage::Kept => {}

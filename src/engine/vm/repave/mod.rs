@@ -29,10 +29,10 @@ use super::power::StopOptions;
 pub use decide::{accept_repave, roll_back_repave};
 pub use plan::plan_repave;
 pub use run::repave_vm;
-pub(crate) use spare::finish_spare;
 use state::decide_advice;
 pub(super) use state::refuse_if_busy;
 pub(crate) use state::{has_work_to_finish, next_advice, refuse_undecided};
+pub(crate) use undo::finish_spare;
 
 /// What to repave, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,16 @@ pub enum RepaveSource {
     Recorded,
     /// From this image, as `spec.bootDisk.image` names it.
     Image(String),
+}
+
+impl RepaveSource {
+    /// The image, if it is not the one that the manifest names.
+    pub(crate) fn image(&self) -> Option<&str> {
+        match self {
+            Self::Recorded => None,
+            Self::Image(image) => Some(image),
+        }
+    }
 }
 
 /// The change that a repave made to a VM.

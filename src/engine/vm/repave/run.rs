@@ -1,6 +1,6 @@
 //! Repaves a VM, or takes the repave back.
 
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Code, Error, Outcome};
 use foundry_core::record::{Maker, RecordedVolume, Repave, RepaveStage, VolumeRef, VolumeRole};
 use foundry_host::{Domain, DomainState};
 
@@ -29,7 +29,7 @@ pub fn repave_vm(context: &Context, request: &RepaveRequest<'_>) -> Result<Repav
     let (domain, _) = find_own_vm(context, request.vm)?;
     context.report_begun(Task::RepaveVm(domain.name.clone()));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, request.source.image()));
     let run = Run { context, request, domain: &domain, maker: context.lease.maker() };
     let report = |change, addresses| RepaveReport::new(&domain, change, addresses);
     match run.begin()? {
@@ -206,9 +206,7 @@ impl Run<'_> {
 
     fn still_to_delete(&self, error: Error) -> Error {
         let vm = &self.domain.name;
-        half_done_outcomes(self.domain)
-            .into_iter()
-            .fold(error.outcome(format!("VM '{vm}' is repaved")), Error::outcome)
+        self.half_done().into_iter().fold(error.outcome(format!("VM '{vm}' is repaved")), Error::outcome)
     }
 
     /// Keeps both, until the user decides.
@@ -239,7 +237,7 @@ impl Run<'_> {
     fn lock(&self) -> Result<foundry_host::HostLock, Error> {
         let Domain { uuid, name, .. } = self.domain;
         lock::lock_vm(self.context, *uuid, name)
-            .map_err(|error| half_done_outcomes(self.domain).into_iter().fold(error, Error::outcome))
+            .map_err(|error| self.half_done().into_iter().fold(error, Error::outcome))
     }
 
     /// Takes everything back, and adds to the error what became of it.
@@ -250,8 +248,12 @@ impl Run<'_> {
         }
     }
 
+    fn half_done(&self) -> [Outcome; 2] {
+        half_done_outcomes(self.domain, self.request.source.image())
+    }
+
     fn undo_after(&self, error: Error, strangers: &[VolumeRef]) -> Error {
-        undo_repave(self.context, self.domain, (&self.maker, strangers), error)
+        undo_repave(self.context, self.domain, (&self.maker, strangers), self.half_done(), error)
     }
 }
 

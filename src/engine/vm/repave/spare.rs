@@ -2,17 +2,14 @@
 
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{RecordedVolume, RepaveStage, VolumeRef};
-use foundry_host::Domain;
 
-use super::state::has_work_to_finish;
 use crate::disk::own_disk::{is_on, is_same_file};
 use crate::disk::ownership::differs_from_plan;
 use crate::disk::update_locked_record;
 use crate::storage::file_locks;
-use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage::Usage;
-use crate::vm::handle::{VmHandle, refused_unchanged};
-use crate::{Context, Step, lock};
+use crate::vm::handle::VmHandle;
+use crate::{Context, Step};
 
 /// Deletes the spare volumes and removes the note from the record. Of these, `strangers` are known to be another
 /// program's. The caller holds the VM's lock.
@@ -91,19 +88,4 @@ fn reason_to_keep(
         handle.ownership().reason_to_doubt(spare, &found).or_else(differs).or_else(used)
     };
     Ok(reason.map_or(Found::Own, Found::Doubtful))
-}
-
-/// Deletes the spare volumes that an interrupted repave left.
-///
-/// # Errors
-/// If the VM has changed since, or a call to the host fails.
-pub(crate) fn finish_spare(context: &Context, domain: &Domain) -> Result<(), Error> {
-    let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
-    let handle = VmHandle::find(context, &domain.name)?;
-    if handle.domain.uuid != domain.uuid || !has_work_to_finish(&handle.record) {
-        let message = format!("VM '{}' has changed since it was checked", domain.name);
-        return Err(refused_unchanged(Code::ChangedMeanwhile, message));
-    }
-    wait_for_volumes(context, &handle.record)?;
-    delete_spare(context, &handle, &[])
 }

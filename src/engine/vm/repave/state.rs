@@ -45,11 +45,21 @@ pub(crate) fn refuse_undecided(domain: &Domain, record: &Record) -> Result<(), E
 
 /// The ways to end a repave that no process works on.
 pub(crate) fn next_advice(domain: &Domain, stage: RepaveStage) -> Advice {
-    if stage == RepaveStage::Kept {
-        return decide_advice(domain);
-    }
     let vm = domain.command_name();
-    Advice::from(Verb::RepaveAgain { vm: vm.clone() })
+    match stage {
+        RepaveStage::Kept => decide_advice(domain),
+        // The record does not name the image of that repave.
+        RepaveStage::Preparing => {
+            Advice::from(Verb::RepaveRollBack { vm, force: false }).text(" takes it back")
+        }
+        _ => again_advice(domain, None),
+    }
+}
+
+/// The ways to end a repave that was to this image; `None` for the one that the manifest names.
+pub(super) fn again_advice(domain: &Domain, image: Option<&str>) -> Advice {
+    let vm = domain.command_name();
+    Advice::from(Verb::RepaveAgain { vm: vm.clone(), image: image.map(str::to_owned) })
         .text(" finishes it, ")
         .run(Verb::RepaveRollBack { vm, force: false })
         .text(" takes it back")

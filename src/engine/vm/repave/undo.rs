@@ -9,13 +9,14 @@ use foundry_host::{Domain, DomainState};
 
 use super::definition::exchange_disks;
 use super::spare::delete_spare;
-use super::state::next_advice;
+use super::state::{again_advice, has_work_to_finish};
 use crate::poll::{Poll, Waited};
-use crate::vm::handle::VmHandle;
+use crate::storage::pending_volumes::wait_for_volumes;
+use crate::vm::handle::{VmHandle, refused_unchanged};
 use crate::vm::lookup::{or_removed_meanwhile, removed_meanwhile};
 use crate::vm::power::{self, StartMethod};
 use crate::vm::stop;
-use crate::{Context, Step};
+use crate::{Context, Step, lock};
 
 /// How long the guest of a failed repave may take to shut down. Its boot disk is deleted anyway, but it may have
 /// mounted the data disks.
@@ -29,6 +30,7 @@ pub(super) fn undo_repave(
     context: &Context,
     domain: &Domain,
     (maker, strangers): (&Maker, &[VolumeRef]),
+    half_done: [Outcome; 2],
     error: Error,
 ) -> Error {
     // What the failed step advises is out of date after the rollback.
@@ -54,7 +56,7 @@ pub(super) fn undo_repave(
         }
         Err(failed) => {
             let why = format!("the repave of VM '{}' could not be taken back: {failed}", domain.name);
-            told(error, std::iter::once(why.into()).chain(half_done_outcomes(domain)).collect())
+            told(error, std::iter::once(why.into()).chain(half_done).collect())
         }
     }
 }
@@ -83,15 +85,10 @@ fn try_undo(
     if note.maker != *maker {
         return Ok(Undone::NotOurs);
     }
-    let ran = note.ran;
     match note.stage {
         RepaveStage::OnTrial => bring_back(context, domain).map(|()| Undone::BroughtBack),
         RepaveStage::Preparing => {
-            delete_spare(context, &handle, strangers)?;
-            if ran && handle.domain.state == DomainState::ShutOff {
-                power::start_off_vm(context, &handle.domain, &handle.record, StartMethod::AsItIs)?;
-            }
-            Ok(Undone::VolumesDeleted)
+            take_back_prepared(context, domain, strangers).map(|()| Undone::VolumesDeleted)
         }
         RepaveStage::Kept | RepaveStage::Accepted | RepaveStage::Rejected => Ok(Undone::NotOurs),
     }
@@ -123,14 +120,54 @@ pub(super) fn bring_back(context: &Context, domain: &Domain) -> Result<(), Error
 
 /// Starts a VM that has its previous boot disk again, if it ran, and deletes the new one.
 pub(super) fn finish_rejected(context: &Context, domain: &Domain) -> Result<(), Error> {
+    let method = start_method(&find_same(context, domain)?);
+    start_and_delete_spare(context, domain, method, &[])
+}
+
+/// Takes back a repave that has not exchanged the boot disk. The caller holds the VM's lock.
+pub(super) fn take_back_prepared(
+    context: &Context,
+    domain: &Domain,
+    strangers: &[VolumeRef],
+) -> Result<(), Error> {
+    start_and_delete_spare(context, domain, StartMethod::AsItIs, strangers)
+}
+
+/// The note that the VM ran is deleted with the volumes, so the start comes first.
+fn start_and_delete_spare(
+    context: &Context,
+    domain: &Domain,
+    method: StartMethod,
+    strangers: &[VolumeRef],
+) -> Result<(), Error> {
     let handle = find_same(context, domain)?;
     let ran = handle.record.repave.as_ref().is_some_and(|note| note.ran);
     if ran && handle.domain.state == DomainState::ShutOff {
-        power::start_off_vm(context, &handle.domain, &handle.record, start_method(&handle))?;
+        power::start_off_vm(context, &handle.domain, &handle.record, method)?;
         context.report_finished(Step::StartVm);
     }
     // The definitions of a running VM are other ones than before.
-    delete_spare(context, &find_same(context, domain)?, &[])
+    delete_spare(context, &find_same(context, domain)?, strangers)
+}
+
+/// Deletes the spare volumes that an interrupted repave left. A VM that was stopped for a repave that is taken back is
+/// started again.
+///
+/// # Errors
+/// If the VM has changed since, or a call to the host fails.
+pub(crate) fn finish_spare(context: &Context, domain: &Domain) -> Result<(), Error> {
+    let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
+    let handle = VmHandle::find(context, &domain.name)?;
+    if handle.domain.uuid != domain.uuid || !has_work_to_finish(&handle.record) {
+        let message = format!("VM '{}' has changed since it was checked", domain.name);
+        return Err(refused_unchanged(Code::ChangedMeanwhile, message));
+    }
+    wait_for_volumes(context, &handle.record)?;
+    match handle.record.repave.as_ref().map(|note| note.stage) {
+        Some(RepaveStage::Preparing) => take_back_prepared(context, domain, &[]),
+        Some(RepaveStage::Rejected) => finish_rejected(context, domain),
+        _ => delete_spare(context, &handle, &[]),
+    }
 }
 
 /// Defines the domain with the other boot disk; `after` is its record then.
@@ -210,9 +247,9 @@ pub(super) fn no_previous_disk(vm: &str) -> String {
 }
 
 /// What is left if the process ends during a repave.
-pub(super) fn half_done_outcomes(domain: &Domain) -> [Outcome; 2] {
+pub(super) fn half_done_outcomes(domain: &Domain, image: Option<&str>) -> [Outcome; 2] {
     [
         format!("the repave of VM '{}' is not finished; its record names all volumes", domain.name).into(),
-        next_advice(domain, RepaveStage::OnTrial).into(),
+        again_advice(domain, image).into(),
     ]
 }
