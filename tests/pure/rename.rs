@@ -197,7 +197,7 @@ fn new_vm_of_the_old_name_has_volumes_of_its_own() {
     for vm in ["www", "web", "second"] {
         bench.destroy(vm, FORCE).unwrap();
     }
-    assert_eq!(bench.host.changes_since(&neighbours_alone()), NOTHING);
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING);
 }
 
 /// Whatever fails: the renamed VM keeps its volumes, and what is left of the new one goes with `destroy`.
