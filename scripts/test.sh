@@ -10,7 +10,8 @@
 #   scripts/test.sh               all that every change needs
 #   scripts/test.sh --fast        without the Debian guest, the quickstart and the bare machines
 #   scripts/test.sh --full        with what is slow and seldom needed: every fault at every call in place of a sample, a bare
-#                                 Debian 13, builds and second runs on bare machines, fuzzing, packages: hours
+#                                 Debian 13, builds and second runs on bare machines, the newer verbs on Debian 12's own
+#                                 libvirt 9.0, fuzzing, packages: hours
 #   scripts/test.sh --only STAGE  one stage of the table, with what it needs
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
@@ -136,7 +137,7 @@ run_if_wanted() {
 
 # Only these need a host with guests.
 needs_guests() {
-  wanted unit || wanted live || wanted quickstart
+  wanted unit || wanted live || wanted quickstart || wanted libvirt9
 }
 
 prepare() {
@@ -165,13 +166,15 @@ start_libvirtd() {
   libvirtd_start | tee "$STAGE_DIR/libvirtd-by"
 }
 
+# The release is built beside what only reads the sources: each of them waits for one crate after the other.
 pure_checks() {
+  ! wanted build || stage_background build check_build
   run_if_wanted fmt check_fmt
   run_if_wanted shellcheck check_shellcheck
   run_if_wanted justfile check_justfile
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
-  run_if_wanted build check_build
+  stage_finish build
   run_if_wanted package-tree check_package_tree
   stage_finish tiny debian
   run_if_wanted unit check_unit
@@ -192,6 +195,7 @@ finish_side_work() {
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
+  ! wanted libvirt9 || stage_full libvirt9 check_libvirt9
   ! wanted hostile || stage_full hostile check_hostile
   ! wanted fuzz || stage_full fuzz check_fuzz
   ! wanted package || stage_full package check_package

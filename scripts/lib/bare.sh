@@ -37,6 +37,21 @@ check_bare() {
   [[ -z $failed ]] || die "a bare machine failed:$failed" "the trees and what they wrote: $(bare_dir)"
 }
 
+# What the newer verbs do with the libvirt and QEMU of Debian 12 itself, on a bare machine. The live tests of a run are on
+# newer ones.
+check_libvirt9() {
+  local cache
+  bare_possible
+  [[ $(os_release VERSION_CODENAME) == bookworm ]] || skip 'what is built here does not run on Debian 12'
+  cargo test --no-run --quiet --test live
+  BARE_PROGRAM=''
+  bare_base bookworm
+  cache=$(bare_dir)/kept-libvirt9/cache
+  mkdir -p "$cache"
+  cp "$(cache_dir)"/{tiny.qcow2,id_ed25519,id_ed25519.pub} "$cache/"
+  bare_machine libvirt9
+}
+
 # Beside the live tests, which go first
 check_bare_beside() {
   renice -n 5 -p "$BASHPID" >/dev/null
@@ -173,7 +188,8 @@ bare_tree() {
   tar --exclude=./target --exclude=./.ci/fuzz/target --exclude=./.git --exclude=./web.yaml -c . | tar -x -C "$tree$PWD"
 }
 
-# bare_run VARIANT: scripts/lib/bare_enter.sh makes the tree the root of namespaces, and runs bare_inside.sh there.
+# bare_run VARIANT: scripts/lib/bare_enter.sh makes the tree the root of namespaces, and runs bare_inside.sh there, or
+# bare_live.sh.
 bare_run() {
   local pid network status=0
   BARE_TREE=$(bare_dir)/$1 BARE_KEPT=$(bare_dir)/kept-$1 BARE_PROJECT=$PWD BARE_TARGET=$(bare_target) \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bare_enter.sh VARIANT: in fresh mount, net, uts and ipc namespaces, makes BARE_TREE the root directory (by pivot_root:
-# in a chroot libvirt cannot make the /dev of its QEMUs) and runs bare_inside.sh as the first process there.
+# in a chroot libvirt cannot make the /dev of its QEMUs) and runs bare_inside.sh or bare_live.sh as the first process
+# there.
 # Needs the variables that scripts/lib/bare.sh sets.
 set -euo pipefail
 
@@ -72,6 +73,8 @@ mount --rbind /proc proc
 mkdir -p old
 pivot_root . old
 cd /
+inside=bare_inside.sh
+[[ $1 != libvirt9 ]] || inside=bare_live.sh
 # Nothing of the outer environment but what reaches the toolchain and a proxy.
 proxies=()
 for name in http_proxy https_proxy no_proxy; do
@@ -81,4 +84,4 @@ exec env -i HOME=/root LC_ALL=C.UTF-8 CARGO_HOME="$BARE_CARGO" CARGO_TARGET_DIR=
   QUICKSTART_PROGRAM="$BARE_PROGRAM" FULL="$BARE_FULL" \
   PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$BARE_SYSROOT/bin" "${proxies[@]}" \
   unshare --pid --fork --kill-child --mount-proc --propagation private \
-  bash "$BARE_PROJECT/scripts/lib/bare_inside.sh" "$1" "$BARE_PROJECT"
+  bash "$BARE_PROJECT/scripts/lib/$inside" "$1" "$BARE_PROJECT"

@@ -60,12 +60,18 @@ check_build() {
   scripts/lib/cargo_release.sh build --quiet --release
 }
 
-# Everything that needs no virtual machine; the documentation's examples are a run of their own in cargo.
+# Everything that needs no virtual machine. The live tests are compiled with the others, so that neither processor waits for
+# the last program. The documentation's examples are a run of their own in cargo, which compiles while the others run.
 check_unit() {
-  local TEST_THREADS
+  local TEST_THREADS examples status=0
   TEST_THREADS=$(nproc)
-  cargo test --no-fail-fast --workspace --lib --bins --examples --test pure -- --test-threads="$TEST_THREADS" 2>&1 | tests_timed quietly
-  cargo test --quiet --workspace --doc
+  cargo test --no-run --quiet --workspace --lib --bins --examples --test pure --test live
+  cargo test --quiet --workspace --doc >"$STAGE_DIR/$STAGE.examples" 2>&1 &
+  examples=$!
+  cargo test --no-fail-fast --workspace --lib --bins --examples --test pure -- --test-threads="$TEST_THREADS" 2>&1 | tests_timed quietly || status=$?
+  wait "$examples" || status=$?
+  cat "$STAGE_DIR/$STAGE.examples"
+  return "$status"
 }
 
 # One after the other; those of the other lane are check_live_own_host's.

@@ -20,7 +20,7 @@ pub use screen::render_screen;
 
 use disks::{data_disk_element, disk_elements};
 use elements::{
-    Boot, Channel, ChannelTarget, Console, Controller, Cpu, Device, DomainElement, Empty, Features,
+    Boot, Channel, ChannelTarget, ConsoleElement, Controller, Cpu, Device, DomainElement, Empty, Features,
     FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, MetadataElement,
     Model, Mtu, Os, OsType, RecordElement, Rng, RngBackend, Serial, SerialTarget, Tag, TargetDev, Vcpu, Vlan,
 };
@@ -281,6 +281,6 @@ fn console_elements<'a>(placement: &'a Placement<'a>) -> [Device<'a>; 2] {
     let serial = Serial { kind: "pty", log, target };
     [
         Device::Serial(serial),
-        Device::Console(Console { kind: "pty", target: SerialTarget { kind: "serial", port: 0 } }),
+        Device::Console(ConsoleElement { kind: "pty", target: SerialTarget { kind: "serial", port: 0 } }),
     ]
 }

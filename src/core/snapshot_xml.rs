@@ -34,11 +34,11 @@ struct SnapshotXml<'a> {
 
 #[derive(Serialize)]
 struct DisksElement<'a> {
-    disk: Vec<DiskElement<'a>>,
+    disk: Vec<SnapshotDiskElement<'a>>,
 }
 
 #[derive(Serialize)]
-struct DiskElement<'a> {
+struct SnapshotDiskElement<'a> {
     #[serde(rename = "@name")]
     target: &'a str,
     #[serde(rename = "@snapshot")]
@@ -48,7 +48,7 @@ struct DiskElement<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     driver: Option<DriverElement>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<SourceElement<'a>>,
+    source: Option<SnapshotSourceElement<'a>>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +58,7 @@ struct DriverElement {
 }
 
 #[derive(Serialize)]
-struct SourceElement<'a> {
+struct SnapshotSourceElement<'a> {
     #[serde(rename = "@file")]
     file: &'a str,
 }
@@ -75,14 +75,14 @@ pub fn render_snapshot(spec: &SnapshotSpec) -> Result<String, quick_xml::SeError
     })
 }
 
-fn disk_element(disk: &SnapshotDisk) -> DiskElement<'_> {
+fn disk_element(disk: &SnapshotDisk) -> SnapshotDiskElement<'_> {
     let is_in = disk.overlay.is_some();
-    DiskElement {
+    SnapshotDiskElement {
         target: &disk.target,
         snapshot: if is_in { "external" } else { "no" },
         kind: is_in.then_some("file"),
         driver: is_in.then_some(DriverElement { format: "qcow2" }),
-        source: disk.overlay.as_deref().map(|file| SourceElement { file }),
+        source: disk.overlay.as_deref().map(|file| SnapshotSourceElement { file }),
     }
 }
 

@@ -45,6 +45,31 @@ fn no_circle_of_files() {
 }
 
 #[test]
+fn each_type_has_a_name_of_its_own() {
+    let mut files_by_type: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in files_below(&source(), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for name in without_tests(&text).lines().filter_map(declared_type) {
+            files_by_type.entry(name.to_owned()).or_default().push(path.display().to_string());
+        }
+    }
+    assert!(files_by_type.len() > 500, "{} types", files_by_type.len());
+    files_by_type.retain(|_, files| files.len() > 1);
+    assert!(files_by_type.is_empty(), "one name, several types: {files_by_type:#?}");
+}
+
+/// The name of the type that a line declares at the top of a file.
+fn declared_type(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) => rest.split_once(' ')?.1,
+        None => line,
+    };
+    let (kind, rest) = line.split_once(' ')?;
+    let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+    ["struct", "enum", "trait", "type"].contains(&kind).then_some(&rest[..end])
+}
+
+#[test]
 fn a_circle_of_two_is_seen() {
     let text = |text: &str| parsed(text, &[]);
     let mut files = BTreeMap::new();

@@ -121,7 +121,7 @@ pub(super) enum Device<'a> {
     Controller(Controller),
     Interface(InterfaceXml<'a>),
     Serial(Serial<'a>),
-    Console(Console),
+    Console(ConsoleElement),
     Channel(Channel),
     Rng(Rng),
     Graphics(GraphicsElement),
@@ -360,7 +360,7 @@ pub(super) struct SerialTarget {
 }
 
 #[derive(Serialize)]
-pub(super) struct Console {
+pub(super) struct ConsoleElement {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
     pub(super) target: SerialTarget,

@@ -3,7 +3,7 @@
 use super::judge::{Judge, Judged, Rejected, collect_all};
 use crate::error::Code;
 use crate::manifest::XmlPatch;
-use crate::xml_patch::{MAX_FRAGMENT, Operation, PatchEntry, Selector};
+use crate::xml_patch::{MAX_FRAGMENT, PatchEntry, PatchOperation, PatchSelector};
 
 /// The most entries.
 const MAX_ENTRIES: usize = 100;
@@ -37,23 +37,23 @@ fn judge_entry(judge: &mut Judge, path: &str, entry: &XmlPatch) -> Judged<PatchE
     }
 }
 
-fn judge_selector(judge: &mut Judge, path: &str, text: Option<&str>) -> Judged<Selector> {
+fn judge_selector(judge: &mut Judge, path: &str, text: Option<&str>) -> Judged<PatchSelector> {
     let Some(text) = text else {
         return Err(judge.reject_missing(path, "is required: a place such as /domain/devices"));
     };
     let text = judge.check_line(path, text)?;
-    Selector::parse(text).map_err(|message| judge.reject_value(Code::XmlPatchUnfit, path, text, message))
+    PatchSelector::parse(text).map_err(|message| judge.reject_value(Code::XmlPatchUnfit, path, text, message))
 }
 
-fn judge_operation(judge: &mut Judge, path: &str, entry: &XmlPatch) -> Judged<Operation> {
+fn judge_operation(judge: &mut Judge, path: &str, entry: &XmlPatch) -> Judged<PatchOperation> {
     let both = |judge: &mut Judge| -> Rejected {
         let message = "has more than one of add, replace and remove";
         judge.reject_unshown(Code::Contradiction, path, message)
     };
     match (&entry.add, &entry.replace, entry.remove) {
-        (Some(text), None, None) => Ok(Operation::Add(text.clone())),
-        (None, Some(text), None) => Ok(Operation::Replace(text.clone())),
-        (None, None, Some(true)) => Ok(Operation::Remove),
+        (Some(text), None, None) => Ok(PatchOperation::Add(text.clone())),
+        (None, Some(text), None) => Ok(PatchOperation::Replace(text.clone())),
+        (None, None, Some(true)) => Ok(PatchOperation::Remove),
         (None, None, Some(false)) => {
             let path = format!("{path}.remove");
             Err(judge.reject_value(

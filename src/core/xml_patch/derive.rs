@@ -4,7 +4,7 @@
 
 use roxmltree::Node;
 
-use super::{Operation, PatchEntry, ProtectedParts, Selector, apply_patch};
+use super::{PatchEntry, PatchOperation, PatchSelector, ProtectedParts, apply_patch};
 use crate::xml::{child_element, is_tag, parse_limited, replace_ranges, text_of};
 
 /// A part of a definition that a manifest has no field for.
@@ -33,9 +33,9 @@ pub fn derive_patch(
     // From the last to the first, so that positions stay true.
     let all = walk.found.into_iter().chain(walk.removed.into_iter().rev());
     let mut patched = rendered.to_owned();
-    let check = |(path, what, operation): Found| {
+    let check = |(path, what, operation): UnsaidFinding| {
         let entry = operation.and_then(|operation| {
-            let entry = PatchEntry { selector: Selector::parse(&path).ok()?, operation };
+            let entry = PatchEntry { selector: PatchSelector::parse(&path).ok()?, operation };
             entry.operation.check(&entry.selector).ok()?;
             patched = apply_patch(&patched, std::slice::from_ref(&entry), 0, parts).ok()?;
             Some(entry)
@@ -46,13 +46,13 @@ pub fn derive_patch(
 }
 
 /// A place, what is there, and the operation that makes it.
-type Found = (String, String, Option<Operation>);
+type UnsaidFinding = (String, String, Option<PatchOperation>);
 
 struct Walk<'x> {
     /// The text of the definition.
     xml: &'x str,
-    found: Vec<Found>,
-    removed: Vec<Found>,
+    found: Vec<UnsaidFinding>,
+    removed: Vec<UnsaidFinding>,
 }
 
 impl Walk<'_> {
@@ -62,7 +62,7 @@ impl Walk<'_> {
         let (own_text, text) = (own_text(ours), own_text(theirs));
         if own_text != text && !has_said_text(ours) {
             let place = format!("{path}/text()");
-            self.found.push((place, text.clone(), Some(Operation::Replace(text))));
+            self.found.push((place, text.clone(), Some(PatchOperation::Replace(text))));
         }
         let mut rest: Vec<Node<'_, '_>> = theirs.children().filter(Node::is_element).collect();
         for child in ours.children().filter(Node::is_element) {
@@ -76,13 +76,13 @@ impl Walk<'_> {
                     }
                 }
                 None if is_said(child) => {}
-                None => self.removed.push((place, "not there".to_owned(), Some(Operation::Remove))),
+                None => self.removed.push((place, "not there".to_owned(), Some(PatchOperation::Remove))),
             }
         }
         for other in rest.into_iter().filter(|other| !is_said(*other) && !is_default(*other)) {
             let fragment = self.fragment_of(other);
             let what = fragment.split_whitespace().collect::<Vec<_>>().join(" ");
-            let operation = (!is_of_this_host(other)).then_some(Operation::Add(fragment));
+            let operation = (!is_of_this_host(other)).then_some(PatchOperation::Add(fragment));
             self.found.push((path.to_owned(), what, operation));
         }
     }
@@ -98,15 +98,15 @@ impl Walk<'_> {
                 Some(own) if name == "machine" && value.starts_with(&format!("{own}-")) => continue,
                 // The devices of a rendering are for its own kind of machine.
                 Some(_) if name == "machine" => None,
-                Some(_) => Some(Operation::Replace(value.to_owned())),
-                None => Some(Operation::Add(value.to_owned())),
+                Some(_) => Some(PatchOperation::Replace(value.to_owned())),
+                None => Some(PatchOperation::Add(value.to_owned())),
             };
             self.found.push((format!("{path}/@{name}"), value.to_owned(), operation));
         }
         let is_lost = |name: &str| theirs.attribute(name).is_none() && !said(name);
         for attribute in ours.attributes().filter(|a| is_lost(a.name())) {
             let place = format!("{path}/@{}", attribute.name());
-            self.removed.push((place, "not there".to_owned(), Some(Operation::Remove)));
+            self.removed.push((place, "not there".to_owned(), Some(PatchOperation::Remove)));
         }
     }
 

@@ -12,9 +12,9 @@ mod selector;
 mod tests;
 
 pub use derive::{UnsaidPart, derive_patch};
-pub use operation::{MAX_FRAGMENT, Operation, is_in_effect};
+pub use operation::{MAX_FRAGMENT, PatchOperation, is_in_effect};
 pub use protected::ProtectedParts;
-pub use selector::{QEMU_NAMESPACE, Selector};
+pub use selector::{PatchSelector, QEMU_NAMESPACE};
 
 use crate::manifest::XmlPatch;
 use crate::text::escape_unseen;
@@ -24,9 +24,9 @@ use crate::xml::parse_limited;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchEntry {
     /// The place.
-    pub selector: Selector,
+    pub selector: PatchSelector,
     /// What happens there.
-    pub operation: Operation,
+    pub operation: PatchOperation,
 }
 
 /// Why an entry cannot be applied to an XML.
@@ -51,9 +51,9 @@ impl PatchEntry {
     /// One line, for lists of changes.
     pub fn summary(&self) -> String {
         let (word, text) = match &self.operation {
-            Operation::Add(text) => ("add", text.as_str()),
-            Operation::Replace(text) => ("replace", text.as_str()),
-            Operation::Remove => ("remove", ""),
+            PatchOperation::Add(text) => ("add", text.as_str()),
+            PatchOperation::Replace(text) => ("replace", text.as_str()),
+            PatchOperation::Remove => ("remove", ""),
         };
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         escape_unseen(format!("{word} {}: {line}", self.selector).trim_end_matches([':', ' '])).to_string()
@@ -63,9 +63,9 @@ impl PatchEntry {
     pub fn to_manifest(&self) -> XmlPatch {
         let mut entry = XmlPatch { xpath: Some(self.selector.to_string()), ..XmlPatch::default() };
         match &self.operation {
-            Operation::Add(text) => entry.add = Some(text.clone()),
-            Operation::Replace(text) => entry.replace = Some(text.clone()),
-            Operation::Remove => entry.remove = Some(true),
+            PatchOperation::Add(text) => entry.add = Some(text.clone()),
+            PatchOperation::Replace(text) => entry.replace = Some(text.clone()),
+            PatchOperation::Remove => entry.remove = Some(true),
         }
         entry
     }
@@ -79,7 +79,7 @@ impl PatchEntry {
     pub fn count_added_devices(&self, name: &str) -> usize {
         let is_to_devices = self.selector.to_string() == "/domain/devices";
         match &self.operation {
-            Operation::Add(fragment) if is_to_devices => operation::count_elements(fragment, name),
+            PatchOperation::Add(fragment) if is_to_devices => operation::count_elements(fragment, name),
             _ => 0,
         }
     }

@@ -3,7 +3,7 @@
 use quick_xml::escape::escape;
 use roxmltree::{Document, Node};
 
-use super::selector::{LastStep, QEMU_NAMESPACE, Selector};
+use super::selector::{LastStep, PatchSelector, QEMU_NAMESPACE};
 use crate::xml::{
     append_text, inner_range, is_tag, name_end, parse_limited, replace_ranges, text_of, with_leading_space,
 };
@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// An operation of RFC 5261.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub enum PatchOperation {
     /// Adds elements at the end of the element, or an attribute with this value.
     Add(String),
     /// Puts an element, or the value of an attribute or text, in the place of the present one.
@@ -31,7 +31,7 @@ type Refusal = (&'static str, String);
 /// The element around a fragment when it is parsed alone.
 const WRAPPER: &str = "fragment";
 
-impl Operation {
+impl PatchOperation {
     /// The name of its field in the manifest.
     pub fn field(&self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Operation {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check(&self, selector: &Selector) -> Result<(), String> {
+    pub fn check(&self, selector: &PatchSelector) -> Result<(), String> {
         let (Self::Add(text) | Self::Replace(text)) = self else { return Ok(()) };
         if text.len() > MAX_FRAGMENT {
             return Err(format!("has {} bytes; the maximum is {MAX_FRAGMENT}", text.len()));
@@ -85,7 +85,7 @@ impl Operation {
     ///
     /// # Errors
     /// The selector finds nothing, or more than one node; or the fragment does not fit.
-    pub(super) fn apply(&self, xml: &str, selector: &Selector) -> Result<String, Refusal> {
+    pub(super) fn apply(&self, xml: &str, selector: &PatchSelector) -> Result<String, Refusal> {
         let document = parse_limited(xml).map_err(|cause| ("xpath", cause))?;
         let element = only_one(&selector.elements(&document))?;
         let is_whole = element == document.root_element() && selector.last == LastStep::Element;
@@ -127,7 +127,7 @@ impl Operation {
     fn apply_to_attribute(
         &self,
         xml: &str,
-        selector: &Selector,
+        selector: &PatchSelector,
         element: Node<'_, '_>,
     ) -> Result<String, Refusal> {
         let LastStep::Attribute(name) = &selector.last else { return Ok(xml.to_owned()) };
@@ -227,19 +227,23 @@ const SECRET: &str = "has a password (passwd, cookies): everyone with a read-onl
 
 /// Whether a domain's XML is as the entry says, as far as that can be seen: libvirt adds addresses, aliases and defaults.
 /// `None` if it cannot be seen.
-pub fn is_in_effect(xml: &Document<'_>, selector: &Selector, operation: &Operation) -> Option<bool> {
+pub fn is_in_effect(
+    xml: &Document<'_>,
+    selector: &PatchSelector,
+    operation: &PatchOperation,
+) -> Option<bool> {
     let (places, wanted) = match (operation, &selector.last) {
-        (Operation::Add(fragment), LastStep::Element) => (selector.elements(xml), fragment),
-        (Operation::Replace(fragment), LastStep::Element) => (selector.parent().elements(xml), fragment),
-        (Operation::Add(value) | Operation::Replace(value), LastStep::Attribute(name)) => {
+        (PatchOperation::Add(fragment), LastStep::Element) => (selector.elements(xml), fragment),
+        (PatchOperation::Replace(fragment), LastStep::Element) => (selector.parent().elements(xml), fragment),
+        (PatchOperation::Add(value) | PatchOperation::Replace(value), LastStep::Attribute(name)) => {
             let [element] = selector.elements(xml)[..] else { return None };
             return Some(name.attribute_of(element).is_some_and(|found| found.value() == value));
         }
-        (Operation::Add(value) | Operation::Replace(value), LastStep::Text) => {
+        (PatchOperation::Add(value) | PatchOperation::Replace(value), LastStep::Text) => {
             let [element] = selector.elements(xml)[..] else { return None };
             return Some(text_of(element) == *value);
         }
-        (Operation::Remove, _) => return None,
+        (PatchOperation::Remove, _) => return None,
     };
     let [place] = places[..] else { return None };
     let wrapped = wrap(wanted, &declarations(Some(place)));

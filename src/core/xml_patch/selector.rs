@@ -22,9 +22,9 @@ const MAX_STEPS: usize = 64;
 
 /// A parsed selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selector {
+pub struct PatchSelector {
     text: String,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<PatchStep>,
     pub(super) last: LastStep,
 }
 
@@ -32,20 +32,20 @@ pub struct Selector {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LastStep {
     Element,
-    Attribute(Name),
+    Attribute(PatchName),
     Text,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PatchStep {
     /// `None` is `*`.
-    pub(super) name: Option<Name>,
+    pub(super) name: Option<PatchName>,
     predicates: Vec<Predicate>,
 }
 
 /// A name, with the prefix of its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct PatchName {
     prefix: Option<String>,
     pub(super) local: String,
 }
@@ -53,19 +53,19 @@ pub(super) struct Name {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Predicate {
     Position(usize),
-    Attribute(Name, String),
-    Child(Name, String),
-    ChildAttribute(Name, Name, String),
+    Attribute(PatchName, String),
+    Child(PatchName, String),
+    ChildAttribute(PatchName, PatchName, String),
     OwnText(String),
 }
 
-impl fmt::Display for Selector {
+impl fmt::Display for PatchSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Selector {
+impl PatchSelector {
     /// Parses a selector.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Selector {
     }
 }
 
-impl Step {
+impl PatchStep {
     fn children_of<'a, 'i>(&self, parent: Node<'a, 'i>) -> Vec<Node<'a, 'i>> {
         let is_named = |node: &Node<'_, '_>| {
             node.is_element() && self.name.as_ref().is_none_or(|name| name.is_of_element(*node))
@@ -131,7 +131,7 @@ impl Predicate {
     }
 }
 
-impl Name {
+impl PatchName {
     /// The namespace of the prefix: what the element declares, or libvirt's own prefix.
     fn namespace<'a>(&'a self, node: Node<'a, '_>) -> Option<&'a str> {
         let prefix = self.prefix.as_deref()?;
@@ -169,7 +169,7 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn parse_selector(mut self) -> Result<Selector, String> {
+    fn parse_selector(mut self) -> Result<PatchSelector, String> {
         let mut steps = Vec::new();
         let mut last = LastStep::Element;
         if !self.text.starts_with('/') {
@@ -196,10 +196,10 @@ impl Parser<'_> {
         if steps.is_empty() {
             return Err("names no element".to_owned());
         }
-        Ok(Selector { text: self.text.to_owned(), steps, last })
+        Ok(PatchSelector { text: self.text.to_owned(), steps, last })
     }
 
-    fn parse_step(&mut self) -> Result<Step, String> {
+    fn parse_step(&mut self) -> Result<PatchStep, String> {
         let name = if self.skip("*") { None } else { Some(self.parse_name()?) };
         let mut predicates = Vec::new();
         while self.skip("[") {
@@ -209,7 +209,7 @@ impl Parser<'_> {
                 return Err(self.expected("']'"));
             }
         }
-        Ok(Step { name, predicates })
+        Ok(PatchStep { name, predicates })
     }
 
     fn parse_predicate(&mut self) -> Result<Predicate, String> {
@@ -252,12 +252,12 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    fn parse_name(&mut self) -> Result<Name, String> {
+    fn parse_name(&mut self) -> Result<PatchName, String> {
         let first = self.parse_part()?;
         if !self.skip(":") {
-            return Ok(Name { prefix: None, local: first });
+            return Ok(PatchName { prefix: None, local: first });
         }
-        Ok(Name { prefix: Some(first), local: self.parse_part()? })
+        Ok(PatchName { prefix: Some(first), local: self.parse_part()? })
     }
 
     fn parse_part(&mut self) -> Result<String, String> {
@@ -305,7 +305,7 @@ mod tests {
 
     fn numbers(selector: &str) -> Vec<&'static str> {
         let document = Box::leak(Box::new(parse_limited(DOMAIN).unwrap()));
-        let selector = Selector::parse(selector).unwrap_or_else(|e| panic!("{selector} {e}"));
+        let selector = PatchSelector::parse(selector).unwrap_or_else(|e| panic!("{selector} {e}"));
         let found = selector.elements(document);
         found.into_iter().map(|node| node.attribute("n").unwrap_or(node.tag_name().name())).collect()
     }
@@ -365,16 +365,16 @@ mod tests {
             ("/domain/a:", "character 11: expected a name"),
         ];
         for (selector, wanted) in cases {
-            let said = Selector::parse(selector).unwrap_err();
+            let said = PatchSelector::parse(selector).unwrap_err();
             assert!(said.contains(wanted), "{selector}: {said}");
         }
-        assert!(Selector::parse(&"/a".repeat(65)).unwrap_err().contains("more than 64 steps"));
-        let _ = Selector::parse(&"/a[".repeat(100_000));
+        assert!(PatchSelector::parse(&"/a".repeat(65)).unwrap_err().contains("more than 64 steps"));
+        let _ = PatchSelector::parse(&"/a[".repeat(100_000));
     }
 
     #[test]
     fn a_selector_knows_what_it_is_below() {
-        let is_below = |text: &str| Selector::parse(text).unwrap().is_below(&["domain", "cpu"]);
+        let is_below = |text: &str| PatchSelector::parse(text).unwrap().is_below(&["domain", "cpu"]);
         assert!(is_below("/domain/cpu") && is_below("/domain/cpu/@mode") && is_below("/domain/cpu[1]/model"));
         assert!(!is_below("/domain") && !is_below("/domain/vcpu") && !is_below("/domain/*/model"));
     }

@@ -13,20 +13,20 @@ fn parts() -> ProtectedParts {
     ProtectedParts { disks: vec!["vda".into(), "vdb".into()], interfaces: vec!["52:54:00:00:00:01".into()] }
 }
 
-fn entry(xpath: &str, operation: Operation) -> PatchEntry {
-    PatchEntry { selector: Selector::parse(xpath).unwrap_or_else(|e| panic!("{xpath} {e}")), operation }
+fn entry(xpath: &str, operation: PatchOperation) -> PatchEntry {
+    PatchEntry { selector: PatchSelector::parse(xpath).unwrap_or_else(|e| panic!("{xpath} {e}")), operation }
 }
 
-fn add(text: &str) -> Operation {
-    Operation::Add(text.to_owned())
+fn add(text: &str) -> PatchOperation {
+    PatchOperation::Add(text.to_owned())
 }
 
-fn replace(text: &str) -> Operation {
-    Operation::Replace(text.to_owned())
+fn replace(text: &str) -> PatchOperation {
+    PatchOperation::Replace(text.to_owned())
 }
 
 /// Checks and applies one entry, as a plan and a rendering do.
-fn patch(xpath: &str, operation: Operation) -> Result<String, String> {
+fn patch(xpath: &str, operation: PatchOperation) -> Result<String, String> {
     let entry = entry(xpath, operation);
     entry.operation.check(&entry.selector)?;
     apply_patch(WEB, &[entry], 0, &parts()).map_err(|error| format!("{}: {}", error.path(), error.message))
@@ -56,9 +56,9 @@ fn each_operation_changes_its_place_only() {
         ),
         ("/domain/devices/*[4]/@model", replace("no\"ne"), "'virtio'", "'no&quot;ne'"),
         ("/domain/title/text()", replace("<x>"), "a &amp; b", "&lt;x&gt;"),
-        ("/domain/title/text()", Operation::Remove, "a &amp; b", ""),
-        ("/domain/devices/memballoon", Operation::Remove, "\n  <memballoon model='virtio'/>", ""),
-        ("/domain/cpu/@mode", Operation::Remove, " mode='host-model'", ""),
+        ("/domain/title/text()", PatchOperation::Remove, "a &amp; b", ""),
+        ("/domain/devices/memballoon", PatchOperation::Remove, "\n  <memballoon model='virtio'/>", ""),
+        ("/domain/cpu/@mode", PatchOperation::Remove, " mode='host-model'", ""),
         ("/domain/cpu/@mode", replace("custom"), "host-model", "custom"),
         ("/domain/devices/disk[target/@dev='vda']/serial/text()", replace("x"), ">vda<", ">x<"),
         (
@@ -112,12 +112,12 @@ fn places_that_are_not_one_are_refused() {
         ("/domain", "is the whole domain"),
     ];
     for (xpath, wanted) in cases {
-        let said = patch(xpath, Operation::Remove).unwrap_err();
+        let said = patch(xpath, PatchOperation::Remove).unwrap_err();
         assert!(said.contains(wanted), "{xpath}: {said}");
     }
     assert!(patch("/domain", replace("<domain/>")).unwrap_err().contains("is the whole domain"));
     assert!(patch("/domain/@type", add("x")).unwrap_err().contains("has this attribute; replace it"));
-    let second = [entry("/domain/devices", add("<a/>")), entry("/domain/x", Operation::Remove)];
+    let second = [entry("/domain/devices", add("<a/>")), entry("/domain/x", PatchOperation::Remove)];
     let error = apply_patch(WEB, &second, 3, &parts()).unwrap_err();
     assert_eq!(error.path(), "spec.xmlPatch[4].xpath");
 }
@@ -173,10 +173,10 @@ fn hostile_fragments_are_refused() {
 fn what_the_manifest_or_foundry_sets_is_refused() {
     let cases = [
         ("/domain/name/text()", replace("other"), "metadata.name"),
-        ("/domain/name", Operation::Remove, "metadata.name"),
+        ("/domain/name", PatchOperation::Remove, "metadata.name"),
         ("/domain/uuid/text()", replace("v"), "UUID"),
         ("/domain", add("<uuid>v</uuid>"), "UUID"),
-        ("/domain/metadata", Operation::Remove, "the metadata"),
+        ("/domain/metadata", PatchOperation::Remove, "the metadata"),
         ("/domain/metadata", add("<x/>"), "the metadata"),
         ("/domain", add("<metadata/>"), "the metadata"),
         ("/domain/metadata/*[1]/text()", replace("{}"), "the metadata"),
@@ -186,11 +186,11 @@ fn what_the_manifest_or_foundry_sets_is_refused() {
         ("/domain", add("<currentMemory>1</currentMemory>"), "spec.memoryGiB"),
         ("/domain/vcpu/text()", replace("64"), "spec.vcpus"),
         ("/domain/vcpu/@current", add("1"), "spec.vcpus"),
-        ("/domain/os/@firmware", Operation::Remove, "spec.firmware"),
+        ("/domain/os/@firmware", PatchOperation::Remove, "spec.firmware"),
         ("/domain/os", add("<nvram>/etc/passwd</nvram>"), "EFI variables"),
         ("/domain/os/type/@arch", replace("aarch64"), "spec.arch"),
         ("/domain/devices", replace("<devices/>"), "the disk vda"),
-        ("/domain/devices/disk[1]", Operation::Remove, "the disk vda"),
+        ("/domain/devices/disk[1]", PatchOperation::Remove, "the disk vda"),
         ("/domain/devices/disk[1]/source/@file", replace("/other"), "the disk vda"),
         ("/domain/devices/disk[1]/@device", replace("cdrom"), "the disk vda"),
         ("/domain/devices/disk[1]/driver/@type", replace("raw"), "the disk vda"),
@@ -219,7 +219,7 @@ fn what_waits_for_a_restart_is_seen_through_what_libvirt_adds() {
         entry("/domain/devices/memballoon", replace("<memballoon model='none'/>")),
         entry("/domain/cpu/@mode", replace("custom")),
         entry("/domain/title/text()", replace("new")),
-        entry("/domain/devices/disk[@n='1']", Operation::Remove),
+        entry("/domain/devices/disk[@n='1']", PatchOperation::Remove),
     ];
     let next = apply_patch(WEB, &entries[..4], 0, &parts()).unwrap();
     let normalized = next

@@ -8,7 +8,7 @@ use foundry_core::record::{RecordedVolume, VolumeRole};
 
 /// The boot disk of a VM.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct BootDisk {
+pub(crate) struct OwnBootDisk {
     /// Its volume.
     pub(crate) volume: RecordedVolume,
     /// Its device name in the persistent definition.
@@ -21,7 +21,7 @@ pub(crate) struct BootDisk {
 ///
 /// # Errors
 /// If the VM has snapshots, a job works on the disk, or the VM is not on its own volume.
-pub(crate) fn find_boot_disk(context: &Context, handle: &VmHandle, why: &str) -> Result<BootDisk, Error> {
+pub(crate) fn find_boot_disk(context: &Context, handle: &VmHandle, why: &str) -> Result<OwnBootDisk, Error> {
     let vm = handle.name();
     check_snapshots(context, handle, why)?;
     let Some(boot) = handle.record.volumes.iter().find(|volume| volume.role == VolumeRole::Boot) else {
@@ -40,5 +40,5 @@ pub(crate) fn find_boot_disk(context: &Context, handle: &VmHandle, why: &str) ->
         .backing
         .as_ref()
         .is_some_and(|backing| next.backing_chain.len() == 1 && next.backing_chain.first() == Some(backing));
-    Ok(BootDisk { target: next.target.clone(), volume, names_backing })
+    Ok(OwnBootDisk { target: next.target.clone(), volume, names_backing })
 }

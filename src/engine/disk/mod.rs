@@ -29,7 +29,7 @@ mod resize;
 
 pub use attach::{Attached, attach};
 pub use attach_plan::{AttachRequest, DiskContent};
-pub(crate) use boot_disk::{BootDisk, find_boot_disk};
+pub(crate) use boot_disk::{OwnBootDisk, find_boot_disk};
 pub(crate) use delete::delete_unplugged;
 pub(crate) use detach::wait_until_detached;
 pub use detach::{DetachPlan, detach, plan_detach};

@@ -100,18 +100,18 @@ fn check_room(context: &Context, to: &VolumeRef, needed: u64) -> Result<(), Erro
 /// A part of a file in memory, with its holes.
 #[derive(Default)]
 struct Span {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<CopyPiece>,
     length: u64,
     /// The number of bytes outside holes.
     data: u64,
 }
 
-enum Piece {
+enum CopyPiece {
     Data { bytes: Vec<u8>, taken: usize },
     Hole(u64),
 }
 
-impl Piece {
+impl CopyPiece {
     fn is_used_up(&self) -> bool {
         match self {
             Self::Data { bytes, taken } => *taken == bytes.len(),
@@ -125,8 +125,8 @@ impl Write for Span {
         self.length += bytes.len() as u64;
         self.data += bytes.len() as u64;
         match self.pieces.back_mut() {
-            Some(Piece::Data { bytes: before, .. }) => before.extend_from_slice(bytes),
-            _ => self.pieces.push_back(Piece::Data { bytes: bytes.to_vec(), taken: 0 }),
+            Some(CopyPiece::Data { bytes: before, .. }) => before.extend_from_slice(bytes),
+            _ => self.pieces.push_back(CopyPiece::Data { bytes: bytes.to_vec(), taken: 0 }),
         }
         Ok(bytes.len())
     }
@@ -139,25 +139,25 @@ impl Write for Span {
 impl Sink for Span {
     fn write_hole(&mut self, length: u64) -> IoResult<()> {
         self.length += length;
-        self.pieces.push_back(Piece::Hole(length));
+        self.pieces.push_back(CopyPiece::Hole(length));
         Ok(())
     }
 }
 
 impl Read for Span {
     fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
-        while self.pieces.front().is_some_and(Piece::is_used_up) {
+        while self.pieces.front().is_some_and(CopyPiece::is_used_up) {
             self.pieces.pop_front();
         }
         match self.pieces.front_mut() {
             None => Ok(0),
-            Some(Piece::Hole(left)) => {
+            Some(CopyPiece::Hole(left)) => {
                 let zeros = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 buffer[..zeros].fill(0);
                 *left -= zeros as u64;
                 Ok(zeros)
             }
-            Some(Piece::Data { bytes, taken }) => {
+            Some(CopyPiece::Data { bytes, taken }) => {
                 let read = (&bytes[*taken..]).read(buffer)?;
                 *taken += read;
                 Ok(read)
@@ -168,10 +168,10 @@ impl Read for Span {
 
 impl Content for Span {
     fn skip_hole(&mut self, limit: u64) -> IoResult<u64> {
-        while self.pieces.front().is_some_and(Piece::is_used_up) {
+        while self.pieces.front().is_some_and(CopyPiece::is_used_up) {
             self.pieces.pop_front();
         }
-        let Some(Piece::Hole(left)) = self.pieces.front_mut() else { return Ok(0) };
+        let Some(CopyPiece::Hole(left)) = self.pieces.front_mut() else { return Ok(0) };
         let skipped = limit.min(*left);
         *left -= skipped;
         Ok(skipped)

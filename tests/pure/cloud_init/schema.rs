@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::support::deadline::CommandInTime as _;
 use foundry::cloud_init::build_seed_files;
@@ -49,8 +50,11 @@ fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
 
 /// cloud-init before 24.1 checks cloud-configs only.
 fn knows_network_config(program: &PathBuf) -> bool {
-    let help = Command::new(program).args(["schema", "--help"]).output_in_time().unwrap();
-    let knows = String::from_utf8_lossy(&help.stdout).contains("network-config");
+    static KNOWS: OnceLock<bool> = OnceLock::new();
+    let knows = *KNOWS.get_or_init(|| {
+        let help = Command::new(program).args(["schema", "--help"]).output_in_time().unwrap();
+        String::from_utf8_lossy(&help.stdout).contains("network-config")
+    });
     if !knows {
         skip("a cloud-init that checks network-config");
     }

@@ -6,6 +6,7 @@ use foundry::disk_image::{DiskImage, HeaderError, detect_format, is_partial_imag
 use foundry::units::Bytes;
 use proptest::prelude::*;
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// Some header of each kind, to be cut and changed.
 fn headers() -> Vec<Vec<u8>> {
@@ -43,6 +44,17 @@ fn headers_cut_anywhere_are_answered() {
     }
 }
 
+/// A plain image and an overlay.
+static IMAGES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let plain: &[&str] = &["-f", "qcow2", "a.img", "64M"];
+    let overlay: &[&str] = &["-f", "qcow2", "-u", "-b", "/nonexistent/base", "-F", "raw", "a.img", "64M"];
+    [plain, overlay].map(|arguments| {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path(), arguments);
+        std::fs::read(dir.path().join("a.img")).unwrap()
+    })
+});
+
 proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..700)) {
@@ -62,14 +74,8 @@ proptest! {
         overlay in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let arguments: &[&str] = if overlay {
-            &["-f", "qcow2", "-u", "-b", "/nonexistent/base", "-F", "raw", "a.img", "64M"]
-        } else {
-            &["-f", "qcow2", "a.img", "64M"]
-        };
         let file = dir.path().join("a.img");
-        made(dir.path(), arguments);
-        let mut bytes = std::fs::read(&file).unwrap();
+        let mut bytes = IMAGES[usize::from(overlay)].clone();
         for (at, byte) in changes {
             bytes[at] = byte;
         }

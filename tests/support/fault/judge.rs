@@ -166,7 +166,8 @@ fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
     for behind in text.split("foundry ").skip(1) {
         let Some(end) = ENDS.iter().filter_map(|end| behind.find(end)).min() else { continue };
         let line = &behind[..end];
-        if line.contains(['\n', ';', ',']) {
+        // Which boot disk stays after a repave is a decision, and no remedy.
+        if line.contains(['\n', ';', ',']) || line.contains("--accept") {
             continue;
         }
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

@@ -230,7 +230,7 @@ fn plain(xml: &str, uuid: &str) -> String {
             continue;
         }
         let line = if uuid.is_empty() { line.to_owned() } else { line.replace(uuid, "UUID") };
-        text.push_str(&without_maker(&line));
+        text.push_str(&without_maker(&without_history(&line)));
         text.push('\n');
     }
     text
@@ -238,6 +238,22 @@ fn plain(xml: &str, uuid: &str) -> String {
 
 fn is_passing_line(line: &str) -> bool {
     line.trim_start().starts_with("<timestamps>") || line.trim_start().starts_with("</timestamps>")
+}
+
+/// A record without the manifests of before: what was taken back stays in them.
+fn without_history(line: &str) -> String {
+    const BEGIN: &str = "\"history\":[";
+    let Some((before, rest)) = line.split_once(BEGIN) else { return line.to_owned() };
+    let mut depth = 1;
+    let end = rest.find(|c| {
+        depth += match c {
+            '[' => 1,
+            ']' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    format!("{}{}", before.trim_end_matches(','), &rest[end.map_or(rest.len(), |end| end + 1)..])
 }
 
 /// foundry's record tells who wrote it and when, and how often; its digests of secrets have a salt of each creation's own,

@@ -13,7 +13,7 @@ use super::new_seed::{NewSeed, plan_seed};
 use super::state::{refuse_if_busy, undecided_error};
 use super::{RepaveRequest, RepaveSource};
 use crate::change::{is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
-use crate::disk::{BootDisk, find_boot_disk};
+use crate::disk::{OwnBootDisk, find_boot_disk};
 use crate::preflight::check_boot_storage;
 use crate::preflight::storage::{PoolNeed, ReadyStorage};
 use crate::vm::handle::{VmHandle, refused_unchanged};
@@ -154,7 +154,7 @@ fn check_drive(handle: &VmHandle, seed: Option<&NewSeed>) -> Result<(), Error> {
 
 /// The plan of the new volumes alone: pool of the old boot disk, names of the next revision, no data disks and no
 /// addresses, which the VM has already.
-fn new_volumes(handle: &VmHandle, target: &VmPlan, old: &BootDisk) -> Result<VmPlan, Error> {
+fn new_volumes(handle: &VmHandle, target: &VmPlan, old: &OwnBootDisk) -> Result<VmPlan, Error> {
     let number = next_revision(&handle.record);
     let name = handle.domain.name.parse::<VmName>().unwrap_or_else(|_| target.name.clone());
     // The volumes of a renamed VM have its old name.

@@ -26,14 +26,14 @@ pub(super) fn delete_spare(
     for volume in note.spare.iter().filter(|volume| !strangers.contains(&volume.reference())) {
         let is_planned = note.stage == RepaveStage::Preparing;
         match reason_to_keep(context, handle, (volume, is_planned), &usage)? {
-            Found::Nothing => {}
-            Found::Own => {
+            SpareState::Nothing => {}
+            SpareState::Own => {
                 let reference = volume.reference();
                 context.report_started(Step::DeleteVolume(reference.clone()));
                 context.host.delete_volume(&reference)?;
                 context.report_finished(Step::DeleteVolume(reference));
             }
-            Found::Doubtful(reason) => {
+            SpareState::Doubtful(reason) => {
                 let remove = Verb::Gc { only: Some(volume.reference().to_argument()) };
                 context.warn_about(
                     format!("left: {}: {reason}", volume.reference()),
@@ -46,7 +46,7 @@ pub(super) fn delete_spare(
 }
 
 /// What a spare volume is.
-enum Found {
+enum SpareState {
     /// It does not exist.
     Nothing,
     /// It is the VM's, and nothing uses it.
@@ -60,7 +60,7 @@ fn reason_to_keep(
     handle: &VmHandle,
     (spare, is_planned): (&RecordedVolume, bool),
     usage: &Usage,
-) -> Result<Found, Error> {
+) -> Result<SpareState, Error> {
     let Some(found) = context.host.volume(&spare.reference())? else {
         return match context.host.pool(&spare.pool)? {
             Some(pool) if !pool.active => {
@@ -68,7 +68,7 @@ fn reason_to_keep(
                 Err(Error::new(Code::PoolInactive, message)
                     .hint(Verb::PoolStart { pool: spare.pool.clone() }))
             }
-            _ => Ok(Found::Nothing),
+            _ => Ok(SpareState::Nothing),
         };
     };
     let views = || handle.live.iter().chain([&handle.next]);
@@ -87,5 +87,5 @@ fn reason_to_keep(
         let used = || usage.reason_to_keep_of(&spare.reference(), &spare.path, &[]);
         handle.ownership().reason_to_doubt(spare, &found).or_else(differs).or_else(used)
     };
-    Ok(reason.map_or(Found::Own, Found::Doubtful))
+    Ok(reason.map_or(SpareState::Own, SpareState::Doubtful))
 }
