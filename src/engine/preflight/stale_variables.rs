@@ -8,12 +8,11 @@ use crate::Context;
 use crate::gc::nvram::ENDS;
 use crate::preflight::issues::PreflightReport;
 use crate::storage::usage::Usage;
-use crate::vm::efi_variables::derived_path;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::plan::{FirmwarePlan, VmPlan};
 use foundry_core::text::quote_for_shell;
 use foundry_host::Domain;
-use foundry_host::local::{DomainDirectories, LibvirtInstance};
+use foundry_host::local::{DomainDirectories, LibvirtInstance, is_session};
 
 /// Checks this machine's files, as far as the user may see them. libvirt does not list the files of a remote host.
 /// Returns the directory for the EFI variables if they need another name.
@@ -90,6 +89,15 @@ fn variables_issue(path: &str) -> Issue {
         Advice::from("choose another name, or, if nobody needs them, ")
             .run(Verb::Gc { only: Some(path.into()) }),
     )
+}
+
+/// The path that libvirt derives from a domain's name (its `qemuDomainNVRAMPathFormat`). `None` if its directory is
+/// unknown: that of a session on another machine is in a home there.
+pub(crate) fn derived_path(context: &Context, name: &str) -> Option<String> {
+    let uri = context.host.uri();
+    let is_known = context.host.is_local() || !is_session(uri);
+    let directories = LibvirtInstance::of(uri).domain_directories().filter(|_| is_known)?;
+    directories.nvram.join(format!("{name}{}", ENDS[0])).into_os_string().into_string().ok()
 }
 
 fn find_variables(paths: &DomainDirectories, vm: &str) -> Option<PathBuf> {
