@@ -46,12 +46,16 @@ fn a_renamed_guest_keeps_its_data_and_its_variables() {
     let ran = bed.foundry(&["ssh", "--identity", bed.private_key(), new, "--", "true"]).run();
     ran.exits(0);
 
-    // The disks of the old name are in use; a creation says so.
-    let again = bed.manifest("web", 181);
-    bed.foundry(&["create", "-"]).reads(&again).run().exits(5).mentions(&format!("domain '{new}' uses"));
-    does(&["destroy", new, "--yes", "--force"]).exits(0);
-    assert_eq!(bed.traces(), []);
-    bed.foundry(&["create", "-"]).reads(&again).run().exits(0);
+    // The old name is free: the new VM has disks and EFI variables of its own.
+    let again = bed.manifest("web", 181).spec("firmware: {type: efi, secureBoot: false}");
+    let other = bed.boots(&again);
+    assert_eq!(bed.record(old)["volumes"][0]["name"], format!("{old}_boot.2"));
+    let own = format!("{}_VARS.fd", virsh.does(&["domuuid", old]).trim());
+    assert!(Path::new(NVRAM).join(&own).exists(), "{own}");
+    assert_eq!((inode(), other.says("hostname")), (before, old.clone()));
     does(&["destroy", old, "--yes", "--force"]).exits(0);
+    assert!(!Path::new(NVRAM).join(&own).exists(), "{own}");
+    guest.answers_within(Duration::from_secs(10));
+    does(&["destroy", new, "--yes", "--force"]).exits(0);
     assert_eq!(bed.traces(), []);
 }

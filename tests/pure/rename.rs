@@ -1,7 +1,7 @@
 //! Renaming a VM: what takes the new name and what keeps the old one, refusals, and a fault at every call.
 
 use crate::support::bench::{Bench, FORCE, neighbours_alone, whole};
-use crate::support::faults::each_fault;
+use crate::support::faults::{each_due_fault, each_fault};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::host::{DomainState, Domains, View};
@@ -154,17 +154,80 @@ fn what_cannot_be_renamed_is_refused_before_anything() {
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
 }
 
-/// The old name has its volumes and its EFI variables still in use, and a creation says so.
+/// The renamed VM keeps its volumes, so those of a new VM of the old name have the next revision.
 #[test]
-fn a_new_vm_of_the_old_name_is_refused_in_words() {
+fn new_vm_of_the_old_name_has_volumes_of_its_own() {
     let mut bench = off();
     rename(&bench, "web", "www").unwrap();
     bench.next_operation();
-    let before = bench.host.fingerprint();
-    let error = bench.create(&plan_with(WEB, &[("10.0.0.1/24", "10.0.0.2/24")])).unwrap_err();
-    assert_eq!(error.code(), Code::VolumeTaken, "{}", whole(&error));
-    assert!(whole(&error).contains("domain 'www' uses it"), "{}", whole(&error));
-    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    let renamed = bench.record("www").volumes;
+    let again = plan_with(WEB, &[("10.0.0.1/24", "10.0.0.2/24")]);
+    let names = |bench: &Bench, vm| -> Vec<String> {
+        bench.record(vm).volumes.iter().map(|volume| volume.name.clone()).collect()
+    };
+    for _ in 0..2 {
+        bench.create(&again).unwrap_or_else(|e| panic!("{}", whole(&e)));
+        assert_eq!(
+            names(&bench, "web"),
+            ["web_boot.2", "web_data-vdb.2", "web_data-vdc.2", "web_cloudinit.2"]
+        );
+        assert_eq!(bench.record("www").volumes, renamed);
+        // Each has its own EFI variables.
+        let variables = |vm| {
+            let uuid = bench.host.uuid_of(vm).unwrap();
+            (bench.host.describe(uuid, View::Config).unwrap().unwrap().nvram.unwrap(), uuid)
+        };
+        let (file, uuid) = variables("web");
+        assert_eq!(file, NVRAM.replace("web_VARS", &format!("{uuid}_VARS")));
+        assert_eq!(variables("www").0, NVRAM);
+        bench.destroy("web", FORCE).unwrap();
+        bench.next_operation();
+        for volume in &renamed {
+            assert!(bench.host.files().contains(&volume.path), "{}", volume.path);
+        }
+    }
+    // Either can be destroyed first, and a second rename makes room for a third VM.
+    bench.create(&again).unwrap();
+    bench.host.force_off(bench.host.uuid_of("web").unwrap()).unwrap();
+    bench.next_operation();
+    rename(&bench, "web", "second").unwrap();
+    bench.next_operation();
+    bench.create(&plan_with(WEB, &[("10.0.0.1/24", "10.0.0.3/24")])).unwrap();
+    assert_eq!(names(&bench, "web")[0], "web_boot.3");
+    for vm in ["www", "web", "second"] {
+        bench.destroy(vm, FORCE).unwrap();
+    }
+    assert_eq!(bench.host.changes_since(neighbours_alone()), NOTHING);
+}
+
+/// Whatever fails: the renamed VM keeps its volumes, and what is left of the new one goes with `destroy`.
+#[test]
+fn creation_of_the_old_name_that_fails_at_any_call_harms_neither() {
+    let renamed = || {
+        let mut bench = off();
+        rename(&bench, "web", "www").unwrap();
+        bench.next_operation();
+        bench.start = Some(bench.host.fingerprint());
+        bench
+    };
+    let again = plan_with(WEB, &[("10.0.0.1/24", "10.0.0.2/24")]);
+    let faults = each_due_fault(
+        renamed,
+        |bench| bench.create(&again),
+        |bench, outcome, _, label| {
+            bench.next_run("web");
+            bench.next_operation();
+            if outcome.is_err() && bench.host.uuid_of("web").is_some() {
+                let volumes = bench.record("web").volumes;
+                assert!(volumes.iter().all(|v| v.name.ends_with(".2")), "{label}: {volumes:?}");
+            }
+            if bench.host.uuid_of("web").is_some() {
+                bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
+            }
+            assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING, "{label}");
+        },
+    );
+    assert!(faults > 20, "{faults}");
 }
 
 #[test]

@@ -8,9 +8,12 @@ pub(crate) mod image;
 pub(crate) mod image_name;
 pub(crate) mod issues;
 pub(crate) mod links;
+mod revisions;
 pub(crate) mod room;
 pub(crate) mod stale_variables;
 pub(crate) mod storage;
+
+use std::path::PathBuf;
 
 use crate::{Context, kvm_device};
 use foundry_core::cloud_init::find_ineffective_keys;
@@ -49,6 +52,8 @@ pub struct ReadyVm {
     pub storage: ReadyStorage,
     /// An interrupted creation of the same name, to be removed first.
     pub leftover: Option<Domain>,
+    /// The directory for its EFI variables, if they cannot be in the file that libvirt names after the VM.
+    pub own_variables: Option<PathBuf>,
 }
 
 impl ReadyVm {
@@ -85,10 +90,11 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     report.begin_check("name", format!("no other domain has the name '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
-    if taken.is_none() {
-        // Files of an existing domain of that name are its own.
-        stale_variables::check_stale_files(context, plan, &mut report)?;
-    }
+    // Files of an existing domain of that name are its own.
+    let own_variables = match taken {
+        None => stale_variables::check_stale_files(context, plan, &domains, &mut report)?,
+        Some(_) => stale_variables::other_place(context, plan, &domains)?,
+    };
     report.begin_check("addresses", "no other domain has its IP or MAC addresses");
     let others = conflicts::check_conflicts(context, plan, &domains, &mut report)?;
     report.begin_check("machine", "the host can run this type of guest");
@@ -105,7 +111,7 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
             warn_of_own_network(context, plan);
             let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
             let plan = VmPlan { interfaces, ..plan };
-            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
+            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover, own_variables })
         }
         _ => {
             report = recheck_name(context, plan, taken)?.unwrap_or(report);

@@ -2,7 +2,7 @@
 //! boot entries and keys, and saved memory, which prevents the start.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Context;
 use crate::gc::nvram::ENDS;
@@ -11,23 +11,54 @@ use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::plan::{FirmwarePlan, VmPlan};
 use foundry_core::text::quote_for_shell;
-use foundry_host::local::{DomainDirectories, LibvirtInstance};
+use foundry_host::Domain;
+use foundry_host::local::{DomainDirectories, LibvirtInstance, is_session};
 
 /// Checks this machine's files, as far as the user may see them. libvirt does not list the files of a remote host.
+/// Returns the directory for the EFI variables if they need another name.
 pub(crate) fn check_stale_files(
     context: &Context,
     plan: &VmPlan,
+    domains: &[Domain],
     report: &mut PreflightReport,
-) -> Result<(), Error> {
-    let Some(paths) = readable_directories(context) else { return Ok(()) };
+) -> Result<Option<PathBuf>, Error> {
+    let other = other_place(context, plan, domains)?;
+    let Some(paths) = readable_directories(context) else { return Ok(other) };
     let name = plan.name.as_str();
     if plan.firmware != FirmwarePlan::Bios
+        && other.is_none()
         && let Some(path) = find_variables(&paths, name)
     {
-        report.push(variables_issue(context, &path.display().to_string())?);
+        report.push(variables_issue(&path.display().to_string()));
     }
     report.extend(stale_memory_issue(context, name));
-    Ok(())
+    Ok(other)
+}
+
+/// The directory for the EFI variables of a VM if another domain has the file that libvirt names after this one: it was
+/// renamed, and keeps its variables. Only then all definitions are read.
+pub(crate) fn other_place(
+    context: &Context,
+    plan: &VmPlan,
+    domains: &[Domain],
+) -> Result<Option<PathBuf>, Error> {
+    let name = plan.name.as_str();
+    if plan.firmware == FirmwarePlan::Bios {
+        return Ok(None);
+    }
+    let had_name = |domain: &Domain| {
+        let record = domain.own_record().filter(|_| domain.name != name);
+        record.is_some_and(|record| record.all_volumes().any(|v| plan.name.owns_by_convention(&v.name)))
+    };
+    let is_there =
+        || readable_directories(context).is_some_and(|paths| find_variables(&paths, name).is_some());
+    if !domains.iter().any(had_name) && !is_there() {
+        return Ok(None);
+    }
+    let Some(file) = derived_path(context, name) else { return Ok(None) };
+    let mut users = Usage::collect(context, None)?.domains_using(&file);
+    users.retain(|user| user != name);
+    Ok(Path::new(&file).parent().filter(|_| !users.is_empty()).map(Path::to_owned))
 }
 
 /// The directories of this machine's libvirt; `None` for a remote host.
@@ -49,18 +80,24 @@ pub(crate) fn stale_memory_issue(context: &Context, name: &str) -> Option<Issue>
     )))
 }
 
-fn variables_issue(context: &Context, path: &str) -> Result<Issue, Error> {
-    let users = Usage::collect(context, None)?.domains_using(path);
-    let issue = Issue::new(
+fn variables_issue(path: &str) -> Issue {
+    Issue::new(
         Code::NvramInTheWay,
         format!("the new VM would get the EFI variables of an earlier domain with its name: {path}"),
-    );
-    Ok(issue.hint(if users.is_empty() {
+    )
+    .hint(
         Advice::from("choose another name, or, if nobody needs them, ")
-            .run(Verb::Gc { only: Some(path.into()) })
-    } else {
-        format!("domain '{}' uses them: choose another name", users.join("', '")).into()
-    }))
+            .run(Verb::Gc { only: Some(path.into()) }),
+    )
+}
+
+/// The path that libvirt derives from a domain's name (its `qemuDomainNVRAMPathFormat`). `None` if its directory is
+/// unknown: that of a session on another machine is in a home there.
+pub(crate) fn derived_path(context: &Context, name: &str) -> Option<String> {
+    let uri = context.host.uri();
+    let is_known = context.host.is_local() || !is_session(uri);
+    let directories = LibvirtInstance::of(uri).domain_directories().filter(|_| is_known)?;
+    directories.nvram.join(format!("{name}{}", ENDS[0])).into_os_string().into_string().ok()
 }
 
 fn find_variables(paths: &DomainDirectories, vm: &str) -> Option<PathBuf> {

@@ -1,6 +1,7 @@
 //! Checks the pools and volumes of a VM.
 
 use super::conflicts::OtherDomains;
+use super::revisions::revise_names;
 use super::room::check_room;
 use super::suggest_names;
 use crate::Context;
@@ -120,8 +121,10 @@ pub(crate) fn check_storage(
         None
     };
     check_backend(plan, &pool.name, backend, image.as_ref(), report);
-    let volumes =
+    let mut volumes =
         recorded_volumes(plan, (&pool, backend), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
+    let is_active = found.as_ref().is_some_and(|pool| pool.active);
+    let are_free = is_active && revise_names(context, &mut volumes, taken)?;
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     let storage =
         ReadyStorage { pool, backend, source, seed, volumes, image, copies: Vec::new(), links: Vec::new() };
@@ -129,7 +132,9 @@ pub(crate) fn check_storage(
         report.begin_check("room", format!("enough space in pool '{}'", found.name));
         check_room(context, plan, backend, &found, report);
         report.begin_check("volumes", "no volume with these names exists");
-        check_free(context, &storage, taken, report)?;
+        if !are_free {
+            check_free(context, &storage, taken, report)?;
+        }
     }
     Ok(Some(storage))
 }

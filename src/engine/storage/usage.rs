@@ -191,6 +191,19 @@ impl Usage {
         }
     }
 
+    /// Returns whether a volume is a disk in the record of a VM, or below one.
+    pub(crate) fn is_of_other_vm(&self, volume: &Volume) -> bool {
+        let reference = volume.reference();
+        let is_recorded = |volume: &VolumeRef| self.recording_domain(volume).is_some();
+        let users = self.users_of(&reference, &volume.path);
+        is_recorded(&reference) || users.overlays.iter().any(|overlay| is_recorded(&overlay.reference()))
+    }
+
+    /// The names of all volumes in records.
+    pub(crate) fn recorded_names(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().flat_map(|domain| &domain.recorded).map(|volume| volume.name.as_str())
+    }
+
     /// The domain whose record names a volume, whether or not it is attached now.
     pub(crate) fn recording_domain(&self, volume: &VolumeRef) -> Option<String> {
         let names = |d: &&DomainUsage| d.recorded.contains(volume);

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::console;
 use crate::Context;
+use crate::gc::nvram::ENDS;
 use crate::preflight::ReadyVm;
 use crate::preflight::storage::{BackingFile, ReadyStorage};
 use crate::storage::backend::PoolBackend;
@@ -14,6 +15,7 @@ use foundry_core::plan::VmPlan;
 use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, SshAccess, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
+use foundry_host::libvirt_xml::edit;
 
 /// Everything that is decided before the first change: identity, XML, seed, record.
 #[derive(Debug)]
@@ -60,7 +62,11 @@ pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Bluep
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
-    let domain_xml = domain_xml::render_domain(plan, &placement)?;
+    let mut domain_xml = domain_xml::render_domain(plan, &placement)?;
+    if let Some(directory) = &ready.own_variables {
+        let file = directory.join(format!("{uuid}{}", ENDS[0]));
+        domain_xml = edit::set_nvram(&domain_xml, &file.display().to_string())?;
+    }
     Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 

@@ -4,11 +4,10 @@
 //! domain would start with new variables and leave the old file behind. Newer ones write the path into the definition.
 
 use crate::Context;
-use crate::gc::nvram::ENDS;
+use crate::preflight::stale_variables::derived_path;
 use crate::vm::lookup::removed_meanwhile;
 use foundry_core::error::{Code, Error};
 use foundry_host::libvirt_xml::edit;
-use foundry_host::local::{LibvirtInstance, is_session};
 use foundry_host::{Domain, View};
 
 /// Writes the path of the file into the definition of a domain that is off, unless it is there.
@@ -31,13 +30,4 @@ pub(crate) fn keep_file(context: &Context, domain: &Domain) -> Result<(), Error>
     context.cancel.check()?;
     context.host.define_domain(&edit::set_nvram(&full, &path)?)?;
     Ok(())
-}
-
-/// The path that libvirt derives from a domain's name (its `qemuDomainNVRAMPathFormat`). `None` if its directory is
-/// unknown: that of a session on another machine is in a home there.
-fn derived_path(context: &Context, name: &str) -> Option<String> {
-    let uri = context.host.uri();
-    let is_known = context.host.is_local() || !is_session(uri);
-    let directories = LibvirtInstance::of(uri).domain_directories().filter(|_| is_known)?;
-    directories.nvram.join(format!("{name}{}", ENDS[0])).into_os_string().into_string().ok()
 }
