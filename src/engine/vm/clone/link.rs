@@ -90,6 +90,10 @@ fn plan_on_present_disks(
     let frozen = present_disks(&handle);
     let original = LinkedOriginal::of(context, handle, frozen)?;
     let ready = original.prepare(context, request)?;
+    // The files of an older snapshot may be open: other copies that run read them.
+    for disk in &original.frozen {
+        original.vm.handle.check_not_locked(context, &disk.volume)?;
+    }
     Ok((original, ready))
 }
 
@@ -178,7 +182,6 @@ impl LinkedOriginal {
                 return Err(refused_unchanged(Code::DiskMissing, message)
                     .because("the snapshot, or the record, does not have it"));
             };
-            self.vm.handle.check_not_locked(context, &frozen.volume)?;
             planned.format = DiskFormat::Qcow2.as_str().to_owned();
             // libvirt probes files: a guest can write a header with another size into its raw disk.
             let is_raw = frozen.format == DiskFormat::Raw.as_str() && volume.format != frozen.format;
