@@ -9,7 +9,7 @@ use crate::Context;
 use crate::poll::{Poll, Waited};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_host::local::find_console_clients;
-use foundry_host::{Console, Domain, DomainState};
+use foundry_host::{Console, Domain, DomainState, HostError};
 
 /// A console ends a moment before libvirt says that the VM is off.
 const UNTIL_OFF: Duration = Duration::from_secs(3);
@@ -47,14 +47,8 @@ pub fn open_console<'a>(
     if !domain.state.is_active() {
         return Err(off_error(&domain));
     }
-    let opened = context.host.open_console(domain.uuid, take_over).or_else(|refused| {
-        // It may have gone off since it was looked at.
-        match context.host.state(domain.uuid)? {
-            Some(now) if !now.state.is_active() => Err(off_error(&domain)),
-            None => Err(lookup::removed_meanwhile(&domain.name)),
-            Some(_) => Err(refused.into()),
-        }
-    })?;
+    let opened = context.host.open_console(domain.uuid, take_over);
+    let opened = opened.map_err(|refused| refused_or_off(context, &domain, refused))?;
     let Some(console) = opened else { return Err(in_use_error(context, &domain)) };
     Ok(ConsoleSession { console, domain })
 }
@@ -76,6 +70,16 @@ pub fn close_ended(context: &Context, session: ConsoleSession<'_>) -> Result<(),
             let message = format!("the console of VM '{}' was taken over by another session", domain.name);
             Err(with_clients(context, &domain, Error::new(Code::ConsoleInUse, message)))
         }
+    }
+}
+
+/// The error for a call that needs a running VM: it may have gone off since it was looked at.
+pub(super) fn refused_or_off(context: &Context, domain: &Domain, refused: HostError) -> Error {
+    match context.host.state(domain.uuid) {
+        Ok(Some(now)) if !now.state.is_active() => off_error(domain),
+        Ok(Some(_)) => refused.into(),
+        Ok(None) => lookup::removed_meanwhile(&domain.name),
+        Err(failed) => failed.into(),
     }
 }
 

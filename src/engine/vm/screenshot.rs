@@ -1,6 +1,6 @@
 //! Takes a picture of a VM's screen.
 
-use super::console_session::off_error;
+use super::console_session::{off_error, refused_or_off};
 use super::handle::find_own_vm;
 use super::lookup::removed_meanwhile;
 use crate::Context;
@@ -25,12 +25,6 @@ pub fn take_screenshot(context: &Context, name: &str) -> Result<Screenshot, Erro
             .hint(console.text(" shows what its serial console said"))
             .unchanged());
     }
-    context.host.screenshot(domain.uuid, 0).or_else(|refused| {
-        // It may have gone off since it was looked at.
-        match context.host.state(domain.uuid)? {
-            Some(now) if !now.state.is_active() => Err(off_error(&domain)),
-            None => Err(removed_meanwhile(&domain.name)),
-            Some(_) => Err(refused.into()),
-        }
-    })
+    let taken = context.host.screenshot(domain.uuid, 0);
+    taken.map_err(|refused| refused_or_off(context, &domain, refused))
 }
