@@ -13,13 +13,14 @@ const NAME: &str = "interrupted";
 pub(super) fn find_interrupted(domains: &[Domain]) -> Vec<String> {
     let is_interrupted = |domain: &&Domain| {
         let record = domain.own_record();
-        record.is_some_and(|record| makers(&record).iter().any(|m| check_liveness(m) == Liveness::Dead))
+        record
+            .is_some_and(|record| working_makers(&record).iter().any(|m| check_liveness(m) == Liveness::Dead))
     };
     domains.iter().filter(is_interrupted).map(|domain| domain.name.clone()).collect()
 }
 
 /// The processes that a record names as at work.
-fn makers(record: &Record) -> Vec<&Maker> {
+fn working_makers(record: &Record) -> Vec<&Maker> {
     let half = (record.state != RecordState::Created).then_some(&record.maker);
     let repave = record.repave.as_ref().filter(|note| note.stage != RepaveStage::Kept);
     let of_volumes = record.volumes.iter().flat_map(|v| {

@@ -63,18 +63,9 @@ mod tests {
 
     #[test]
     fn revision_is_above_those_of_all_disks() {
-        let volume = |name: &str| RecordedVolume {
-            role: VolumeRole::Boot,
-            pool: "vms".into(),
-            name: name.into(),
-            path: format!("/vms/{name}"),
-            format: "qcow2".into(),
-            capacity: Bytes(1),
-            backing: None,
-            attaching: None,
-            target: None,
-            adopted: false,
-            overlay_of: None,
+        let volume = |name: &str| {
+            let reference = VolumeRef::new("vms", name);
+            RecordedVolume::new(VolumeRole::Boot, reference, format!("/vms/{name}"), "qcow2", Bytes(1))
         };
         let planned = [volume("web_boot"), volume("web_data-vdb")];
         for (names, expected) in [

@@ -122,11 +122,11 @@ fn delete_locked(context: &Context, plan: &DeletePlan) -> Result<(), Error> {
     let half = format!("snapshot '{snapshot}' of VM '{vm}' may be half deleted");
     let _leaves = context.cancel.announce_leftovers([half.clone().into(), again.clone().into()]);
     let unfinished = |error: Error| error.outcome(half.clone()).outcome(again.clone());
-    merge(context, domain, snapshot).map_err(unfinished)
+    merge_overlays(context, domain, snapshot).map_err(unfinished)
 }
 
 /// Merges the overlays of a snapshot that passed [`check_deletable`].
-pub(super) fn merge(context: &Context, domain: &Domain, snapshot: &String) -> Result<(), Error> {
+pub(super) fn merge_overlays(context: &Context, domain: &Domain, snapshot: &String) -> Result<(), Error> {
     context.report_started(Step::MergeSnapshot);
     if let Err(failed) = context.host.delete_snapshot(domain.uuid, snapshot) {
         let still = context.host.snapshots(domain.uuid);

@@ -4,7 +4,7 @@
 //! of the snapshot nor a destroy of the VM touches it (`storage::usage`).
 
 use super::create::{SnapshotRequest, create_locked};
-use super::delete::{check_deletable, merge};
+use super::delete::{check_deletable, merge_overlays};
 use super::restore_plan::refuse_half_deleted;
 use super::settle::finish_interrupted;
 use super::view::SnapshotScene;
@@ -73,7 +73,7 @@ pub(crate) fn discard_interrupted(
                 .text(" deletes it"),
         )
     })?;
-    merge(context, domain, &left.name).map(|()| true)
+    merge_overlays(context, domain, &left.name).map(|()| true)
 }
 
 /// Finds the files of a snapshot of foundry's, and checks that the VM's disks are on overlays of them.
@@ -118,5 +118,5 @@ pub(crate) fn discard_frozen(context: &Context, domain: &Domain, name: &str) -> 
     let (scene, _) = finish_interrupted(context, domain)?;
     let Some(found) = scene.snapshots.iter().find(|snapshot| snapshot.name == name) else { return Ok(()) };
     check_deletable(context, &scene, found)?;
-    merge(context, domain, &found.name)
+    merge_overlays(context, domain, &found.name)
 }

@@ -45,12 +45,12 @@ pub(crate) fn find_interrupted_snapshots(
     if record.volumes.iter().all(|v| v.overlay_of.is_none()) {
         return Ok(BTreeMap::new());
     }
-    match look(context, domain) {
+    match find_in_scene(context, domain) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         // The VM cannot be looked at. Only marks of dead processes show that something was interrupted.
         Err(refused) => {
             let mut found = BTreeMap::new();
-            for (name, maker) in record.volumes.iter().filter_map(begun) {
+            for (name, maker) in record.volumes.iter().filter_map(unconfirmed_overlay) {
                 let work = match check_liveness(maker) {
                     Liveness::Dead => SnapshotWork::Refused(Box::new(refused.clone())),
                     _ => SnapshotWork::Busy(maker.clone()),
@@ -64,12 +64,12 @@ pub(crate) fn find_interrupted_snapshots(
 }
 
 /// The snapshot and the process of an overlay that is not confirmed.
-fn begun(volume: &RecordedVolume) -> Option<(&str, &Maker)> {
+fn unconfirmed_overlay(volume: &RecordedVolume) -> Option<(&str, &Maker)> {
     let mark = volume.overlay_of.as_ref()?;
     Some((&mark.snapshot, mark.maker.as_ref()?))
 }
 
-fn look(context: &Context, domain: &Domain) -> Result<BTreeMap<String, SnapshotWork>, Error> {
+fn find_in_scene(context: &Context, domain: &Domain) -> Result<BTreeMap<String, SnapshotWork>, Error> {
     let scene = SnapshotScene::look(context, domain)?;
     let in_use = paths_in_use(context, &scene)?;
     let mut found: BTreeMap<String, SnapshotWork> = BTreeMap::new();
