@@ -107,6 +107,13 @@ start_ssh() {
   dropbear -s -r $key && SSH=on
 }
 
+# The kernel starts with one (tiny.sh says why).
+take_processors() {
+  for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
+    [ ! -e "$cpu" ] || echo 1 >"$cpu"
+  done
+}
+
 joined() {
   echo "$@" | tr ' ' ,
 }
@@ -130,6 +137,7 @@ seed=$(find_seed)
 read_seed "$seed"
 set_hostname
 set_network
+take_processors
 start_ssh
 # It keeps its log and pid file below /var.
 acpid >/dev/null 2>&1

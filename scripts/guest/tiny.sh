@@ -130,10 +130,12 @@ add_configuration() {
   install -m 644 "$HERE/tiny-network.awk" "$ROOT/etc/network.awk"
 }
 
+# It starts with one processor and takes the others when its devices are set up (tiny-init.sh). QEMU's translator may end
+# with "msix_table_mmio_write: Assertion" where a second one is at work meanwhile: seen with 10.0, in 1 of 25 starts.
 make_disk() {
   printf 'NAME=tiny\nID=tiny\nPRETTY_NAME="Tiny test guest"\n' >"$WORK/os-release"
   printf 'console=ttyS0,115200 quiet loglevel=3 panic=1 mitigations=off tsc=reliable no_timer_check %s' \
-    'rcupdate.rcu_expedited=1 audit=0 random.trust_cpu=on' >"$WORK/cmdline"
+    'rcupdate.rcu_expedited=1 audit=0 random.trust_cpu=on maxcpus=1' >"$WORK/cmdline"
   disk_uki "$WORK/tiny.efi" "$(first_file linuxx64.efi.stub)" "$TREE/boot/vmlinuz-$VERSION" "$WORK/initrd" \
     "$WORK/cmdline" "$WORK/os-release"
   disk_esp "$WORK/esp" $((DISK_MIB - 2))

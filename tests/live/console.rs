@@ -49,8 +49,9 @@ fn a_console_is_used_taken_over_and_left() {
     let mut terminal = attach(&bed, &["console", vm]);
     terminal.types("echo $((6*7))x\r");
     terminal.shows("42x");
-    // Ctrl-C is the guest's. Before the command runs, the shell reads keys itself and takes Ctrl-C for one.
-    terminal.types("echo $((6*8))w; sleep 1000\r");
+    // Ctrl-C is the guest's. The command itself says that it runs: the shell has given it the terminal by then. A
+    // Ctrl-C between the shell's fork and that reaches only the shell, and the command would go on.
+    terminal.types("sh -c 'echo $((6*8))w; exec sleep 1000'\r");
     terminal.shows("48w");
     terminal.types("\u{3}");
     terminal.types("echo $((6*7))y\r");

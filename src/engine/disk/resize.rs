@@ -148,22 +148,31 @@ pub(super) fn disk_half_there(handle: &VmHandle, target: &str) -> Error {
     )
 }
 
-/// Finds a recorded volume; if it is missing, the error says whether the pool is stopped or gone.
+/// Finds a recorded volume. libvirt lists a file that QEMU made, such as a snapshot's, after a refresh of its pool. If
+/// the volume is missing, the error says whether the pool is stopped or gone.
 pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> Result<Volume, Error> {
     let RecordedVolume { pool, name, .. } = recorded;
-    if let Some(volume) = context.host.volume(&VolumeRef::new(pool, name))? {
+    let reference = VolumeRef::new(pool, name);
+    if let Some(volume) = context.host.volume(&reference)? {
         return Ok(volume);
     }
     let told = |code, message: String| Error::new(code, message).unchanged();
-    Err(match context.host.pool(pool)? {
+    match context.host.pool(pool)? {
         Some(found) if found.active => {
-            told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
-                .hint(Advice::from(Verb::PoolRefresh { pool: pool.clone() }).text(" rescans it"))
+            let error = told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"));
+            if usage::is_directory_away(context, &found) || !usage::refresh_pool(context, pool)? {
+                return Err(
+                    error.hint(Advice::from(Verb::PoolRefresh { pool: pool.clone() }).text(" rescans it"))
+                );
+            }
+            context.host.volume(&reference)?.ok_or(error)
         }
-        Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
-            .hint(Verb::PoolStart { pool: pool.clone() }),
-        None => told(Code::PoolMissing, format!("pool '{pool}' with volume '{name}' no longer exists")),
-    })
+        Some(_) => {
+            Err(told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
+                .hint(Verb::PoolStart { pool: pool.clone() }))
+        }
+        None => Err(told(Code::PoolMissing, format!("pool '{pool}' with volume '{name}' no longer exists"))),
+    }
 }
 
 /// The requested size; refused if it is smaller than the current one.
