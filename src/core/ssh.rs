@@ -148,23 +148,32 @@ impl JumpHost {
 
     /// `ProxyJump` has no place for a key file, so such a host becomes a `ProxyCommand`, which a shell runs.
     fn option(&self) -> (&'static str, String) {
-        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         if self.key_file.is_none() && !self.is_unverified {
+            let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
             let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
             let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
             return ("ProxyJump", format!("{user}{host}{port}"));
         }
-        let mut command = "ssh -W '[%h]:%p'".to_owned();
+        let words = self.arguments();
+        let words: Vec<_> = words.iter().map(|word| quote_for_shell(word).replace('%', "%%")).collect();
+        ("ProxyCommand", format!("ssh -W '[%h]:%p' {}", words.join(" ")))
+    }
+
+    /// The arguments of ssh(1) that name this host, and how to log in to it. A command may follow.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut words = Vec::new();
         if let Some(file) = &self.key_file {
-            command.push_str(&format!(" -i {}", quote_for_shell(file).replace('%', "%%")));
+            words.extend(["-i".to_owned(), file.clone()]);
         }
         if let Some(port) = self.port {
-            command.push_str(&format!(" -p {port}"));
+            words.extend(["-p".to_owned(), port.to_string()]);
         }
         if self.is_unverified {
-            command.push_str(" -o StrictHostKeyChecking=accept-new");
+            words.extend(["-o".to_owned(), "StrictHostKeyChecking=accept-new".to_owned()]);
         }
-        ("ProxyCommand", format!("{command} -- {user}{}", self.host))
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        words.extend(["--".to_owned(), format!("{user}{}", self.host)]);
+        words
     }
 }
 

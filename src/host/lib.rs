@@ -14,6 +14,7 @@ mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
 mod objects;
+mod remote_log;
 mod state;
 mod state_reason;
 mod storage;
@@ -28,6 +29,7 @@ pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, DomainSample, GuestAddress, KeptOnUndefine,
     LinkAddress, Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
 };
+pub use remote_log::{RemoteLog, RemoteLogContent};
 pub use state::DomainState;
 pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};

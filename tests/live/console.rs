@@ -1,8 +1,9 @@
 //! The console and the logs of real guests: through a terminal, a pipe and another connection.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::deadline::ChildInTime as _;
@@ -94,6 +95,17 @@ fn a_console_is_used_taken_over_and_left() {
     off.mentions(&format!("foundry start {vm} starts it"));
 }
 
+/// A PATH with an ssh that runs its command here: libvirt's own ssh, too.
+fn with_local_ssh(bed: &Bed) -> String {
+    let directory = bed.home().join("bin");
+    std::fs::create_dir(&directory).unwrap();
+    let ssh = directory.join("ssh");
+    std::fs::write(&ssh, "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nexec sh -c \"$*\"\n")
+        .unwrap();
+    std::fs::set_permissions(&ssh, Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", directory.display(), std::env::var("PATH").unwrap())
+}
+
 #[test]
 fn a_log_is_read_and_followed_across_a_restart() {
     let Some(bed) = Bed::with_tiny("logs") else { return };
@@ -124,24 +136,43 @@ fn a_log_is_read_and_followed_across_a_restart() {
     let qemu = logs(&["--qemu"]);
     assert!(qemu.contains(": starting up libvirt") && qemu.contains(&format!("guest={vm}")), "{qemu}");
 
+    // Of a host that is another machine it is read by ssh, which is one here that runs the command itself.
+    let path = with_local_ssh(&bed);
+    let by_ssh = |arguments: &[&str]| {
+        bed.foundry(&[&["-c", "qemu+ssh://foundry-test-host/system", "logs", vm], arguments].concat())
+            .env("PATH", &path)
+    };
+    assert_eq!(by_ssh(&["--raw"]).run().exits(0).stdout.matches("TINY-READY").count(), 1);
+    assert_eq!(by_ssh(&["--tail", "2"]).run().exits(0).stdout, logs(&["--tail", "2"]));
+    assert!(by_ssh(&["--qemu"]).run().exits(0).stdout.contains(": starting up libvirt"));
+
     let printed = bed.home().join("followed");
-    let mut follower = bed.foundry(&["logs", vm, "-f"]).into_command();
-    let (out, told) = (File::create(&printed).unwrap(), File::create(bed.home().join("told")).unwrap());
-    let mut follower = follower.stdin(Stdio::null()).stdout(out).stderr(told).spawn().unwrap();
+    let follow = |mut command: Command, name: &str| {
+        let file = |name: String| File::create(bed.home().join(name)).unwrap();
+        command.stdin(Stdio::null()).stdout(file(name.to_owned())).stderr(file(format!("{name}.told")));
+        command.spawn().unwrap()
+    };
+    let mut follower = follow(bed.foundry(&["logs", vm, "-f"]).into_command(), "followed");
+    let mut far_follower = follow(by_ssh(&["-f"]).into_command(), "far");
+    let far = bed.home().join("far");
+    starts(&far, 1);
     bed.foundry(&["restart", vm, "--force"]).run().exits(0);
     starts(&printed, 2);
+    starts(&far, 2);
     // virtlogd rotates so.
     std::fs::rename(&file, format!("{file}.0")).unwrap();
     std::fs::write(&file, "after the rotation\n").unwrap();
     let read = |name: &str| std::fs::read_to_string(bed.home().join(name)).unwrap();
     let begun = Instant::now();
-    while !read("followed").ends_with("after the rotation\n") {
-        assert!(begun.elapsed() < BOOTED, "{}", read("followed"));
+    while !["followed", "far"].iter().all(|name| read(name).ends_with("after the rotation\n")) {
+        assert!(begun.elapsed() < BOOTED, "{}\n{}", read("followed"), read("far"));
         std::thread::sleep(Duration::from_millis(100));
     }
     bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
-    assert!(follower.wait_in_time().unwrap().success(), "{}", read("told"));
-    assert!(read("told").contains(&format!("VM '{vm}' was deleted")), "{}", read("told"));
+    for (follower, told) in [(&mut follower, "followed.told"), (&mut far_follower, "far.told")] {
+        assert!(follower.wait_in_time().unwrap().success(), "{}", read(told));
+        assert!(read(told).contains(&format!("VM '{vm}' was deleted")), "{}", read(told));
+    }
     assert_eq!(read("followed").matches("TINY-READY").count(), 2, "{}", read("followed"));
     assert_eq!(bed.traces(), []);
 }

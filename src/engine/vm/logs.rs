@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::console::{may_read_log, qemu_log_path};
+use super::console::{log_path, may_read_log, qemu_log_path};
 use super::handle::find_own_vm;
 use crate::Context;
 use crate::poll::{Poll, Waited};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::text::describe_io_error;
-use foundry_host::Domain;
 use foundry_host::local::{LogContent, LogReader};
+use foundry_host::{Domain, RemoteLog, RemoteLogContent, ssh_host_of};
 
 /// Time between two looks at a log that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -71,9 +71,7 @@ pub fn read_log(
         return Err(log.unreadable("foundry does not know where this libvirt writes it"));
     };
     if !context.host.is_local() {
-        return Err(log
-            .unreadable(format!("{path} is on the host, which is another machine"))
-            .hint(Advice::from("run this there: ").run(Verb::Logs { vm: domain.command_name() })));
+        return read_remote(context, &log, &path, options, sink);
     }
     let is_allowed = match options.qemu {
         true => Box::new(|_: &Metadata| true) as Box<dyn Fn(&Metadata) -> bool>,
@@ -106,6 +104,72 @@ pub fn read_log(
     follow(context, &log, &path, &mut reader, sink)
 }
 
+/// Reads the log of a host that is another machine, by ssh. Only foundry's own path is read there: who may write the
+/// record may not choose another file.
+fn read_remote(
+    context: &Context,
+    log: &NamedLog<'_>,
+    path: &str,
+    options: LogOptions,
+    sink: &mut dyn LogSink,
+) -> Result<LogEnd, Error> {
+    let uri = context.host.uri();
+    let is_own_path = options.qemu || log_path(uri, &log.domain.name).as_deref() == Some(path);
+    let Some(host) = ssh_host_of(uri)?.filter(|_| is_own_path) else {
+        let why = match is_own_path {
+            true => {
+                format!("{path} is on the host, which is another machine, and the connection is not by SSH")
+            }
+            false => format!("{path}, which the VM's record names, is not where foundry puts it"),
+        };
+        return Err(log.unreadable(why).hint(log.advise_host()));
+    };
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => log.unreadable("ssh is not installed"),
+        _ => log.unreadable(format!("{}: {error}", host.host)).hint(log.advise_host()),
+    };
+    let opened = match options.follow {
+        true => RemoteLog::follow(&host, path, options.tail),
+        false => RemoteLog::open(&host, path),
+    };
+    let mut remote = opened.map_err(failed)?;
+    let mut lines = options.tail.filter(|_| !options.follow).map(LastLines::of);
+    let mut looks = 0;
+    let waited = Poll::new(context, LOOK_EVERY).unless(|| context.cancel.is_requested()).until(|| {
+        loop {
+            match remote.read() {
+                Ok(RemoteLogContent::Bytes(bytes)) => match &mut lines {
+                    Some(lines) => lines.add(&bytes),
+                    None if sink.take(&bytes)? => {}
+                    None => return Ok(Some(LogEnd::Done)),
+                },
+                Ok(RemoteLogContent::Nothing) => break,
+                Ok(RemoteLogContent::End) => return Ok(Some(LogEnd::Done)),
+                // A signal of the terminal reaches ssh, too.
+                Err(_) if context.cancel.is_requested() => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        looks += 1;
+        if looks % LOOKS_UNTIL_ASKED == 0 && context.host.state(log.domain.uuid)?.is_none() {
+            return Ok(Some(LogEnd::VmDeleted(log.domain.name.clone())));
+        }
+        Ok::<_, Error>((!sink.take(&[])?).then_some(LogEnd::Done))
+    })?;
+    if let Some(lines) = lines {
+        sink.take(&lines.into_bytes())?;
+    }
+    end_of(context, waited)
+}
+
+/// A signal ends it, too.
+fn end_of(context: &Context, waited: Waited<LogEnd>) -> Result<LogEnd, Error> {
+    match waited {
+        Waited::Done(end) => Ok(end),
+        Waited::TimeOver | Waited::Cancelled => context.cancel.check().map(|()| LogEnd::Done),
+    }
+}
+
 fn follow(
     context: &Context,
     log: &NamedLog<'_>,
@@ -135,10 +199,7 @@ fn follow(
         }
         Ok::<_, Error>((!sink.take(&[])?).then_some(LogEnd::Done))
     })?;
-    match waited {
-        Waited::Done(end) => Ok(end),
-        Waited::TimeOver | Waited::Cancelled => context.cancel.check().map(|()| LogEnd::Done),
-    }
+    end_of(context, waited)
 }
 
 /// A log, for messages.
@@ -151,6 +212,11 @@ impl NamedLog<'_> {
     fn unreadable(&self, because: impl Into<String>) -> Error {
         Error::new(Code::LogUnreadable, format!("cannot read {} of VM '{}'", self.what, self.domain.name))
             .because(because.into())
+    }
+
+    /// How to read it without a way to its file from here.
+    fn advise_host(&self) -> Advice {
+        Advice::from("run this there: ").run(Verb::Logs { vm: self.domain.command_name() })
     }
 
     fn refused(&self, path: &str, error: &io::Error) -> Error {
