@@ -43,13 +43,24 @@ fn repave_replaces_the_boot_disk_and_rollback_brings_it_back() {
     ran.mentions(&format!("VM '{vm}' has its previous boot disk again"));
     assert_eq!((volumes(), identity(&bed, vm)), (second.clone(), before.clone()));
 
-    does(&["repave", vm, "--force"]).exits(0).prints(&said("repaved"));
+    // From a changed manifest: another address, another setting of cloud-init, and two processors.
+    let changed = bed.manifest("web", 188).disk("vdb", 1).vcpus(2).cloud_init("sshPwauth: true");
+    let tried = bed.foundry(&["apply", "-"]).reads(&changed).run().exits(4).has_code("FND-4020");
+    tried.mentions("foundry repave -f FILE --wait");
+    bed.foundry(&["repave", "-f", "-", "--force"]).reads(&changed).run().exits(0).prints(&said("repaved"));
     assert_eq!(volumes().len(), 5);
+    bed.foundry(&["diff", "-"]).reads(&changed).run().exits(0);
+    let moved = bed.guest(changed.address());
+    moved.answers_within(Duration::from_secs(120));
+    assert_eq!(moved.says("grep -c ^processor /proc/cpuinfo; head -n 1 /dev/vdb"), "2\nkept-by-the-repave");
+    let xml = bed.virsh().definition(vm);
+    assert!(xml.contains(&changed.tap()) && !xml.contains(&manifest.tap()), "{xml}");
     does(&["repave", vm]).exits(4).has_code("FND-4421").mentions(&format!("foundry repave {vm} --rollback"));
     does(&["repave", vm, "--rollback", "--force"]).exits(0).prints(&said("rolled back"));
     assert_eq!((volumes(), identity(&bed, vm)), (second, before));
     guest.answers_within(Duration::from_secs(120));
     assert_eq!(guest.says("head -n 1 /dev/vdb"), "kept-by-the-repave");
+    bed.foundry(&["diff", "-"]).reads(&manifest).run().exits(0);
     does(&["destroy", vm, "--yes", "--force"]).exits(0);
     assert_eq!(bed.traces(), []);
 }

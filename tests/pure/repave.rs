@@ -1,6 +1,7 @@
 //! A VM gets a new boot disk and a new seed, and keeps everything else; or it gets the old ones again.
 
 mod faults;
+mod manifest;
 mod refusals;
 
 use std::time::Duration;

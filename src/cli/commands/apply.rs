@@ -83,44 +83,55 @@ impl ManifestArgs {
     /// # Errors
     /// If a directory cannot be read, or has no manifest.
     pub(super) fn files(&self) -> Result<Vec<String>, Error> {
-        let mut files = Vec::new();
-        for given in self.files.iter().chain(&self.filenames) {
-            let path = Path::new(given);
-            if !path.is_dir() {
-                files.push(given.clone());
-                continue;
-            }
-            let before = files.len();
-            self.read_directory(path, &mut files)?;
-            if files.len() == before {
-                let deeper = if self.recursive { "" } else { "; -R also reads the directories in it" };
-                let message = format!("directory '{given}' has no manifest (*.yaml, *.yml, *.json){deeper}");
-                return Err(Error::new(Code::NoManifest, message));
-            }
-        }
-        Ok(files)
+        find_manifest_files(self.files.iter().chain(&self.filenames), self.recursive)
     }
+}
 
-    fn read_directory(&self, directory: &Path, files: &mut Vec<String>) -> Result<(), Error> {
-        let unreadable = |e: std::io::Error| {
-            let message = format!("cannot read directory '{}'", directory.display());
-            Error::new(Code::FileUnreadable, message).because(e.to_string())
-        };
-        let entries = std::fs::read_dir(directory).map_err(unreadable)?;
-        let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-        let mut paths = paths.map_err(unreadable)?;
-        paths.sort();
-        for path in paths {
-            // A link to a directory may lead back.
-            let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-            if is_directory && self.recursive {
-                self.read_directory(&path, files)?;
-            } else if path.is_file() && has_manifest_extension(&path) {
-                files.push(path.display().to_string());
-            }
+/// All these files, with those of the directories among them in the order of their names.
+///
+/// # Errors
+/// If a directory cannot be read, or has no manifest.
+pub(super) fn find_manifest_files<'a>(
+    given: impl IntoIterator<Item = &'a String>,
+    recursive: bool,
+) -> Result<Vec<String>, Error> {
+    let mut files = Vec::new();
+    for given in given {
+        let path = Path::new(given);
+        if !path.is_dir() {
+            files.push(given.clone());
+            continue;
         }
-        Ok(())
+        let before = files.len();
+        read_directory(path, recursive, &mut files)?;
+        if files.len() == before {
+            let deeper = if recursive { "" } else { "; -R also reads the directories in it" };
+            let message = format!("directory '{given}' has no manifest (*.yaml, *.yml, *.json){deeper}");
+            return Err(Error::new(Code::NoManifest, message));
+        }
     }
+    Ok(files)
+}
+
+fn read_directory(directory: &Path, recursive: bool, files: &mut Vec<String>) -> Result<(), Error> {
+    let unreadable = |e: std::io::Error| {
+        let message = format!("cannot read directory '{}'", directory.display());
+        Error::new(Code::FileUnreadable, message).because(e.to_string())
+    };
+    let entries = std::fs::read_dir(directory).map_err(unreadable)?;
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(unreadable)?;
+    paths.sort();
+    for path in paths {
+        // A link to a directory may lead back.
+        let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if is_directory && recursive {
+            read_directory(&path, recursive, files)?;
+        } else if path.is_file() && has_manifest_extension(&path) {
+            files.push(path.display().to_string());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
@@ -188,13 +199,16 @@ fn dry_run(context: &Context, wanted: &WantedVm, options: ApplyOptions, ui: &Ui)
     }
     let at_start =
         |field: &FieldDiff| if field.verdict == Verdict::NextStart { " at the next start" } else { "" };
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
     let mut lines = vec![format!("virtualmachine/{name} configured (dry run)")];
-    for field in &fields {
-        let now = field.persistent.clone().or_else(|| field.recorded.clone());
-        lines.push(format!("  {}: {} to {}{}", field.path, text(&now), text(&field.wanted), at_start(field)));
-    }
+    lines.extend(fields.iter().map(|field| format!("  {}{}", change_line(field), at_start(field))));
     ui.write_text(&(lines.join("\n") + "\n"))
+}
+
+/// A field with the value that it has and the one that it gets.
+pub(super) fn change_line(field: &FieldDiff) -> String {
+    let text = |value: Option<&String>| value.map_or("nothing", String::as_str).to_owned();
+    let now = field.persistent.as_ref().or(field.recorded.as_ref());
+    format!("{}: {} to {}", field.path, text(now), text(field.wanted.as_ref()))
 }
 
 impl ApplyArgs {

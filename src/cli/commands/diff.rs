@@ -10,7 +10,8 @@ use crate::Global;
 use crate::connect::connect_host;
 use crate::output::{OutputArgs, OutputFormat, or_dash, render_table, to_json, to_yaml};
 use crate::ui::Ui;
-use foundry_core::error::Error;
+use crate::words::command_line;
+use foundry_core::error::{Error, Verb};
 use foundry_engine::change::{FieldDiff, Verdict, WantedVm, diff_vm};
 
 /// The exit code if a VM differs from its manifest. It is not a failure.
@@ -88,10 +89,18 @@ impl DiffView {
             ]
         });
         let headers = ["FIELD", "MANIFEST", "DEFINED", "RUNNING", "CHANGE"];
-        format!(
-            "virtualmachine/{name} differs\n{}",
-            render_table(&headers, rows, false, ui.terminal_columns())
-        )
+        let table = render_table(&headers, rows, false, ui.terminal_columns());
+        format!("virtualmachine/{name} differs\n{table}{}", self.repave_note())
+    }
+
+    /// How the fields change that need a new boot disk, unless other ones stand in the way.
+    fn repave_note(&self) -> String {
+        let has = |verdict| self.fields.iter().any(|f| f.is_change(false) && f.verdict == verdict);
+        if !has(Verdict::Repave) || has(Verdict::Refused) {
+            return String::new();
+        }
+        let how = command_line(&Verb::RepaveFromFile { wait: true });
+        format!("{how} gives it a new boot disk and a new seed; its data disks stay\n")
     }
 }
 
@@ -126,5 +135,34 @@ fn show_views(args: &DiffArgs, views: &[DiffView], (global, ui): (&Global, &Ui))
             ui.write_names(names.into_iter())
         }
         _ => views.iter().try_for_each(|view| ui.write_text(&view.to_text(ui))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repave_is_named_unless_a_refused_field_stands_in_its_way() {
+        let field = |verdict| FieldDiff {
+            path: "spec.bootDisk.image".into(),
+            wanted: Some("b".into()),
+            recorded: Some("a".into()),
+            persistent: None,
+            live: None,
+            verdict,
+            why: None,
+            drift: false,
+            pending: false,
+        };
+        let note = |verdicts: &[Verdict]| {
+            let fields = verdicts.iter().copied().map(field).collect();
+            DiffView { name: "web".into(), exists: true, fields }.repave_note()
+        };
+        assert!(
+            note(&[Verdict::Repave, Verdict::Live]).starts_with("foundry repave -f FILE --wait gives it")
+        );
+        assert_eq!(note(&[Verdict::Live]), "");
+        assert_eq!(note(&[Verdict::Repave, Verdict::Refused]), "");
     }
 }

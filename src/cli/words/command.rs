@@ -69,6 +69,7 @@ pub fn command_line(verb: &Verb) -> String {
             let image = image.as_ref().map(|image| format!(" --image {}", quote_for_shell(image)));
             join_words("repave", &[vm], &[]) + &image.unwrap_or_default()
         }
+        Verb::RepaveFromFile { wait } => join_words("repave -f FILE", &[], &[("--wait", *wait)]),
         Verb::RepaveRollBack { vm, force } => {
             join_words("repave", &[vm], &[("--rollback", true), ("--force", *force)])
         }

@@ -216,6 +216,9 @@ pub enum Verb {
         vm: String,
         image: Option<String>,
     },
+    RepaveFromFile {
+        wait: bool,
+    },
     RepaveRollBack {
         vm: String,
         force: bool,
@@ -259,6 +262,7 @@ impl Verb {
             | Self::ImageList
             | Self::ImagePrune
             | Self::PoolList
+            | Self::RepaveFromFile { .. }
             | Self::StorageStatus => Vec::new(),
             Self::Gc { only } => only.iter().map(String::as_str).collect(),
             Self::ImageDelete { image, pool, .. } => {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Maker, Record, RecordedVolume, SshAccess, VolumeRole};
-use crate::manifest::{BootDisk, CloudInit, NetworkInterface};
+use crate::manifest::{BootDisk, CloudInit, NetworkInterface, VirtualMachine};
 use crate::origin::ImageOrigin;
 
 /// A repave that has not ended: the VM has volumes beside those that it is defined with.
@@ -89,6 +89,9 @@ pub struct BootParts {
     /// Format of the file below the boot disk, as the definition names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing_format: Option<String>,
+    /// The whole manifest, if the repave was from a manifest and may have changed other fields, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Box<VirtualMachine>>,
 }
 
 impl BootParts {
@@ -105,11 +108,15 @@ impl BootParts {
             image: record.image.clone(),
             image_origin: record.image_origin.clone(),
             backing_format,
+            manifest: None,
         }
     }
 
     /// Puts the parts into a record. Everything else in it is kept, as it may have changed meanwhile.
     fn put_into(self, record: &mut Record) {
+        if let Some(manifest) = self.manifest {
+            record.manifest = beside_disks(*manifest, &record.manifest);
+        }
         let spec = &mut record.manifest.spec;
         spec.boot_disk = self.boot_disk;
         spec.cloud_init = self.cloud_init;
@@ -120,6 +127,25 @@ impl BootParts {
         record.image = self.image;
         record.image_origin = self.image_origin;
     }
+}
+
+/// The other manifest on the disks of the present one. A repave changes neither the name nor a data disk but its serial
+/// number, and what a patch did cannot be taken back.
+fn beside_disks(mut manifest: VirtualMachine, now: &VirtualMachine) -> VirtualMachine {
+    let of_disk = |device: &Option<String>| {
+        let disk = manifest.spec.data_disks.iter().find(|disk| disk.device == *device);
+        disk.map(|disk| disk.serial.clone())
+    };
+    let mut disks = now.spec.data_disks.clone();
+    for disk in &mut disks {
+        if let Some(serial) = of_disk(&disk.device) {
+            disk.serial = serial;
+        }
+    }
+    manifest.spec.data_disks = disks;
+    manifest.spec.xml_patch.clone_from(&now.spec.xml_patch);
+    manifest.metadata.name.clone_from(&now.metadata.name);
+    manifest
 }
 
 impl RepaveStage {
@@ -140,10 +166,18 @@ impl Record {
         self.volumes.iter().chain(self.repave.iter().flat_map(|repave| &repave.spare))
     }
 
+    /// The `spec.autostart` of the manifest before a repave on trial, if that changed it: the definition does not have it.
+    pub fn autostart_before(&self) -> Option<bool> {
+        let before = self.repave.as_ref()?.before.as_ref()?.manifest.as_ref()?;
+        let starts = |manifest: &VirtualMachine| manifest.spec.autostart.unwrap_or(true);
+        (starts(before) != starts(&self.manifest)).then(|| starts(before))
+    }
+
     /// Exchanges boot disk and seed for the spare ones of the repave, which then has those that were there; `parts` is
     /// what belongs to them. Returns the parts that were there.
     pub fn exchange_boot(&mut self, parts: BootParts, backing_format: Option<String>) -> BootParts {
-        let before = BootParts::of_record(self, backing_format);
+        let mut before = BootParts::of_record(self, backing_format);
+        before.manifest = parts.manifest.is_some().then(|| Box::new(self.manifest.clone()));
         parts.put_into(self);
         if let Some(repave) = &mut self.repave {
             let is_data = |volume: &RecordedVolume| volume.role == VolumeRole::Data;
@@ -160,6 +194,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::DataDisk;
     use crate::record::VolumeRef;
     use crate::units::Bytes;
 
@@ -216,6 +251,37 @@ mod tests {
         now.exchange_boot(before, None);
         assert_eq!(now.volumes, first.volumes);
         assert_eq!((now.instance_id, now.manifest.spec.vcpus), (first.instance_id, None));
+    }
+
+    #[test]
+    fn whole_manifest_comes_back_beside_the_disks_of_now() {
+        let disk = |device: &str, serial: &str| DataDisk {
+            device: Some(device.into()),
+            serial: Some(serial.into()),
+            ..DataDisk::default()
+        };
+        let mut now = record();
+        now.manifest.spec.data_disks = vec![disk("vdb", "one")];
+        let (stage, maker) = (RepaveStage::Preparing, now.maker.clone());
+        let (spare, ran, before) = (Vec::new(), true, None);
+        now.repave = Some(Repave { stage, maker, since: "s".into(), spare, ran, before });
+        let first = now.manifest.clone();
+        let mut wanted = first.clone();
+        wanted.spec.autostart = Some(false);
+        wanted.spec.data_disks = vec![disk("vdb", "two")];
+        let parts =
+            BootParts { manifest: Some(Box::new(wanted.clone())), ..BootParts::of_record(&now, None) };
+        let before = now.exchange_boot(parts, None);
+        assert_eq!(now.manifest, wanted);
+        now.repave.as_mut().unwrap().before = Some(Box::new(before.clone()));
+        assert_eq!(now.autostart_before(), Some(true));
+        // A disk that was attached since stays.
+        now.manifest.spec.data_disks.push(disk("vdc", "new"));
+        now.exchange_boot(before, None);
+        let disks = vec![disk("vdb", "one"), disk("vdc", "new")];
+        let mut expected = first;
+        expected.spec.data_disks = disks;
+        assert_eq!(now.manifest, expected);
     }
 
     #[test]

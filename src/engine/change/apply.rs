@@ -16,7 +16,7 @@ use foundry_host::{Domain, View};
 
 use super::applied::{Applied, ApplyOptions, ApplyOutcome};
 use super::apply_run::{ApplyRun, check_generation};
-use super::field::FieldDiff;
+use super::field::{FieldDiff, Verdict};
 use super::look::{ComparedVm, WantedVm, look};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::{check_changed_machine, links};
@@ -109,28 +109,26 @@ fn check_change(
     compared: &ComparedVm,
     options: ApplyOptions,
 ) -> Result<VmPlan, Error> {
-    let changes = || compared.fields.iter().filter(|field| field.is_change(options.force));
-    let refused: Vec<Issue> =
-        changes().filter(|field| !field.is_possible()).map(|field| refusal(compared, field)).collect();
+    let changes: Vec<&FieldDiff> =
+        compared.fields.iter().filter(|field| field.is_change(options.force)).collect();
+    let refused: Vec<&FieldDiff> = changes.iter().copied().filter(|field| !field.is_possible()).collect();
     if !refused.is_empty() {
         let title = format!("VM '{}' cannot be changed in place", compared.handle.name());
-        // No command is advised: what makes a VM anew deletes its disks.
-        return Err(Error::of_issues(title, refused)
-            .hint("set these fields back; with the other values, it would be a new VM without the content of its disks")
-            .unchanged());
+        let issues = refused.iter().map(|field| refusal(compared, field)).collect();
+        // A command that makes a VM anew is not advised: it deletes the disks.
+        let hint: Advice = if refused.iter().all(|field| field.verdict == Verdict::Repave) {
+            Advice::from(Verb::RepaveFromFile { wait: true })
+                .text(" gives it a new boot disk and a new seed with these values; its data disks stay")
+        } else {
+            "set these fields back; with the other values, it would be a new VM without the content of its disks"
+                .into()
+        };
+        return Err(Error::of_issues(title, issues).hint(hint).unchanged());
     }
     let mut report = PreflightReport::default();
     let mut plan = wanted.plan.clone();
-    let touches = |begin: &str| changes().any(|field| field.path.starts_with(begin));
-    if touches("spec.networkInterfaces") {
-        let version = context.host.capabilities()?.libvirt_version;
-        plan.interfaces = links::check_links(context, &plan, version, &mut report)?;
-    }
-    const OF_MACHINE: [&str; 4] = ["spec.vcpus", "spec.memoryGiB", "spec.resources", "spec.graphics"];
-    if OF_MACHINE.into_iter().any(touches) {
-        check_changed_machine(context, &plan, &compared.handle.next.domain_type, &mut report)?;
-    }
-    if let Some(first) = changes().find_map(|field| field.path.strip_prefix("spec.xmlPatch[")) {
+    check_values(context, &mut plan, (compared, &changes), &mut report)?;
+    if let Some(first) = changes.iter().find_map(|field| field.path.strip_prefix("spec.xmlPatch[")) {
         let first = first.trim_end_matches(']').parse().unwrap_or_default();
         if let Some(xml) = context.host.domain_xml(compared.handle.domain.uuid, View::Config)? {
             domain_xml::patch_definition(&xml, &plan, first).map_err(Error::unchanged)?;
@@ -139,7 +137,28 @@ fn check_change(
     if report.is_empty() { Ok(plan) } else { Err(report.to_error(wanted.name())) }
 }
 
-fn refusal(compared: &ComparedVm, field: &FieldDiff) -> Issue {
+/// Checks that the host has what the changed fields need, and completes the plan with what it knows about the
+/// interfaces.
+pub(super) fn check_values(
+    context: &Context,
+    plan: &mut VmPlan,
+    (compared, changes): (&ComparedVm, &[&FieldDiff]),
+    report: &mut PreflightReport,
+) -> Result<(), Error> {
+    let touches = |begin: &str| changes.iter().any(|field| field.path.starts_with(begin));
+    if touches("spec.networkInterfaces") {
+        let version = context.host.capabilities()?.libvirt_version;
+        plan.interfaces = links::check_links(context, plan, version, report)?;
+    }
+    const OF_MACHINE: [&str; 4] = ["spec.vcpus", "spec.memoryGiB", "spec.resources", "spec.graphics"];
+    if OF_MACHINE.into_iter().any(touches) {
+        check_changed_machine(context, plan, &compared.handle.next.domain_type, report)?;
+    }
+    Ok(())
+}
+
+/// Why a field cannot be changed.
+pub(super) fn refusal(compared: &ComparedVm, field: &FieldDiff) -> Issue {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     let now = if field.persistent.is_some() { &field.persistent } else { &field.recorded };
     let why = field.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();

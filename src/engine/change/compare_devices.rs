@@ -49,6 +49,8 @@ pub(super) fn compare_disks(sides: &Sides<'_>, differences: &mut Differences) {
     }
 }
 
+const SMALLER: &str = "a smaller disk would lose the data at its end";
+
 fn disk_path(target: &str) -> String {
     format!("spec.dataDisks[{target}]")
 }
@@ -137,7 +139,8 @@ fn compare_disk_size(
     let values =
         Values { wanted: text(wanted), recorded: text(recorded), persistent: actual.map(text), live: None };
     let ruling = match actual.unwrap_or(recorded) > wanted {
-        true => Ruling::refused("a smaller disk would lose the data at its end"),
+        true if path == "spec.bootDisk" => Ruling::repave(SMALLER),
+        true => Ruling::refused(SMALLER),
         false => Ruling::LIVE,
     };
     differences.add(format!("{path}.sizeGiB"), values, ruling);
@@ -154,8 +157,8 @@ pub(super) fn compare_interfaces(sides: &Sides<'_>, differences: &mut Difference
             }
             (new, old) => {
                 let text = |interface: Option<&InterfacePlan>| interface.map(interface_text);
-                let why = "cloud-init sets up the guest's interfaces at the first boot";
-                differences.add(path, Values::recorded(text(new), text(old)), Ruling::repave(why));
+                let why = "a VM keeps its interfaces, also if it is repaved";
+                differences.add(path, Values::recorded(text(new), text(old)), Ruling::refused(why));
             }
         }
     }
@@ -210,15 +213,16 @@ fn compare_interface(
             live: live.map(|found| found.and_then(read)),
         }
     };
-    // A derived address follows from the IP address or the name, which is its own line.
-    if wanted.mac != recorded.mac && wanted.ip == recorded.ip
+    // A manifest without a MAC address means the one that the VM has.
+    if wanted.mac != recorded.mac && names_mac(sides.wanted, index)
         || next.and_then(|i| i.mac.clone()) != Some(recorded.mac.to_string())
     {
-        let values = of(|i| i.mac.clone(), [Some(wanted.mac.to_string()), Some(recorded.mac.to_string())]);
+        let mac = if names_mac(sides.wanted, index) { wanted.mac } else { recorded.mac };
+        let values = of(|i| i.mac.clone(), [Some(mac.to_string()), Some(recorded.mac.to_string())]);
         differences.add(
             format!("{path}.macAddress"),
             values,
-            Ruling::repave("to the guest, another address is another interface"),
+            Ruling::refused("to the guest, another address is another interface"),
         );
     }
     let (field, is_bridge) = match &wanted.link {
@@ -233,6 +237,10 @@ fn compare_interface(
     let values = of(read, [Some(link(&wanted.link)), Some(link(&recorded.link))]);
     differences.add(format!("{path}.{field}"), values, Ruling::LIVE);
     compare_port(sides, differences, (path, index), wanted, recorded, &of);
+}
+
+fn names_mac(plan: &VmPlan, index: usize) -> bool {
+    plan.manifest.spec.network_interfaces.get(index).is_some_and(|interface| interface.mac_address.is_some())
 }
 
 type ReadValues<'a> = &'a dyn Fn(fn(&InterfaceDescription) -> Option<String>, [Option<String>; 2]) -> Values;

@@ -86,6 +86,10 @@ impl DefinitionChange<'_> {
         } else if touches("mtu") {
             xml = edit::set_interface_mtu(&xml, &mac, interface.mtu.or(interface.link_mtu))?;
         }
+        // The tap is named after the address; a new VM with the old address has a tap of the old name.
+        if touches("ip") {
+            xml = edit::set_interface_tap(&xml, &mac, interface.tap.as_deref())?;
+        }
         if touches("vlan") {
             xml = edit::set_interface_vlan(&xml, &mac, interface.vlan)?;
         }

@@ -6,7 +6,7 @@ use foundry_core::cloud_init;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::PoolName;
-use foundry_core::plan::{BootSource, Defaults, ImageRef, VmPlan};
+use foundry_core::plan::{BootSource, Defaults, ImageRef, InterfacePlan, VmPlan};
 use foundry_core::record::{Record, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::Bytes;
 use foundry_host::Domain;
@@ -201,5 +201,20 @@ pub(super) fn manifest_to_record(wanted: &WantedVm, compared: &ComparedVm) -> Vi
     if manifest.spec.storage_pool.is_none() {
         manifest.spec.storage_pool.clone_from(&old.storage_pool);
     }
+    keep_mac_addresses(&mut manifest, &wanted.plan.interfaces, &compared.recorded.interfaces);
     manifest
+}
+
+/// Writes the MAC addresses that the VM has into a manifest from which others would follow.
+pub(super) fn keep_mac_addresses(
+    manifest: &mut VirtualMachine,
+    planned: &[InterfacePlan],
+    recorded: &[InterfacePlan],
+) {
+    let interfaces = manifest.spec.network_interfaces.iter_mut();
+    for (interface, (planned, recorded)) in interfaces.zip(planned.iter().zip(recorded)) {
+        if interface.mac_address.is_none() && planned.mac != recorded.mac {
+            interface.mac_address = Some(recorded.mac.to_string());
+        }
+    }
 }

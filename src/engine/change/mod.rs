@@ -14,6 +14,7 @@ mod definition;
 mod field;
 mod look;
 mod recorded;
+mod repaved;
 mod sides;
 
 pub use applied::{Applied, ApplyOptions, ApplyOutcome};
@@ -23,3 +24,4 @@ pub use field::{FieldDiff, Verdict};
 pub use look::WantedVm;
 pub(crate) use look::{compare_recorded, is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
 pub use recorded::{RecordedManifest, list_revisions, recorded_manifest};
+pub(crate) use repaved::{RepavedManifest, check_repaved, edit_repaved, is_as_wanted};

@@ -110,6 +110,7 @@ fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: Disk
 }
 
 /// The host key that foundry made for a guest: the seed's file with both keys, and the public one.
+#[derive(Debug, Clone)]
 pub(super) struct KnownHostKey {
     pub(super) vendor_data: String,
     pub(super) public: String,

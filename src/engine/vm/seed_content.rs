@@ -2,6 +2,7 @@
 
 use foundry_core::cloud_init::{self, SeedFiles};
 use foundry_core::error::{Code, Error};
+use foundry_core::manifest::CloudInit;
 use foundry_core::record::{Owner, Record, VolumeRole, is_recorded};
 use foundry_core::units::Bytes;
 
@@ -28,18 +29,28 @@ pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
 
 /// Fills in the secrets from the seed. Returns the paths of those that could not be restored.
 fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Result<Vec<String>, Error> {
-    let SeedFiles { user_data, network_config, meta_data, .. } =
-        read_seed(context, record, &seen.domain.name)?;
+    let seed = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
-    let salt = cloud_init::read_salt(&meta_data);
+    Ok(fill_secrets(cloud_init, &seed, &record.secrets))
+}
+
+/// Fills in these secrets, given by their paths and digests, from the files of a seed. Returns the paths of those that
+/// could not be restored.
+pub(crate) fn fill_secrets<'a>(
+    cloud_init: &mut CloudInit,
+    seed: &SeedFiles,
+    secrets: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Vec<String> {
+    let SeedFiles { user_data, network_config, meta_data, .. } = seed;
+    let salt = cloud_init::read_salt(meta_data);
     let mut missing = Vec::new();
-    for (path, recorded) in &record.secrets {
+    for (path, recorded) in secrets {
         let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // The user's own user-data may have another hash, or none.
                 cloud_init.password_hash =
-                    cloud_init::read_seed_secrets(&user_data).password_hash.filter(same);
+                    cloud_init::read_seed_secrets(user_data).password_hash.filter(same);
                 &cloud_init.password_hash
             }
             "spec.cloudInit.userData" => {
@@ -59,7 +70,7 @@ fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Resul
         };
         missing.extend(place.is_none().then(|| path.clone()));
     }
-    Ok(missing)
+    missing
 }
 
 pub(crate) fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {

@@ -201,6 +201,14 @@ pub fn set_interface_mtu(xml: &str, mac: &str, mtu: Option<u16>) -> Result<Strin
     set_interface_child(xml, mac, "mtu", mtu.map(|size| format!("<mtu size='{size}'/>")))
 }
 
+/// Sets the name of an interface's tap on the host, or lets libvirt choose one.
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_tap(xml: &str, mac: &str, tap: Option<&str>) -> Result<String> {
+    set_interface_child(xml, mac, "target", tap.map(|name| format!("<target dev='{}'/>", escape(name))))
+}
+
 /// Sets the VLAN tag of an interface, or removes all.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use foundry::record::RepaveStage;
 use foundry::{Code, Error, Kind};
 
 /// The next run: the process that repaved has ended.
-fn bury(bench: &mut Bench) {
+pub(super) fn bury(bench: &mut Bench) {
     bench.host.heal();
     bench.cancel = Cancel::default();
     bench.edit_record("web", |record| {
@@ -23,7 +23,7 @@ fn bury(bench: &mut Bench) {
 
 /// The disks that the VM has are there, and nothing else is.
 #[track_caller]
-fn assert_whole(bench: &Bench, label: &str) {
+pub(super) fn assert_whole(bench: &Bench, label: &str) {
     let record = bench.record("web");
     assert_eq!(record.repave, None, "{label}");
     let boot = disks(bench, View::Config)[0].1.clone();
@@ -42,12 +42,12 @@ fn assert_whole(bench: &Bench, label: &str) {
 }
 
 #[track_caller]
-fn assert_runs(bench: &Bench, label: &str) {
+pub(super) fn assert_runs(bench: &Bench, label: &str) {
     assert_eq!(bench.host.domain("web").unwrap().unwrap().state, DomainState::Running, "{label}");
 }
 
 #[track_caller]
-fn destroy_all(bench: &Bench, label: &str) {
+pub(super) fn destroy_all(bench: &Bench, label: &str) {
     bench.destroy("web", FORCE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
     assert_eq!(files(bench), [] as [&str; 0], "{label}");
 }
@@ -57,7 +57,7 @@ fn again(bench: &Bench, label: &str) {
     assert_runs(bench, label);
 }
 
-fn back(bench: &Bench, label: &str) {
+pub(super) fn back(bench: &Bench, label: &str) {
     match roll_back(bench) {
         // It is decided: the old boot disk is deleted.
         Err(error) if error.code() == Code::NothingToRollBack => drop(accept(bench).unwrap()),
@@ -66,7 +66,7 @@ fn back(bench: &Bench, label: &str) {
 }
 
 /// Lets gc do what it can. Only the decision between two boot disks is left to the user.
-fn clean_up(bench: &Bench, label: &str) {
+pub(super) fn clean_up(bench: &Bench, label: &str) {
     let context = bench.context();
     let leftovers = gc::find_leftovers(&context, None).unwrap();
     let of_web = leftovers.found.iter().map(|l| l.name.as_str()).filter(|name| name.starts_with("web/"));
@@ -81,7 +81,7 @@ fn clean_up(bench: &Bench, label: &str) {
 }
 
 /// Each run tries a fault at each call, and each fault at a sixth of the calls.
-fn faults_of(
+pub(super) fn faults_of(
     fresh: fn() -> Bench,
     act: impl Fn(&Bench) -> Result<(), Error>,
     judge: impl Fn(&mut Bench, Result<(), Error>, usize, &str),

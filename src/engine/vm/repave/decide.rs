@@ -10,7 +10,7 @@ use super::state::refuse_if_busy;
 use super::undo::{
     bring_back, find_same, finish_rejected, half_done_outcomes, no_previous_disk, take_back_prepared,
 };
-use super::{RepaveChange, RepaveReport};
+use super::{RepaveChange, RepaveReport, RepaveSource};
 use crate::disk::{find_boot_disk, update_locked_record};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::vm::handle::{VmHandle, find_own_vm, refused_unchanged};
@@ -29,7 +29,7 @@ pub fn accept_repave(context: &Context, name: &str) -> Result<RepaveReport, Erro
     let Some(note) = &handle.record.repave else { return Ok(report(RepaveChange::NothingKept)) };
     refuse_if_busy(&domain, note, false)?;
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, None));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, &RepaveSource::Recorded));
     let change = match note.stage {
         RepaveStage::OnTrial | RepaveStage::Kept => {
             change_note(context, &domain, accept_note)?;
@@ -41,7 +41,9 @@ pub fn accept_repave(context: &Context, name: &str) -> Result<RepaveReport, Erro
     };
     wait_for_volumes(context, &handle.record)?;
     let deleted = find_same(context, &domain).and_then(|handle| delete_spare(context, &handle, &[]));
-    deleted.map_err(|error| half_done_outcomes(&domain, None).into_iter().fold(error, Error::outcome))?;
+    deleted.map_err(|error| {
+        half_done_outcomes(&domain, &RepaveSource::Recorded).into_iter().fold(error, Error::outcome)
+    })?;
     Ok(report(change))
 }
 
@@ -53,9 +55,11 @@ pub fn roll_back_repave(context: &Context, name: &str, stop: StopOptions) -> Res
     let (domain, _) = find_own_vm(context, name)?;
     context.report_begun(Task::RollBackVm(domain.name.clone()));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, None));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, &RepaveSource::Recorded));
     let report = RepaveReport::new(&domain, RepaveChange::RolledBack, Vec::new());
-    let half_done = |error: Error| half_done_outcomes(&domain, None).into_iter().fold(error, Error::outcome);
+    let half_done = |error: Error| {
+        half_done_outcomes(&domain, &RepaveSource::Recorded).into_iter().fold(error, Error::outcome)
+    };
     let Some(before) = begin_rollback(context, &domain, stop)? else { return Ok(report) };
     if let Err(error) = stop_guest(context, &domain, stop) {
         let _lock = lock::lock_vm(context, domain.uuid, &domain.name).map_err(half_done)?;

@@ -10,6 +10,7 @@
 
 mod decide;
 mod definition;
+mod manifest_seed;
 mod new_seed;
 mod plan;
 mod run;
@@ -19,12 +20,14 @@ mod undo;
 
 use std::time::Duration;
 
-use foundry_core::error::Advice;
+use foundry_core::error::{Advice, Verb};
+use foundry_core::record::RecordedVolume;
 use foundry_host::Domain;
 use uuid::Uuid;
 
 use super::goal::Goal;
 use super::power::StopOptions;
+use crate::change::{FieldDiff, WantedVm};
 
 pub use decide::{accept_repave, roll_back_repave};
 pub use plan::plan_repave;
@@ -54,16 +57,37 @@ pub enum RepaveSource {
     Recorded,
     /// From this image, as `spec.bootDisk.image` names it.
     Image(String),
+    /// As this manifest of the VM says, together with the seed and everything else that a VM can change.
+    Manifest(Box<WantedVm>),
 }
 
 impl RepaveSource {
-    /// The image, if it is not the one that the manifest names.
-    pub(crate) fn image(&self) -> Option<&str> {
+    /// The image, if it alone is another one than the manifest names.
+    fn image(&self) -> Option<&str> {
         match self {
-            Self::Recorded => None,
+            Self::Recorded | Self::Manifest(_) => None,
             Self::Image(image) => Some(image),
         }
     }
+
+    /// The command that finishes a repave from it.
+    fn again(&self, domain: &Domain) -> Verb {
+        let vm = domain.command_name();
+        match self {
+            Self::Recorded => Verb::RepaveAgain { vm, image: None },
+            Self::Image(image) => Verb::RepaveAgain { vm, image: Some(image.clone()) },
+            Self::Manifest(_) => Verb::RepaveFromFile { wait: false },
+        }
+    }
+}
+
+/// What a repave would change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepavePreview {
+    /// The volumes that it would replace.
+    pub volumes: Vec<RecordedVolume>,
+    /// The fields that differ from a manifest that the VM is repaved from.
+    pub fields: Vec<FieldDiff>,
 }
 
 /// The change that a repave made to a VM.

@@ -26,7 +26,7 @@ pub(super) struct NewSeed {
     pub(super) secrets: BTreeMap<String, String>,
 }
 
-/// Makes the new seed; `None` if the VM is to have none.
+/// Makes the new seed of a VM that keeps its manifest; `None` if the VM is to have none.
 ///
 /// # Errors
 /// If the old seed had secrets and cannot be read.

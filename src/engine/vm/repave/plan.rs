@@ -4,15 +4,21 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{VmName, VolumeName, VolumeNameParts};
 use foundry_core::plan::{BootSource, VmPlan};
-use foundry_core::record::{BootParts, Record, RecordedVolume, Repave, RepaveStage, VolumeRole};
+use foundry_core::record::{
+    BootParts, Record, RecordedVolume, Repave, RepaveStage, VolumeRole, split_secrets,
+};
 use foundry_core::units::Bytes;
 use foundry_host::Domain;
 use foundry_host::libvirt_xml::edit_boot;
 
+use super::manifest_seed::plan_manifest_seed;
 use super::new_seed::{NewSeed, plan_seed};
 use super::state::{refuse_if_busy, undecided_error};
-use super::{RepaveRequest, RepaveSource};
-use crate::change::{is_same_image, manifest_to_plan, recorded_defaults, recorded_plan};
+use super::{RepavePreview, RepaveRequest, RepaveSource};
+use crate::change::{
+    FieldDiff, RepavedManifest, check_repaved, is_as_wanted, is_same_image, manifest_to_plan,
+    recorded_defaults, recorded_plan,
+};
 use crate::disk::{OwnBootDisk, find_boot_disk};
 use crate::preflight::check_boot_storage;
 use crate::preflight::storage::{PoolNeed, ReadyStorage};
@@ -31,6 +37,10 @@ pub(super) struct RepavePlan {
     pub(super) parts: BootParts,
     /// The format of the file below the old boot disk.
     pub(super) old_backing_format: Option<String>,
+    /// The fields that a manifest changes.
+    pub(super) fields: Vec<FieldDiff>,
+    /// The VM as it is to be, if it gets other addresses.
+    pub(super) contested: Option<VmPlan>,
 }
 
 impl RepavePlan {
@@ -47,24 +57,25 @@ impl RepavePlan {
     }
 }
 
-/// The volumes that a repave would replace, for a question to the user; changes nothing.
+/// What a repave would change, for a question to the user; changes nothing.
 ///
 /// # Errors
 /// All reasons for which the VM cannot be repaved, as far as they are known in advance.
-pub fn plan_repave(context: &Context, request: &RepaveRequest<'_>) -> Result<Vec<RecordedVolume>, Error> {
+pub fn plan_repave(context: &Context, request: &RepaveRequest<'_>) -> Result<RepavePreview, Error> {
     let handle = VmHandle::find(context, request.vm)?;
     if let Some(note) = &handle.record.repave {
         refuse_if_busy(&handle.domain, note, request.stop.force)?;
         if note.stage.can_roll_back() {
             return match note.stage {
                 RepaveStage::Kept => Err(undecided_error(&handle.domain)),
-                _ => Ok(note.spare.clone()),
+                _ => Ok(RepavePreview { volumes: note.spare.clone(), fields: Vec::new() }),
             };
         }
     }
     let plan = check_repave(context, request, handle)?;
     let is_replaced = |volume: &&RecordedVolume| volume.role != VolumeRole::Data;
-    Ok(plan.handle.record.volumes.iter().filter(is_replaced).cloned().collect())
+    let volumes = plan.handle.record.volumes.iter().filter(is_replaced).cloned().collect();
+    Ok(RepavePreview { volumes, fields: plan.fields })
 }
 
 /// Checks everything that a repave needs; changes nothing.
@@ -78,9 +89,19 @@ pub(super) fn check_repave(
 ) -> Result<RepavePlan, Error> {
     power::check_stoppable(&handle.domain, request.stop)?;
     let old = find_boot_disk(context, &handle, "it describes the boot disk that is replaced")?;
-    let target = target_plan(context, &handle, &request.source)?;
-    check_bootable(&handle.domain, &target)?;
-    let seed = plan_seed(context, &handle, &target)?;
+    let repaved = match &request.source {
+        RepaveSource::Manifest(wanted) => Some(check_repaved(context, wanted, &handle)?),
+        RepaveSource::Recorded | RepaveSource::Image(_) => None,
+    };
+    let (target, seed) = match &repaved {
+        Some(repaved) => (repaved.plan.clone(), plan_manifest_seed(context, &handle, repaved)?),
+        None => {
+            let target = target_plan(context, &handle, request.source.image())?;
+            let seed = plan_seed(context, &handle, &target)?;
+            (target, seed)
+        }
+    };
+    check_bootable(&handle.domain, &target, &request.source)?;
     check_drive(&handle, seed.as_ref())?;
     let mut storage = check_boot_storage(context, &new_volumes(&handle, &target, &old)?)?;
     for planned in storage.volumes.iter_mut().filter(|volume| volume.role == VolumeRole::Seed) {
@@ -94,16 +115,21 @@ pub(super) fn check_repave(
         _ => None,
     };
     context.report_finished(Step::Validate);
-    let parts = new_parts(&handle.record, &target, &storage, seed.as_ref());
+    let mut parts = new_parts(&handle.record, &target, &storage, seed.as_ref());
+    if repaved.is_some() {
+        bring_manifest(&mut parts, &target, &storage);
+    }
     let iso = seed.map(|seed| seed.iso);
-    Ok(RepavePlan { handle, storage, iso, parts, old_backing_format })
+    let contested = repaved.as_ref().filter(|repaved| repaved.changes_addresses()).map(|r| r.plan.clone());
+    let fields = repaved.map(|repaved: RepavedManifest| repaved.fields).unwrap_or_default();
+    Ok(RepavePlan { handle, storage, iso, parts, old_backing_format, fields, contested })
 }
 
-/// The VM as it is to be.
-fn target_plan(context: &Context, handle: &VmHandle, source: &RepaveSource) -> Result<VmPlan, Error> {
-    match source {
-        RepaveSource::Recorded => recorded_plan(context, handle, None),
-        RepaveSource::Image(image) => {
+/// The VM with the manifest that it has, or with another image.
+fn target_plan(context: &Context, handle: &VmHandle, image: Option<&str>) -> Result<VmPlan, Error> {
+    match image {
+        None => recorded_plan(context, handle, None),
+        Some(image) => {
             let manifest = with_image(&handle.record, image);
             Ok(VmPlan::from_manifest(&manifest, &recorded_defaults(&context.settings))?)
         }
@@ -124,21 +150,30 @@ pub(super) fn is_same_target(
     handle: &VmHandle,
     source: &RepaveSource,
 ) -> Result<bool, Error> {
-    let RepaveSource::Image(_) = source else { return Ok(true) };
-    let (wanted, recorded) = (target_plan(context, handle, source)?, recorded_plan(context, handle, None)?);
-    Ok(is_same_image(&wanted.boot_disk.source, &recorded.boot_disk.source))
+    match source {
+        RepaveSource::Recorded => Ok(true),
+        RepaveSource::Manifest(wanted) => is_as_wanted(context, wanted, handle),
+        RepaveSource::Image(image) => {
+            let wanted = target_plan(context, handle, Some(image))?;
+            let recorded = recorded_plan(context, handle, None)?;
+            Ok(is_same_image(&wanted.boot_disk.source, &recorded.boot_disk.source))
+        }
+    }
 }
 
 /// An empty disk is of use only if the firmware boots from the network.
-fn check_bootable(domain: &Domain, target: &VmPlan) -> Result<(), Error> {
+fn check_bootable(domain: &Domain, target: &VmPlan, source: &RepaveSource) -> Result<(), Error> {
     let boots = target.boot_disk.source != BootSource::Empty || target.interfaces.iter().any(|i| i.pxe_boot);
     if boots {
         return Ok(());
     }
     let message = format!("the boot disk of VM '{}' was not made from an image", domain.name);
-    Err(refused_unchanged(Code::ChangeRefused, message)
-        .because("a new one would be empty")
-        .hint("name an image with --image"))
+    Err(refused_unchanged(Code::ChangeRefused, message).because("a new one would be empty").hint(
+        match source {
+            RepaveSource::Manifest(_) => "name an image in spec.bootDisk.image",
+            RepaveSource::Recorded | RepaveSource::Image(_) => "name an image with --image",
+        },
+    ))
 }
 
 /// Checks that the new seed has a place: its own drive, or `sda`.
@@ -193,6 +228,15 @@ fn refuse_stopped_pools(storage: &ReadyStorage) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Adds to what the record will say the manifest that the VM is repaved from.
+fn bring_manifest(parts: &mut BootParts, target: &VmPlan, storage: &ReadyStorage) {
+    let planned = target.with_image(storage.image.as_ref().map(|image| &image.reference));
+    let (manifest, _) = split_secrets(&planned.manifest);
+    parts.cloud_init.clone_from(&manifest.spec.cloud_init);
+    parts.network_interfaces.clone_from(&manifest.spec.network_interfaces);
+    parts.manifest = Some(Box::new(manifest));
 }
 
 /// What the record will say about the new volumes.

@@ -1,6 +1,7 @@
 //! Repaves a VM, or takes the repave back.
 
 use foundry_core::error::{Code, Error, Outcome};
+use foundry_core::plan::VmPlan;
 use foundry_core::record::{Maker, RecordedVolume, Repave, RepaveStage, VolumeRef, VolumeRole};
 use foundry_host::{Domain, DomainState};
 
@@ -10,6 +11,7 @@ use super::state::{refuse_if_busy, undecided_error};
 use super::undo::{define_exchanged, find_same, half_done_outcomes, start_method, undo_repave};
 use super::{RepaveChange, RepaveReport, RepaveRequest};
 use crate::disk::update_locked_record;
+use crate::preflight::conflicts::find_conflicts;
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::create::{CreatedVm, ensure_pool};
@@ -29,7 +31,7 @@ pub fn repave_vm(context: &Context, request: &RepaveRequest<'_>) -> Result<Repav
     let (domain, _) = find_own_vm(context, request.vm)?;
     context.report_begun(Task::RepaveVm(domain.name.clone()));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, request.source.image()));
+    let _leaves = context.cancel.announce_leftovers(half_done_outcomes(&domain, &request.source));
     let run = Run { context, request, domain: &domain, maker: context.lease.maker() };
     let report = |change, addresses| RepaveReport::new(&domain, change, addresses);
     match run.begin()? {
@@ -73,18 +75,18 @@ impl Run<'_> {
         let mut ran = false;
         if let Some(note) = handle.record.repave.clone() {
             refuse_if_busy(&handle.domain, &note, self.request.stop.force)?;
-            let is_same = is_same_target(context, &handle, &self.request.source)?;
+            let is_same = || is_same_target(context, &handle, &self.request.source);
             match note.stage {
                 RepaveStage::Kept => return Err(undecided_error(&handle.domain)),
-                RepaveStage::OnTrial if is_same => {
+                RepaveStage::OnTrial if is_same().map_err(Error::unchanged)? => {
                     self.write_note(|note| note.maker = self.maker.clone())?;
                     return Ok(Begun::OnTrial);
                 }
                 RepaveStage::OnTrial => {
                     return Err(undecided_error(&handle.domain)
-                        .because("that repave was interrupted, and was to another image"));
+                        .because("that repave was interrupted, and was to another image or manifest"));
                 }
-                RepaveStage::Accepted if is_same => {
+                RepaveStage::Accepted if is_same().map_err(Error::unchanged)? => {
                     delete_spare(context, &handle, &[])?;
                     return Ok(Begun::Finished);
                 }
@@ -163,6 +165,7 @@ impl Run<'_> {
         }
         let mut after = handle.record.clone();
         let backing_format = plan.parts.backing_format.clone();
+        let contested = plan.contested.clone();
         let before = after.exchange_boot(plan.parts, plan.old_backing_format);
         if let Some(note) = &mut after.repave {
             note.stage = RepaveStage::OnTrial;
@@ -171,7 +174,20 @@ impl Run<'_> {
         context.report_started(Step::ExchangeBootDisk);
         define_exchanged(context, &handle, after, backing_format)?;
         context.report_finished(Step::ExchangeBootDisk);
-        Ok(())
+        contested.map_or(Ok(()), |plan| self.check_addresses(&plan))
+    }
+
+    /// A VM that was created since the checks may have one of the new addresses. One that is created from now on sees
+    /// this definition.
+    fn check_addresses(&self, plan: &VmPlan) -> Result<(), Error> {
+        let domains = self.context.host.domains(false)?;
+        match find_conflicts(plan, &domains).into_iter().next() {
+            None => Ok(()),
+            Some((_, issue)) => {
+                let message = format!("VM '{}' cannot have its new address", self.domain.name);
+                Err(Error::new(issue.code, message).because(issue.message))
+            }
+        }
     }
 
     /// Starts the VM if it ran, or if it is to be waited for.
@@ -179,6 +195,11 @@ impl Run<'_> {
         let context = self.context;
         context.cancel.check()?;
         let handle = self.find_own_note(RepaveStage::OnTrial)?;
+        if let Some(before) =
+            handle.record.autostart_before().filter(|before| *before == handle.domain.autostart)
+        {
+            context.host.set_autostart(self.domain.uuid, !before)?;
+        }
         let ran = handle.record.repave.as_ref().is_some_and(|note| note.ran);
         if handle.domain.state != DomainState::ShutOff || !(ran || self.request.wait.is_some()) {
             return Ok(());
@@ -249,7 +270,7 @@ impl Run<'_> {
     }
 
     fn half_done(&self) -> [Outcome; 2] {
-        half_done_outcomes(self.domain, self.request.source.image())
+        half_done_outcomes(self.domain, &self.request.source)
     }
 
     fn undo_after(&self, error: Error, strangers: &[VolumeRef]) -> Error {

@@ -5,6 +5,8 @@ use foundry_core::record::{Liveness, Maker, Record, Repave, RepaveStage};
 use foundry_host::Domain;
 use foundry_host::local::check_liveness;
 
+use super::RepaveSource;
+
 /// Refuses if another process works on the repave. With `force`, one of another machine counts as ended.
 pub(in crate::vm) fn refuse_if_busy(domain: &Domain, note: &Repave, force: bool) -> Result<(), Error> {
     if note.stage == RepaveStage::Kept {
@@ -52,14 +54,14 @@ pub(crate) fn next_advice(domain: &Domain, stage: RepaveStage) -> Advice {
         RepaveStage::Preparing => {
             Advice::from(Verb::RepaveRollBack { vm, force: false }).text(" takes it back")
         }
-        _ => again_advice(domain, None),
+        _ => again_advice(domain, &RepaveSource::Recorded),
     }
 }
 
-/// The ways to end a repave that was to this image; `None` for the one that the manifest names.
-pub(super) fn again_advice(domain: &Domain, image: Option<&str>) -> Advice {
+/// The ways to end a repave from this source.
+pub(super) fn again_advice(domain: &Domain, source: &RepaveSource) -> Advice {
     let vm = domain.command_name();
-    Advice::from(Verb::RepaveAgain { vm: vm.clone(), image: image.map(str::to_owned) })
+    Advice::from(source.again(domain))
         .text(" finishes it, ")
         .run(Verb::RepaveRollBack { vm, force: false })
         .text(" takes it back")

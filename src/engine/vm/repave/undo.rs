@@ -7,9 +7,11 @@ use foundry_core::record::{Maker, RepaveStage, VolumeRef};
 use foundry_host::local::user_and_host;
 use foundry_host::{Domain, DomainState};
 
+use super::RepaveSource;
 use super::definition::exchange_disks;
 use super::spare::delete_spare;
 use super::state::{again_advice, has_work_to_finish};
+use crate::change::edit_repaved;
 use crate::poll::{Poll, Waited};
 use crate::storage::pending_volumes::wait_for_volumes;
 use crate::vm::handle::{VmHandle, refused_unchanged};
@@ -104,6 +106,10 @@ pub(super) fn bring_back(context: &Context, domain: &Domain) -> Result<(), Error
     stop_soon(context, domain)?;
     refuse_if_insisted(context)?;
     let handle = find_same(context, domain)?;
+    // The definition comes last: until then the note says what was there before.
+    if let Some(autostart) = handle.record.autostart_before().filter(|on| *on != handle.domain.autostart) {
+        context.host.set_autostart(domain.uuid, autostart)?;
+    }
     let mut after = handle.record.clone();
     let Some(parts) = after.repave.as_mut().and_then(|note| note.before.take()) else {
         return Err(Error::new(Code::NothingToRollBack, no_previous_disk(&domain.name)));
@@ -186,6 +192,7 @@ pub(super) fn define_exchanged(
     let Some(xml) = context.host.full_definition(handle.domain.uuid)? else {
         return Err(removed_meanwhile(handle.name()));
     };
+    let xml = edit_repaved(context, handle, &after, xml)?;
     let xml = exchange_disks(context, &xml, before, &after, backing_format)?;
     context.host.define_domain(&xml)?;
     Ok(())
@@ -247,9 +254,9 @@ pub(super) fn no_previous_disk(vm: &str) -> String {
 }
 
 /// What is left if the process ends during a repave.
-pub(super) fn half_done_outcomes(domain: &Domain, image: Option<&str>) -> [Outcome; 2] {
+pub(super) fn half_done_outcomes(domain: &Domain, source: &RepaveSource) -> [Outcome; 2] {
     [
         format!("the repave of VM '{}' is not finished; its record names all volumes", domain.name).into(),
-        again_advice(domain, image).into(),
+        again_advice(domain, source).into(),
     ]
 }
