@@ -98,6 +98,14 @@ pub(crate) fn all() -> Vec<Command> {
             documented: None,
             ..command("clone", Off, "clone foundry-test-f-web foundry-test-f-db --ip 10.77.0.21")
         },
+        Command {
+            documented: None,
+            ..command(
+                "clone --link",
+                Off,
+                "clone foundry-test-f-web foundry-test-f-db --ip 10.77.0.21 --link",
+            )
+        },
         command("rename", Off, "rename foundry-test-f-web foundry-test-f-db"),
         command("pool add", Images, "pool add foundry-test-f-more dir /var/lib/libvirt/images/more"),
         Command {

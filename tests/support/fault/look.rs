@@ -38,7 +38,16 @@ impl Picture {
         for directory in ["/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt/qemu"] {
             picture.add_files(Path::new(directory));
         }
+        picture.forget_snapshot_directories();
         picture.number_revisions()
+    }
+
+    /// libvirt keeps the directory of a domain's snapshots, also without one, until the domain is undefined.
+    fn forget_snapshot_directories(&mut self) {
+        const DIRECTORY: &str = "directory /var/lib/libvirt/qemu/snapshot/";
+        let domains: BTreeSet<String> =
+            self.0.keys().filter_map(|name| name.strip_prefix("domain ")).map(str::to_owned).collect();
+        self.0.retain(|name, _| name.strip_prefix(DIRECTORY).is_none_or(|domain| !domains.contains(domain)));
     }
 
     /// With the files of each disk numbered from the oldest: which revision a new one gets depends on those that an
@@ -121,6 +130,9 @@ impl Picture {
         let is = |yes: bool, word: &str| if yes { word.to_owned() } else { format!("not {word}") };
         let active = is(domain.is_active().unwrap(), "active");
         let autostart = is(domain.autostart().unwrap(), "autostarted");
+        // libvirt drops the end of a chain when it merges a snapshot.
+        let xml: String =
+            xml.lines().filter(|l| l.trim() != "<backingStore/>").flat_map(|l| [l, "\n"]).collect();
         let mut text = format!("{active}\n{autostart}\n{}", plain(&xml, &domain.uuid_string().unwrap()));
         for snapshot in domain.list_all_snapshots(0).unwrap() {
             // The definition of that time comes after its own disks.
