@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::error::{Code, Error, Kind};
 use crate::record::HostKey;
-use crate::text::{escape_unseen, quote_for_shell};
+use crate::text::escape_unseen;
 
 /// How to log in to a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,9 +154,8 @@ impl JumpHost {
             let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
             return ("ProxyJump", format!("{user}{host}{port}"));
         }
-        let words = self.arguments();
-        let words: Vec<_> = words.iter().map(|word| quote_for_shell(word).replace('%', "%%")).collect();
-        ("ProxyCommand", format!("ssh -W '[%h]:%p' {}", words.join(" ")))
+        let words = quote_command(&self.arguments()).replace('%', "%%");
+        ("ProxyCommand", format!("ssh -W '[%h]:%p' {words}"))
     }
 
     /// The arguments of ssh(1) that name this host, and how to log in to it. A command may follow.
