@@ -55,6 +55,14 @@ fn listed(bed: &Bed, vm: &str) -> Option<String> {
     Some(found["status"]["phase"].as_str().unwrap().to_owned())
 }
 
+/// Destroys what a killed command left, if anything. libvirtd goes on with the call that it has received: what was not
+/// listed a moment ago may be defined by now, and what was listed may be gone.
+#[track_caller]
+fn destroy_rest(bed: &Bed, vm: &str) {
+    let ran = bed.foundry(&["destroy", vm, "--force"]).run();
+    assert!(ran.code == 0 || ran.code == 4 && ran.stderr.contains("there is no VM"), "{ran:#?}");
+}
+
 #[test]
 fn a_creation_killed_anywhere_is_destroyed_without_a_trace() {
     let Some((bed, manifest, bystander)) = bed("killed", 60) else { return };
@@ -67,9 +75,7 @@ fn a_creation_killed_anywhere_is_destroyed_without_a_trace() {
         let phase = listed(&bed, vm);
         seen.push(phase.clone());
         match phase.as_deref() {
-            None => {
-                bed.foundry(&["destroy", vm]).run().exits(4);
-            }
+            None => destroy_rest(&bed, vm),
             Some("Pending" | "Running" | "Stopped") => {
                 let ran = bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
                 // Killed early, it has no volumes. The bystander has a name as the VM gives them, and is told of.
@@ -133,13 +139,13 @@ fn a_destruction_killed_anywhere_is_finished_by_the_next() {
             None => {}
             Some(phase) => {
                 half += usize::from(phase == "Destroying");
-                if phase == "Destroying" {
-                    let refused = bed.foundry(&["create", "-", "--dry-run"]).reads(&manifest).run().exits(4);
-                    refused.mentions(&format!(
+                let create = bed.foundry(&["create", "-", "--dry-run"]).reads(&manifest).run();
+                if phase == "Destroying" && listed(&bed, vm).is_some() {
+                    create.exits(4).mentions(&format!(
                         "VM '{vm}' is half destroyed\n    foundry destroy {vm} finishes it\n"
                     ));
                 }
-                bed.foundry(&destroy).run().exits(0);
+                destroy_rest(&bed, vm);
             }
         }
         assert_eq!(bed.traces(), std::slice::from_ref(&bystander), "after {killed:#?}");
