@@ -149,17 +149,16 @@ impl JumpHost {
     /// `ProxyJump` has no place for a key file, so such a host becomes a `ProxyCommand`, which a shell runs.
     fn option(&self) -> (&'static str, String) {
         if self.key_file.is_none() && !self.is_unverified {
-            let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
             let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
             let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-            return ("ProxyJump", format!("{user}{host}{port}"));
+            return ("ProxyJump", format!("{}{host}{port}", self.user_prefix()));
         }
-        let words = quote_command(&self.arguments()).replace('%', "%%");
+        let words = quote_command(&self.ssh_arguments()).replace('%', "%%");
         ("ProxyCommand", format!("ssh -W '[%h]:%p' {words}"))
     }
 
     /// The arguments of ssh(1) that name this host, and how to log in to it. A command may follow.
-    pub fn arguments(&self) -> Vec<String> {
+    pub fn ssh_arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(file) = &self.key_file {
             words.extend(["-i".to_owned(), file.clone()]);
@@ -170,9 +169,13 @@ impl JumpHost {
         if self.is_unverified {
             words.extend(["-o".to_owned(), "StrictHostKeyChecking=accept-new".to_owned()]);
         }
-        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        words.extend(["--".to_owned(), format!("{user}{}", self.host)]);
+        words.extend(["--".to_owned(), format!("{}{}", self.user_prefix(), self.host)]);
         words
+    }
+
+    /// `USER@`, if the URI names a user.
+    fn user_prefix(&self) -> String {
+        self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default()
     }
 }
 

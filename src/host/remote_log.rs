@@ -52,7 +52,7 @@ pub struct RemoteLog {
     complaint: Option<JoinHandle<String>>,
 }
 
-/// What has come of a log on another machine.
+/// The part of a log on another machine that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RemoteLogContent {
     /// The next bytes.
@@ -87,7 +87,7 @@ impl RemoteLog {
         let words = ["sh", "-c", &script, "sh"].into_iter().chain(arguments.iter().copied());
         let words: Vec<_> = words.map(str::to_owned).collect();
         let mut command = Command::new("ssh");
-        command.arg("-T").args(host.arguments()).arg(quote_command(&words));
+        command.arg("-T").args(host.ssh_arguments()).arg(quote_command(&words));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut ssh = command.spawn()?;
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
@@ -101,7 +101,7 @@ impl RemoteLog {
     /// Takes what has come. It does not wait.
     ///
     /// # Errors
-    /// What ssh or the host's shell complained about last, if it failed.
+    /// If ssh or the host's shell failed; it has the last line that they wrote to stderr.
     pub fn read(&mut self) -> io::Result<RemoteLogContent> {
         match self.chunks.try_recv() {
             Ok(bytes) => return bytes.map(RemoteLogContent::Bytes),
