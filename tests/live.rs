@@ -47,6 +47,7 @@ mod live {
     mod doctor;
     mod faults;
     mod foreign;
+    mod garm;
     mod gc;
     mod images;
     mod inventory;

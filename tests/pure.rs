@@ -65,6 +65,7 @@ mod pure {
     mod foreign_values;
     mod forged_records;
     mod fuzz;
+    mod garm;
     mod gc;
     mod guest_agent;
     mod help;

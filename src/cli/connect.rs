@@ -6,7 +6,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::{SettingKey, SettingOrigin};
 use foundry_core::error::Error;
-use foundry_engine::{Cancel, Context, SystemClock};
+use foundry_engine::{Cancel, Context, Settings, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt};
 
 /// This program, whatever became of its file since it was started (proc_pid_exe(5)).
@@ -14,10 +14,14 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Connects to the libvirt that the flags and the environment name, and returns what operations need.
 pub(super) fn connect_host(global: &Global, ui: &Ui) -> Result<Context, Error> {
-    let settings = global.engine_settings()?;
     warn_overridden_context(global, ui);
+    connect_as(&libvirt_uri(global), global.engine_settings()?, global, ui)
+}
+
+/// Connects to a libvirt with settings of the caller's.
+pub(super) fn connect_as(uri: &str, settings: Settings, global: &Global, ui: &Ui) -> Result<Context, Error> {
     let timeouts = CallTimeouts::of(global.resolved().timeout_for(SettingKey::CallTimeout));
-    let host = Libvirt::connect_within(&libvirt_uri(global), ui.call_observer(), timeouts)?;
+    let host = Libvirt::connect_within(uri, ui.call_observer(), timeouts)?;
     let host = host.with_socket_keeper(OWN_PROGRAM);
     Ok(Context {
         host: Arc::new(host),

@@ -31,6 +31,7 @@ pub use foundry_core::{
 };
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
+pub use foundry_garm as garm;
 pub use foundry_host as host;
 
 use std::ffi::OsStr;
@@ -96,7 +97,8 @@ pub fn run() -> u8 {
     if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
         return run_socket_keeper();
     }
-    let arguments = usage_hints::join_wait_goal(std::env::args_os());
+    let arguments = commands::garm_provider::complete_arguments(std::env::args_os().collect());
+    let arguments = usage_hints::join_wait_goal(arguments.into_iter());
     let parsed = command()
         .try_get_matches_from(&arguments)
         .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));

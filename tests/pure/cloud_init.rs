@@ -7,6 +7,6 @@ mod merge;
 mod net_convert;
 mod own_network;
 mod raw;
-mod schema;
+pub(crate) mod schema;
 mod support;
 mod yaml;

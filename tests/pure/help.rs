@@ -90,9 +90,21 @@ fn examples(text: &str) -> Vec<String> {
     };
     lines
         .flat_map(part)
-        .map(|part| part.trim_start_matches('(').to_owned())
+        .map(|part| without_variables(part.trim_start_matches('(')).to_owned())
         .filter(|p| p.starts_with("foundry "))
         .collect()
+}
+
+/// A command without the variables that are set before it: `NAME=value foundry list`.
+fn without_variables(mut command: &str) -> &str {
+    while let Some((first, rest)) = command.split_once(' ')
+        && first
+            .split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    {
+        command = rest;
+    }
+    command
 }
 
 #[test]

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use crate::support::sources::{files_below, is_at, without_tests};
 
 /// Each crate with those below it.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("core", &[]),
     ("fetch", &["core"]),
     ("host", &["core", "fetch"]),
     ("engine", &["core", "fetch", "host"]),
-    ("cli", &["core", "fetch", "host", "engine"]),
+    ("garm", &["core"]),
+    ("cli", &["core", "fetch", "host", "engine", "garm"]),
 ];
 
 /// A file by its modules: `src/engine/vm/create.rs` is `["vm", "create"]` of its crate.
@@ -36,7 +37,7 @@ fn no_circle_of_files() {
     let mut circles = Vec::new();
     for (name, _) in CRATES {
         let files = files_of(&source().join(name));
-        assert!(files.len() > 10, "{name} has {} files only: is this its folder?", files.len());
+        assert!(files.len() > 5, "{name} has {} files only: is this its folder?", files.len());
         let graph = graph(&files);
         circles
             .extend(circles_of(&graph).into_iter().map(|circle| format!("{name}: {}", circle.join(" -> "))));

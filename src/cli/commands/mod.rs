@@ -16,6 +16,7 @@ mod events;
 mod exec;
 mod explain;
 mod explain_code;
+pub(crate) mod garm_provider;
 mod gc;
 pub(crate) mod get;
 pub(crate) mod help;
@@ -116,6 +117,7 @@ pub(crate) enum Command {
     Complete(completion::CompleteArgs),
     TestConn(test_conn::TestConnArgs),
     Doctor(doctor::DoctorArgs),
+    GarmProvider(garm_provider::GarmProviderArgs),
 }
 
 impl Command {
@@ -145,6 +147,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Ssh(args) => return ssh::run_ssh(args, global, ui),
         Command::Exec(args) => return exec::run_exec(args, global, ui),
         Command::Cp(args) => return cp::run_cp(args, global, ui),
+        Command::GarmProvider(args) => return garm_provider::run_garm_provider(args, global),
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Launch(args) => launch::run_launch(args, global, ui),
         Command::Apply(args) => apply::run_apply(args, global, ui),

@@ -95,7 +95,7 @@ pub fn why_ignored(path: &Path) -> Option<String> {
 }
 
 /// The text of a file of limited size.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     file_ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {

@@ -63,6 +63,8 @@ codes! {
         // Arguments of `explain`.
         1301 FieldMissing
         1302 CodeMissing
+        // Programs that call foundry for a CI system.
+        1401 ProviderCallUnfit
     }
     Validation {
         2000 Validation

@@ -81,7 +81,7 @@ pub fn get_vm(context: &Context, name: &str) -> Result<VmView, Error> {
 }
 
 /// Builds the view of a domain. With `closely`, the guest's addresses are queried even if the manifest has some.
-fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, Error> {
+pub(super) fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, Error> {
     let owner = domain.owner();
     // The first foundry kept secrets in its record; they are shown only on request.
     let (mut vm, secrets) = match &owner {

@@ -11,6 +11,7 @@ pub mod guest_exec;
 pub mod guest_login;
 pub mod inspect;
 pub mod inventory;
+pub mod labelled;
 pub mod logs;
 pub mod power;
 pub mod rename;

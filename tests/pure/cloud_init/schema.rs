@@ -39,7 +39,7 @@ fn judge(program: &PathBuf, kind: &[&str], text: &str) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("{told}\n{text}")) }
 }
 
-fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
+pub(crate) fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
     let Some(program) = cloud_init() else { return };
     let made = build_seed_files(plan, seed, "web-1").unwrap();
     judge(&program, &[], &made.user_data).unwrap();
