@@ -64,6 +64,7 @@ mod live {
     mod rename;
     mod repave;
     mod rivals;
+    mod runner;
     mod secrets;
     mod signals;
     mod snapshot;

@@ -103,6 +103,7 @@ mod pure {
     mod render;
     mod repave;
     mod room;
+    mod runner;
     mod same_address;
     mod saved;
     mod schema;

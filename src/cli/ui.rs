@@ -65,6 +65,12 @@ impl Ui {
         }
     }
 
+    /// The same terminal without the progress of operations.
+    #[must_use]
+    pub fn without_progress(&self) -> Self {
+        Self { progress: progress::ProgressForm::None, ..self.clone() }
+    }
+
     /// Writes a result exactly as it is, for a program to read.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod gc;
 pub mod image;
 pub mod network;
 pub mod preflight;
+pub mod runner;
 pub mod snapshot;
 pub mod storage;
 pub mod uninstall;

@@ -55,6 +55,9 @@ fn every_yaml_block_is_what_it_says_it_is() {
             "yaml user-data" => {
                 assert_eq!(foundry::cloud_init::check_raw_user_data(&block.text), Ok(()), "{place}");
             }
+            "yaml runners" => {
+                foundry_runner::load_runner_pools(&block.text, &place).unwrap_or_else(|e| panic!("{e}"));
+            }
             "yaml garm" => {
                 foundry::garm::ProviderConfig::parse(&block.text, &place).unwrap_or_else(|e| panic!("{e}"));
             }

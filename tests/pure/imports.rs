@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use crate::support::sources::{files_below, is_at, without_tests};
 
 /// Each crate with those below it.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("fetch", &["core"]),
     ("host", &["core", "fetch"]),
-    ("engine", &["core", "fetch", "host"]),
+    ("runner", &["core"]),
+    ("engine", &["core", "fetch", "host", "runner"]),
+    ("forge", &["core", "runner"]),
     ("garm", &["core"]),
-    ("cli", &["core", "fetch", "host", "engine", "garm"]),
+    ("cli", &["core", "fetch", "host", "runner", "engine", "forge", "garm"]),
 ];
 
 /// A file by its modules: `src/engine/vm/create.rs` is `["vm", "create"]` of its crate.

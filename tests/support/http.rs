@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) headers: HashMap<String, String>,
     /// How many requests there were before it.
     pub(crate) nth: usize,
+    /// As long as its `Content-Length` says.
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -245,5 +247,8 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.split_once(':') else { break };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    Ok(Some(Request { method, path, headers, nth: 0 }))
+    let length = headers.get("content-length").and_then(|length: &String| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, path, headers, nth: 0, body }))
 }

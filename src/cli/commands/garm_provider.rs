@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use clap::Args;
-use schemars::schema_for;
 use serde::Serialize;
 
 use crate::config::{self, SettingKey, SettingOrigin};
@@ -18,6 +17,7 @@ use foundry_core::domain_xml::check_patch;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::PoolName;
 use foundry_core::plan::VmPlan;
+use foundry_core::schema::input_schema;
 use foundry_core::text::{describe_io_error, escape_unseen};
 use foundry_engine::Context;
 use foundry_engine::vm::create::create_vm;
@@ -94,8 +94,8 @@ fn answer_call(global: &Global, ui: &Ui) -> Result<(), Error> {
     match call.command {
         GarmCommand::GetVersion => ui.write_line(&format!("v{}", env!("CARGO_PKG_VERSION"))),
         GarmCommand::GetSupportedInterfaceVersions => print_json(&INTERFACE_VERSIONS, ui),
-        GarmCommand::GetConfigJSONSchema => print_json(&schema_for!(ProviderConfig), ui),
-        GarmCommand::GetExtraSpecsJSONSchema => print_json(&schema_for!(ExtraSpecs), ui),
+        GarmCommand::GetConfigJSONSchema => print_json(&input_schema::<ProviderConfig>(), ui),
+        GarmCommand::GetExtraSpecsJSONSchema => print_json(&input_schema::<ExtraSpecs>(), ui),
         GarmCommand::ValidatePoolInfo => {
             check_pool(decode_extra_specs(&call.extra_specs)?, &read_config(&call)?)
         }

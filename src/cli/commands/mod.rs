@@ -38,6 +38,7 @@ mod power;
 mod rename;
 mod render;
 mod repave;
+pub(crate) mod runner;
 mod schema;
 mod screenshot;
 mod seed;
@@ -105,6 +106,7 @@ pub(crate) enum Command {
     Exec(exec::ExecArgs),
     Cp(cp::CpArgs),
     Gc(gc::GcArgs),
+    Runner(runner::RunnerArgs),
     Uninstall(uninstall::UninstallArgs),
     Config(config::ConfigArgs),
     Init(init_args::InitArgs),
@@ -187,6 +189,7 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Storage(args) => storage::run_storage(args, global, ui),
         Command::Seed(args) => seed::run_seed(args, global, ui),
         Command::SshConfig(args) => ssh_config::run_ssh_config(args, global, ui),
+        Command::Runner(args) => runner::run_runner(args, global, ui),
         Command::Gc(args) => gc::run_gc(args, global, ui),
         Command::Uninstall(args) => uninstall::run_uninstall(args, global, ui),
         Command::Config(args) => config::run_config(args, global, ui),

@@ -11,12 +11,13 @@ use super::gc::LeftoverView;
 use super::history::RevisionView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
+use super::runner::RunnerRow;
 use crate::config;
 use crate::output::to_json;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::schema::{self, output_schema};
+use foundry_core::schema::{self, input_schema, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::network::list::NetworkView;
 use foundry_engine::snapshot::SnapshotView;
@@ -24,6 +25,7 @@ use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
 use foundry_engine::vm::top::LoadView;
 use foundry_engine::vm::whois::WhoisMatch;
+use foundry_runner::RunnerPool;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
@@ -43,6 +45,8 @@ pub(crate) struct SchemaArgs {
 enum SchemaSubject {
     /// A manifest, for create, apply and render
     Manifest,
+    /// A pool of runners, for runner serve
+    RunnerPool,
     /// foundry list
     List,
     /// foundry get, foundry vm info
@@ -81,6 +85,8 @@ enum SchemaSubject {
     NetworkInfo,
     /// foundry storage status
     StorageStatus,
+    /// foundry runner list
+    RunnerList,
     /// foundry gc
     Gc,
     /// foundry doctor
@@ -100,6 +106,8 @@ pub(super) fn run_schema(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
 fn schema_of(what: SchemaSubject) -> Value {
     match what {
         SchemaSubject::Manifest => schema::manifest_schema(),
+        SchemaSubject::RunnerPool => input_schema::<RunnerPool>(),
+        SchemaSubject::RunnerList => output_schema::<Vec<RunnerRow>>(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
         SchemaSubject::Top => output_schema::<Vec<LoadView>>(),

@@ -21,6 +21,7 @@ pub use load::{
 };
 pub use number::Number;
 pub use status::{Condition, Phase, Status, VmAddress, VmSnapshot};
+pub use user_data::template_data_to_text;
 
 use std::collections::BTreeMap;
 

@@ -18,6 +18,16 @@ pub(super) fn user_data_to_text(document: &Node, violation: Option<&ReadError>) 
     PATHS.iter().try_fold(document.clone(), |document, path| field_to_text(&document, path, violation))
 }
 
+/// As for a manifest, in a document that has the spec of a VM at `spec.template`.
+///
+/// # Errors
+/// As for a manifest.
+pub fn template_data_to_text(document: &Node, violation: Option<&ReadError>) -> Result<Node, FieldError> {
+    PATHS.iter().try_fold(document.clone(), |document, [spec, section, field]| {
+        field_to_text(&document, &[*spec, "template", *section, *field], violation)
+    })
+}
+
 fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) -> Result<Node, FieldError> {
     let Some(found) = path.iter().try_fold(document, |node, key| node.get(key)) else {
         return Ok(document.clone());

@@ -15,6 +15,7 @@
 mod history;
 mod maker;
 mod repave;
+mod runner;
 mod salt;
 mod ssh_access;
 mod volume_ref;
@@ -22,6 +23,7 @@ mod volume_ref;
 pub use history::{KEPT, KEPT_BYTES, Revision, manifest_digest};
 pub use maker::{Liveness, Maker, Operation};
 pub use repave::{BootParts, Repave, RepaveStage};
+pub use runner::{RetireReason, RunnerNote, RunnerState};
 pub use salt::{Salt, is_recorded};
 pub use ssh_access::{HostKey, SshAccess};
 pub use volume_ref::VolumeRef;
@@ -96,6 +98,9 @@ pub struct Record {
     /// A repave that has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repave: Option<Repave>,
+    /// What foundry notes about the CI runner in the VM, if it belongs to a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<RunnerNote>,
 }
 
 /// Stage of a VM's life.

@@ -29,7 +29,12 @@ pub fn manifest_schema() -> Value {
 
 /// Generates the schema of manifests including the status that foundry writes.
 pub fn document_schema() -> Value {
-    let mut schema = generate_schema::<VirtualMachine>(Contract::Deserialize);
+    input_schema::<VirtualMachine>()
+}
+
+/// Generates the schema of what foundry reads into a type.
+pub fn input_schema<T: JsonSchema>() -> Value {
+    let mut schema = generate_schema::<T>(Contract::Deserialize);
     ReadSchema.transform(&mut schema);
     schema.to_value()
 }

@@ -35,6 +35,8 @@ pub(crate) use detach::wait_until_detached;
 pub use detach::{DetachPlan, detach, plan_detach};
 pub(crate) use interrupted_attach::{InterruptedAttach, find_interrupted_attach, finish_attach};
 pub use list::{DiskView, Presence, list_disks};
-pub(crate) use record_update::{current_record, insert_volume, remove_from_record, update_locked_record};
+pub(crate) use record_update::{
+    current_record, insert_volume, remove_from_record, update_locked_record, update_record,
+};
 pub use resize::{Resized, resize};
 pub(crate) use resize::{advise_snapshot_delete, check_block_job, check_snapshots};

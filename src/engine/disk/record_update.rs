@@ -23,7 +23,7 @@ const TRIES: usize = 8;
 ///
 /// # Errors
 /// If the VM is gone or no longer complete, or the host refuses.
-pub(super) fn update_record(
+pub(crate) fn update_record(
     context: &Context,
     domain: &Domain,
     change: impl Fn(&mut Record),

@@ -23,7 +23,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::{DiskTarget, find_nearest};
 use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
 use foundry_core::record::VolumeRef;
-use foundry_core::record::{Liveness, Owner, RecordState};
+use foundry_core::record::{Liveness, Owner, RecordState, RunnerNote};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::local::check_liveness;
 use foundry_host::{Capabilities, Domain, GuestMachine};
@@ -54,6 +54,8 @@ pub struct ReadyVm {
     pub leftover: Option<Domain>,
     /// The directory for its EFI variables, if they cannot be in the file that libvirt names after the VM.
     pub own_variables: Option<PathBuf>,
+    /// What its record notes about the runner of a pool.
+    pub runner: Option<RunnerNote>,
 }
 
 impl ReadyVm {
@@ -111,7 +113,7 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
             warn_of_own_network(context, plan);
             let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
             let plan = VmPlan { interfaces, ..plan };
-            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover, own_variables })
+            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover, own_variables, runner: None })
         }
         _ => {
             report = recheck_name(context, plan, taken)?.unwrap_or(report);

@@ -208,6 +208,7 @@ fn new_record(
         history: Vec::new(),
         ssh: None,
         repave: None,
+        runner: None,
     }
 }
 

@@ -185,5 +185,6 @@ fn new_record(
         history: Vec::new(),
         ssh: None,
         repave: None,
+        runner: ready.runner.clone(),
     }
 }

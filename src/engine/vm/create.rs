@@ -20,7 +20,7 @@ use crate::{Context, Step, Task, lock};
 use foundry_core::error::{Code, Error, Kind, Outcome};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
-use foundry_core::record::{Record, RecordState, VolumeRole};
+use foundry_core::record::{Record, RecordState, RunnerNote, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::diagnosis::RequestedVm;
 
@@ -49,6 +49,20 @@ pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
     context.report_begun(Task::CreateVm(name.to_string()));
     let ready = preflight(context, plan)?;
+    create_ready(context, &ready, &|| Ok(()))
+}
+
+/// As [`create_vm`], with a note about the runner of a pool, which the record has from its beginning.
+///
+/// # Errors
+/// As [`create_vm`].
+pub(crate) fn create_for_pool(
+    context: &Context,
+    plan: &VmPlan,
+    note: &RunnerNote,
+) -> Result<CreatedVm, Error> {
+    context.report_begun(Task::CreateVm(plan.name.to_string()));
+    let ready = ReadyVm { runner: Some(note.clone()), ..preflight(context, plan)? };
     create_ready(context, &ready, &|| Ok(()))
 }
 

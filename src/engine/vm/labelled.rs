@@ -28,9 +28,16 @@ pub fn find_labelled(
     context: &Context,
     fits: impl Fn(&BTreeMap<String, String>) -> bool,
 ) -> Result<Vec<LabelledVm>, Error> {
+    Ok(find_recorded(context)?.into_iter().filter(|vm| fits(vm.labels())).collect())
+}
+
+/// Finds all VMs of foundry, with one call to the host.
+///
+/// # Errors
+/// A failed call to the host.
+pub(crate) fn find_recorded(context: &Context) -> Result<Vec<LabelledVm>, Error> {
     let domains = context.host.domains(false)?.into_iter();
-    let own = domains.filter_map(|domain| Some(LabelledVm { record: domain.own_record()?, domain }));
-    Ok(own.filter(|vm| fits(vm.labels())).collect())
+    Ok(domains.filter_map(|domain| Some(LabelledVm { record: domain.own_record()?, domain })).collect())
 }
 
 impl LabelledVm {

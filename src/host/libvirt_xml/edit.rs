@@ -225,6 +225,16 @@ pub fn set_interface_boot(xml: &str, mac: &str, order: Option<u32>) -> Result<St
     set_interface_child(xml, mac, "boot", order.map(|order| format!("<boot order='{order}'/>")))
 }
 
+/// Connects an interface to its link, or disconnects it (libvirt's page "Domain XML format", "Modifying virtual link
+/// state").
+///
+/// # Errors
+/// If the text is not a `<domain>` with an interface of that MAC address.
+pub fn set_interface_state(xml: &str, mac: &str, is_up: bool) -> Result<String> {
+    let state = if is_up { "up" } else { "down" };
+    set_interface_child(xml, mac, "link", Some(format!("<link state='{state}'/>")))
+}
+
 /// The XML of the interface with that MAC address; `None` if there is none.
 ///
 /// # Errors

@@ -61,7 +61,7 @@ fn a_server_without_ranges_sends_it_anew_and_what_is_known_is_read_past() {
 }
 
 fn whole() -> Request {
-    Request { method: "GET".into(), path: "/x".into(), headers: Default::default(), nth: 0 }
+    Request { method: "GET".into(), path: "/x".into(), headers: Default::default(), nth: 0, body: Vec::new() }
 }
 
 #[test]

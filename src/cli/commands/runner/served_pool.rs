@@ -1,0 +1,142 @@
+//! A pool that is being served.
+
+use foundry_core::error::{Code, Error};
+use foundry_engine::Context;
+use foundry_engine::runner::{PoolHost, random_name};
+use foundry_forge::{CommandForge, GithubForge};
+use foundry_host::{HostLock, LockError};
+use foundry_runner::{Action, Breaker, Forge, ForgePlan, PoolController, RoundReport, RunnerPoolPlan};
+
+use crate::ui::Ui;
+
+/// A pool with its host, its forge, and the lock that keeps another foundry from serving it.
+pub(super) struct ServedPool {
+    plan: RunnerPoolPlan,
+    host: PoolHost,
+    forge: Box<dyn Forge>,
+    breaker: Breaker,
+    /// What was said last about the forge, so that it is said once.
+    said: Option<String>,
+    _lock: HostLock,
+}
+
+impl ServedPool {
+    /// Takes a pool over.
+    ///
+    /// # Errors
+    /// If another foundry process serves it.
+    pub(super) fn begin(plan: &RunnerPoolPlan, context: &Context) -> Result<Self, Error> {
+        let name = &plan.rules.name;
+        let lock = context.host.lock(&format!("runner pool {name}")).map_err(|taken| {
+            let error = Error::new(Code::VmTurnTaken, format!("pool '{name}' is not taken over")).unchanged();
+            match taken {
+                LockError::Taken(Some(pid)) => error.because(format!("process {pid} serves it")),
+                LockError::Taken(None) => error.because("another process serves it"),
+                LockError::Unusable(why) => error.because(why),
+            }
+        })?;
+        Ok(Self {
+            plan: plan.clone(),
+            host: pool_host(plan, context),
+            forge: make_forge(plan),
+            breaker: Breaker::default(),
+            said: None,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.plan.rules.name
+    }
+
+    /// Replaces the plan if it has changed.
+    pub(super) fn set_plan(&mut self, plan: &RunnerPoolPlan) {
+        if self.plan != *plan {
+            self.plan = plan.clone();
+            self.host = pool_host(plan, &self.host.context);
+            self.forge = make_forge(plan);
+        }
+    }
+
+    /// Replaces the connection.
+    pub(super) fn set_context(&mut self, context: &Context) {
+        self.host.context = context.clone();
+    }
+
+    /// Runs one round and says what it did.
+    ///
+    /// # Errors
+    /// If the host's VMs cannot be listed.
+    pub(super) fn run_round(&mut self, ui: &Ui) -> Result<(), Error> {
+        let name = self.plan.rules.name.clone();
+        let new_name = || random_name(&name);
+        let clock = || u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let mut controller = PoolController {
+            rules: &self.plan.rules,
+            host: &self.host,
+            forge: self.forge.as_ref(),
+            new_name: &new_name,
+            clock: &clock,
+            breaker: &mut self.breaker,
+        };
+        let report = controller.run_round(0, self.plan.wish)?;
+        self.tell(&report, ui);
+        Ok(())
+    }
+
+    fn tell(&mut self, report: &RoundReport, ui: &Ui) {
+        let pool = &self.plan.rules.name;
+        for action in &report.done {
+            ui.show_note(&format!("pool {pool}: {}", describe(action)));
+        }
+        for (action, why) in &report.failed {
+            ui.show_note(&format!("pool {pool}: {} failed: {why}", describe(action)));
+        }
+        let now = report.forge_failure.as_ref().map(ToString::to_string);
+        if now != self.said {
+            match &now {
+                Some(why) => ui.show_note(&format!("pool {pool}: the forge cannot be asked: {why}")),
+                None => ui.show_note(&format!("pool {pool}: the forge answers again")),
+            }
+            self.said = now;
+        }
+    }
+}
+
+fn pool_host(plan: &RunnerPoolPlan, context: &Context) -> PoolHost {
+    PoolHost {
+        context: context.clone(),
+        pool: plan.rules.name.clone(),
+        template: plan.template.clone(),
+        defaults: context.settings.defaults(None),
+        guest: plan.guest.clone(),
+    }
+}
+
+fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge> {
+    let mut labels = plan.labels.clone();
+    labels.push(plan.rules.owner_label.clone());
+    match &plan.forge {
+        ForgePlan::Github { api, scope, token_file, group } => {
+            Box::new(GithubForge::new(api, scope, token_file, *group, &labels))
+        }
+        ForgePlan::Command(programs) => {
+            Box::new(CommandForge::new(programs.clone(), &plan.rules.name, &labels))
+        }
+    }
+}
+
+/// An action in words.
+fn describe(action: &Action) -> String {
+    match action {
+        Action::Create => "make a VM".to_owned(),
+        Action::Move { name, to, reason: Some(reason) } => format!("{name} is {to}: {}", reason.as_str()),
+        Action::Move { name, to, reason: None } => format!("{name} is {to}"),
+        Action::Register { name } => format!("register {name}"),
+        Action::Unregister { name, .. } => format!("remove the registration of {name}"),
+        Action::Fence { name } => format!("take the link of {name} down"),
+        Action::Unfence { name, .. } => format!("bring the link of {name} up"),
+        Action::Destroy { name } => format!("destroy {name}"),
+        Action::Sweep { id } => format!("remove registration {id}, which has no VM"),
+    }
+}

@@ -1,0 +1,106 @@
+//! GitHub: runners with a just-in-time configuration (GitHub's page "REST API endpoints for self-hosted runners").
+
+use foundry_runner::{Forge, ForgeError, ForgeFailure, GithubScope, RegisteredRunner, Registration, Removal};
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::github_http::{GithubAnswer, GithubHttp, refused};
+use crate::listed::{ListedRunner, id_text};
+use crate::{quoted, unreachable};
+
+/// Runners on a page of a list, the most that GitHub gives.
+const PER_PAGE: usize = 100;
+/// Pages that are read: more runners than GitHub lets a group have.
+const MAX_PAGES: usize = 200;
+/// The runner's directory for jobs, below its own.
+const WORK_FOLDER: &str = "_work";
+
+/// GitHub, or GitHub Enterprise Server.
+#[derive(Debug, Clone)]
+pub struct GithubForge {
+    http: GithubHttp,
+    /// Path of the runners in the API.
+    runners: String,
+    labels: Vec<String>,
+    group: u64,
+}
+
+impl GithubForge {
+    /// The runners of a scope. `labels` are those of new ones; `token_file` is read for each call.
+    pub fn new(api: &str, scope: &GithubScope, token_file: &str, group: u64, labels: &[String]) -> Self {
+        Self {
+            http: GithubHttp::new(api, token_file),
+            runners: format!("{}/actions/runners", scope.api_path()),
+            labels: labels.to_vec(),
+            group,
+        }
+    }
+}
+
+/// The error of an answer that is not the expected one.
+fn unexpected(what: &str, answer: &GithubAnswer) -> ForgeError {
+    let message = answer.body.get("message").and_then(Value::as_str).unwrap_or_default();
+    let text = format!("GitHub: {what}: {} {}", answer.status, quoted(message));
+    match answer.status {
+        // A scope that this token cannot see is said not to exist.
+        404 => refused(format!("{text}: the URL is wrong, or the token may not manage runners there")),
+        422 => refused(text),
+        _ => unreachable(text),
+    }
+}
+
+impl Forge for GithubForge {
+    fn list_registrations(&self) -> Result<Vec<Registration>, ForgeError> {
+        let mut all = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let path = format!("{}?per_page={PER_PAGE}&page={page}", self.runners);
+            let answer = self.http.send(Method::GET, &path, None)?;
+            let listed = answer.body.get("runners").cloned().filter(|_| answer.status == 200);
+            let listed: Vec<ListedRunner> = listed
+                .and_then(|list| serde_json::from_value(list).ok())
+                .ok_or_else(|| unexpected("the list of runners", &answer))?;
+            let count = listed.len();
+            all.extend(listed.into_iter().filter_map(ListedRunner::into_registration));
+            if count < PER_PAGE {
+                break;
+            }
+        }
+        // A runner that came between two pages may be on both.
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.dedup_by(|a, b| a.id == b.id);
+        Ok(all)
+    }
+
+    fn register_runner(&self, name: &str) -> Result<RegisteredRunner, ForgeError> {
+        let path = format!("{}/generate-jitconfig", self.runners);
+        let body = json!({
+            "name": name,
+            "runner_group_id": self.group,
+            "labels": self.labels,
+            "work_folder": WORK_FOLDER,
+        });
+        let answer = self.http.send(Method::POST, &path, Some(&body))?;
+        if answer.status == 409 {
+            let message = format!("GitHub has a runner named {name}");
+            return Err(ForgeError { failure: ForgeFailure::NameTaken, message });
+        }
+        let id = answer.body.pointer("/runner/id").and_then(id_text);
+        let configuration = answer.body.get("encoded_jit_config").and_then(Value::as_str);
+        match (answer.status, id, configuration) {
+            (201, Some(id), Some(configuration)) => {
+                Ok(RegisteredRunner { id, configuration: configuration.to_owned() })
+            }
+            _ => Err(unexpected("a new runner", &answer)),
+        }
+    }
+
+    fn remove_registration(&self, id: &str) -> Result<Removal, ForgeError> {
+        let answer = self.http.send(Method::DELETE, &format!("{}/{id}", self.runners), None)?;
+        match answer.status {
+            204 | 404 => Ok(Removal::Removed),
+            // "Runner … is currently running a job and cannot be deleted."
+            422 => Ok(Removal::Busy),
+            _ => Err(unexpected("the removal of a runner", &answer)),
+        }
+    }
+}

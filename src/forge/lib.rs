@@ -1,0 +1,28 @@
+//! The forges at which CI runners are registered: each implements [`foundry_runner::Forge`].
+//!
+//! A forge's answers are foreign text: they are parsed as such, bounded in size, and quoted only when they are escaped.
+
+mod command;
+mod command_output;
+mod github;
+mod github_http;
+mod listed;
+
+pub use command::CommandForge;
+pub use github::GithubForge;
+
+use foundry_core::text::escape_unseen;
+use foundry_core::yaml::shorten;
+use foundry_runner::{ForgeError, ForgeFailure};
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: u64 = 16 << 20;
+
+fn unreachable(message: impl Into<String>) -> ForgeError {
+    ForgeError { failure: ForgeFailure::Unreachable, message: message.into() }
+}
+
+/// A foreign text in a message: one line, bounded.
+fn quoted(text: &str) -> String {
+    escape_unseen(&shorten(text.trim()))
+}

@@ -1,0 +1,213 @@
+//! The manifest of a pool, as a user wrote it.
+//!
+//! Reading checks YAML and the names of fields; what a value may be is judged by [`judge`](crate::RunnerPoolPlan), which
+//! reports all problems together.
+
+mod judge;
+mod judge_forge;
+mod judge_template;
+mod load;
+mod pool_judge;
+
+pub use judge::RunnerPoolPlan;
+pub use judge_forge::{ForgePlan, GithubScope};
+pub use judge_template::RunnerGuestPlan;
+pub use load::{RUNNER_POOL_KIND, load_runner_pools};
+
+use foundry_core::manifest::{API_VERSION, Metadata, Number, Spec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A pool of throw-away VMs that run CI jobs, one each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["apiVersion", "kind", "metadata", "spec"]))]
+pub struct RunnerPool {
+    /// The version of this format.
+    #[schemars(extend("const" = API_VERSION))]
+    pub api_version: String,
+    /// What the document describes.
+    #[schemars(extend("const" = RUNNER_POOL_KIND))]
+    pub kind: String,
+    /// Name, labels and annotations. The name has at most 40 characters; the VMs are called after it.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// What the pool is like.
+    #[serde(default)]
+    pub spec: RunnerPoolSpec,
+}
+
+/// What a pool is like.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["forge", "labels", "size", "template"]))]
+pub struct RunnerPoolSpec {
+    /// Where the runners are registered: exactly one forge.
+    #[serde(default)]
+    pub forge: ForgeSpec,
+    /// Labels of the runners at the forge, by which jobs choose them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// What the pool does: serve, pause (no new VMs; jobs go on) or drain (all VMs go, each after its job).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["serve", "pause", "drain"], "default" = "serve"))]
+    pub mode: Option<String>,
+    /// How many runners there are.
+    #[serde(default)]
+    pub size: PoolSize,
+    /// How long each part of a runner's life may take.
+    #[serde(default)]
+    pub timeouts: TimeoutsSpec,
+    /// When VMs are made again after failures.
+    #[serde(default)]
+    pub retry: RetrySpec,
+    /// What happens to a VM that did not come up.
+    #[serde(default)]
+    pub on_failure: FailureSpec,
+    /// The runner in the guest.
+    #[serde(default)]
+    pub guest: RunnerGuest,
+    /// The VMs: the spec of a VirtualMachine, without fixed addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Spec>,
+}
+
+/// The forge of a pool: exactly one of its fields.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ForgeSpec {
+    /// GitHub, or GitHub Enterprise Server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GithubSpec>,
+    /// Any forge, by three programs of yours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandSpec>,
+}
+
+/// GitHub, or GitHub Enterprise Server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["url", "tokenFile"]))]
+pub struct GithubSpec {
+    /// URL of the repository, organization or enterprise: https://github.com/acme, …/acme/shop, …/enterprises/acme.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// URL of the API. The default follows from url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+    /// File with a token that may manage runners. Only root and foundry's user may be able to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// Number of the runner group; 1 is the group Default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "default" = 1))]
+    pub runner_group_id: Option<Number>,
+}
+
+/// Any forge, by three programs of yours. Each gets FOUNDRY_RUNNER_POOL in its environment, ends with 0, and prints JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["register", "list", "unregister"]))]
+pub struct CommandSpec {
+    /// Registers FOUNDRY_RUNNER_NAME with FOUNDRY_RUNNER_LABELS and prints {"id": …, "configuration": …}; exits with 3 if
+    /// the name is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub register: Vec<String>,
+    /// Prints the list of runners: [{"id": …, "name": …, "online": …, "busy": …, "labels": […]}].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub list: Vec<String>,
+    /// Removes FOUNDRY_RUNNER_ID, also if it is not there; exits with 4 if the runner works on a job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unregister: Vec<String>,
+}
+
+/// How many runners a pool has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["max"]))]
+pub struct PoolSize {
+    /// How many runners wait for jobs, beside those that work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "default" = 1))]
+    pub min_idle: Option<Number>,
+    /// The most runners at a time. Required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 500))]
+    pub max: Option<Number>,
+    /// How many may be on their way at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 32, "default" = 2))]
+    pub max_concurrent_starts: Option<Number>,
+}
+
+/// How long each part of a runner's life may take, such as 90s, 5m, 12h or 1d.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimeoutsSpec {
+    /// From the start of the VM until its guest agent answers. The default is 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// From the registration until the runner is online. The default is 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<String>,
+    /// How long a runner that is not needed waits for a job. The default is 30m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
+    /// How long a job may take; then its VM is destroyed. The default is 6h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How long a guest that does not answer delays its end. The default is 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// The age at which an idle runner is replaced. The default is 12h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+}
+
+/// When VMs are made again after failures.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetrySpec {
+    /// After how many failures in a row no VM is made for a while. The default is 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 1000, "default" = 5))]
+    pub break_after: Option<Number>,
+    /// How long the first time; each time it is twice as long. The default is 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
+    /// The longest time. The default is 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+}
+
+/// What happens to a VM that did not come up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailureSpec {
+    /// How many are kept, so that you can look at them. The default is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 100, "default" = 1))]
+    pub keep: Option<Number>,
+    /// For how long each is kept. The default is 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_for: Option<String>,
+}
+
+/// The runner in the guest. The image has it, and a guest agent that may run commands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunnerGuest {
+    /// User of the runner. The default is runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Directory of the runner. The default is /home/runner/actions-runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// Shell command that is the runner, with its configuration in RUNNER_CONFIGURATION. When it ends, the guest powers
+    /// off. The default is GitHub's: ACTIONS_RUNNER_INPUT_JITCONFIG=$RUNNER_CONFIGURATION ./run.sh
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Shell command that ends with 0 while the runner works on a job. The default is GitHub's: pgrep -x Runner.Worker
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
+}

@@ -1,0 +1,26 @@
+//! Pools of runners: what is decided, and a whole life of pools with every fault mixed in.
+
+mod command_forge;
+mod decide;
+mod github;
+mod manifest;
+mod simulation;
+mod world;
+
+use foundry_runner::{PoolRules, PoolTimeouts, RetryRules};
+
+/// The rules of a pool of up to four.
+fn rules() -> PoolRules {
+    PoolRules {
+        name: "ci".into(),
+        min_idle: 1,
+        max: 4,
+        max_starting: 2,
+        template: "t1".into(),
+        owner_label: "foundry-here".into(),
+        timeouts: PoolTimeouts::default(),
+        retry: RetryRules::default(),
+        keep_failed: 1,
+        keep_failed_for: 600,
+    }
+}

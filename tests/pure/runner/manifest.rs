@@ -1,0 +1,170 @@
+//! The manifest of a pool: what is read, what is refused and how.
+
+use foundry_runner::{ForgePlan, GithubScope, PoolWish, RunnerPoolPlan, load_runner_pools};
+
+use crate::support::manifests;
+
+const POOL: &str = "
+apiVersion: foundry.cofront.xyz/v1alpha1
+kind: RunnerPool
+metadata: {name: linux}
+spec:
+  forge: {github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}
+  labels: [linux, x64]
+  size: {max: 4}
+  template:
+    vcpus: 2
+    memoryGiB: 4
+    bootDisk: {sizeGiB: 20, image: runner.qcow2}
+    networkInterfaces: [{network: default}]
+    cloudInit: {userData: {packages: [git]}}
+";
+
+fn plan(text: &str) -> Result<RunnerPoolPlan, String> {
+    let pools = load_runner_pools(text, "pool.yaml").map_err(|e| e.to_string())?;
+    assert_eq!(pools.len(), 1);
+    RunnerPoolPlan::from_manifest(&pools[0], &manifests::defaults(), "foundry-here")
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_short_manifest_has_sensible_numbers() {
+    let plan = plan(POOL).unwrap();
+    let rules = &plan.rules;
+    assert_eq!((rules.min_idle, rules.max, rules.max_starting, rules.keep_failed), (1, 4, 2, 1));
+    assert_eq!((rules.timeouts.start, rules.timeouts.job, rules.timeouts.max_age), (300, 21_600, 43_200));
+    assert_eq!(plan.wish, PoolWish::Serve);
+    assert_eq!(plan.template.spec.autostart, Some(false));
+    let ForgePlan::Github { api, scope, group, .. } = plan.forge else { panic!("{:?}", plan.forge) };
+    assert_eq!((api.as_str(), scope.api_path().as_str(), group), ("https://api.github.com", "/orgs/acme", 1));
+    assert!(plan.guest.run.contains("ACTIONS_RUNNER_INPUT_JITCONFIG"));
+}
+
+#[test]
+fn what_changes_the_vms_changes_their_digest() {
+    let digest = |text: &str| plan(text).unwrap().rules.template;
+    let same = digest(POOL);
+    assert_eq!(digest(&POOL.replace("max: 4", "max: 5")), same);
+    for (from, to) in [("vcpus: 2", "vcpus: 3"), ("[linux, x64]", "[linux]"), ("[git]", "[jq]")] {
+        assert_ne!(digest(&POOL.replace(from, to)), same, "{to}");
+    }
+}
+
+#[test]
+fn servers_of_github_have_their_own_api() {
+    for (url, api, path) in [
+        ("https://github.com/acme/shop", "https://api.github.com", "/repos/acme/shop"),
+        ("https://github.com/enterprises/acme/", "https://api.github.com", "/enterprises/acme"),
+        ("https://acme.ghe.com/org", "https://api.acme.ghe.com", "/orgs/org"),
+        ("https://git.example.com/org", "https://git.example.com/api/v3", "/orgs/org"),
+        ("http://127.0.0.1:8080/org", "http://127.0.0.1:8080/api/v3", "/orgs/org"),
+    ] {
+        let plan = plan(&POOL.replace("https://github.com/acme", url)).unwrap();
+        let ForgePlan::Github { api: found, scope, .. } = plan.forge else { panic!("{url}") };
+        assert_eq!((found.as_str(), scope.api_path().as_str()), (api, path), "{url}");
+    }
+    assert_eq!(GithubScope::Enterprise("e".into()).api_path(), "/enterprises/e");
+    for url in [
+        "github.com/acme",
+        "https://github.com",
+        "https://github.com/a/b/c",
+        "https://github.com/../x",
+        "https://u:p@github.com/acme",
+        "https://github.com/a%20b",
+        "http://git.example.com/org",
+        "ftp://x/y",
+    ] {
+        let error = plan(&POOL.replace("https://github.com/acme", url)).unwrap_err();
+        assert!(error.contains("spec.forge.github."), "{url}: {error}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_together() {
+    let text = POOL
+        .replace("name: linux", "name: Linux_1")
+        .replace("[linux, x64]", "['a,b', '']")
+        .replace("{max: 4}", "{max: 0, minIdle: 1.5, maxConcurrentStarts: 99}")
+        .replace("tokenFile: /etc/foundry/token", "tokenFile: token")
+        .replace("  labels:", "  mode: stop\n  timeouts: {start: 5, job: 10s, maxAge: tomorrow}\n  labels:")
+        .replace("{network: default}", "{network: default, ip: 10.0.0.1/24}")
+        .replace("vcpus: 2", "vcpus: 0")
+        .replace("cloudInit: {", "cloudInit: {fqdn: a.example.com, ");
+    let error = plan(&text).unwrap_err();
+    for path in [
+        "metadata.name:",
+        "spec.labels[0]:",
+        "spec.labels[1]:",
+        "spec.size.max:",
+        "spec.size.minIdle:",
+        "spec.size.maxConcurrentStarts:",
+        "spec.forge.github.tokenFile:",
+        "spec.mode:",
+        "spec.timeouts.start:",
+        "spec.timeouts.job:",
+        "spec.timeouts.maxAge:",
+        "spec.template.networkInterfaces[0].ip:",
+        "spec.template.vcpus:",
+        "spec.template.cloudInit.fqdn:",
+    ] {
+        assert!(error.contains(path), "{path}\n{error}");
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (from, to, said) in [
+        ("{max: 4}", "{max: 4, minIdle: 5}", "is more than max"),
+        ("  size:", "  retry: {initial: 5m, max: 1m}\n  size:", "is shorter than initial"),
+        ("{github: {url", "{command: {register: [/x]}, github: {url", "exactly one of github and command"),
+        (
+            "  forge: {github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}\n",
+            "",
+            "exactly one",
+        ),
+        ("    vcpus: 2\n", "    vcpus: 2\n    autostart: true\n", "cannot be true"),
+        ("  size:", "  guest: {user: '-x', directory: rel, run: ' '}\n  size:", "spec.guest.directory"),
+    ] {
+        let error = plan(&POOL.replace(from, to)).unwrap_err();
+        assert!(error.contains(said), "{to}: {error}");
+    }
+    let command = POOL.replace(
+        "{github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}",
+        "{command: {register: [forge], list: []}}",
+    );
+    let error = plan(&command).unwrap_err();
+    for field in ["register", "list", "unregister"] {
+        assert!(error.contains(&format!("spec.forge.command.{field}:")), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_pool_is_said_with_its_line() {
+    for (from, to, said) in [
+        (
+            "kind: RunnerPool",
+            "kind: VirtualMachine",
+            "pool.yaml:3:7: kind is \"VirtualMachine\", not \"RunnerPool\"",
+        ),
+        ("kind: RunnerPool\n", "", "kind is missing; write 'kind: RunnerPool'"),
+        ("  labels:", "  label:", "did you mean 'labels'?"),
+        ("size: {max", "size: {maximum", "unknown field"),
+        ("vcpus: 2", "vcpu: 2", "did you mean 'vcpus'?"),
+        ("labels: [linux, x64]", "labels: linux", "spec.labels"),
+    ] {
+        let error = plan(&POOL.replace(from, to)).unwrap_err();
+        assert!(error.contains(said), "{to}: {error}");
+    }
+    assert!(load_runner_pools("", "pool.yaml").unwrap_err().to_string().contains("contains no pool"));
+    assert!(load_runner_pools("a: [", "pool.yaml").is_err());
+}
+
+#[test]
+fn every_example_is_a_pool() {
+    let files = manifests::yaml_files("examples/runners");
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        plan(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}
