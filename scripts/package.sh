@@ -43,7 +43,7 @@ put() {
 # Each where the others' links look for it. The scripts are for the source tree: of them there is the name only.
 documents() {
   local file
-  for file in *.md src/core/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/* examples/ansible/* examples/garm/* examples/runners/*; do
+  for file in *.md src/core/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/* examples/ansible/* examples/garm/* examples/gitlab/* examples/runners/*; do
     put "$file" "$DOCUMENTS/$file"
   done
   chmod 755 "$TREE/$DOCUMENTS/examples/ansible/foundry-inventory"

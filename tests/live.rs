@@ -49,6 +49,7 @@ mod live {
     mod foreign;
     mod garm;
     mod gc;
+    mod gitlab;
     mod images;
     mod inventory;
     mod just;

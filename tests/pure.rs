@@ -67,6 +67,7 @@ mod pure {
     mod fuzz;
     mod garm;
     mod gc;
+    mod gitlab;
     mod guest_agent;
     mod help;
     mod host_contract;

@@ -93,7 +93,7 @@ set_network() {
 # An ed25519 host key from the seed (ssh_keys) is used, so that known_hosts can be prepared; else one is made.
 set_host_key() {
   key=/etc/dropbear/dropbear_ed25519_host_key
-  sed -n '/BEGIN OPENSSH PRIVATE KEY/,/END OPENSSH PRIVATE KEY/{s/^ *//;p;/END/q}' $SEED/user-data $SEED/vendor-data >/run/host-key
+  sed -n '/BEGIN OPENSSH PRIVATE KEY/,/END OPENSSH PRIVATE KEY/{s/^ *//;p;/END OPENSSH/q}' $SEED/user-data $SEED/vendor-data >/run/host-key
   [ -s /run/host-key ] && dropbearconvert openssh dropbear /run/host-key $key >/dev/null 2>&1 && return
   dropbearkey -t ed25519 -f $key >/dev/null 2>&1
 }

@@ -14,7 +14,7 @@ check_doc() {
 }
 
 check_shellcheck() {
-  find scripts .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
+  find scripts .ci src -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
 }
 
 # That it can be read; what its recipes do is tests/live/just.rs.

@@ -12,6 +12,7 @@ mod escape_keys;
 mod guest_access;
 mod host_query;
 mod interrupt;
+mod job_guest;
 mod output;
 mod output_file;
 mod progress;
@@ -32,6 +33,7 @@ pub use foundry_core::{
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
 pub use foundry_garm as garm;
+pub use foundry_gitlab as gitlab;
 pub use foundry_host as host;
 
 use std::ffi::OsStr;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -64,6 +64,15 @@ pub(super) fn login_arguments(login: &GuestLogin) -> Result<Vec<OsString>, Error
         .collect())
 }
 
+/// The error if ssh or scp cannot be started.
+pub(super) fn not_started(program: &str, e: &io::Error) -> Error {
+    let cause =
+        if e.kind() == ErrorKind::NotFound { "it is not installed".into() } else { describe_io_error(e) };
+    Error::new(Kind::Configuration, format!("cannot run {program}"))
+        .because(cause)
+        .hint("install OpenSSH's client: the package openssh-client or openssh-clients")
+}
+
 /// Runs ssh or scp with this process's terminal, and returns its exit code.
 ///
 /// # Errors
@@ -74,17 +83,8 @@ pub(super) fn run_client(
     login: &GuestLogin,
     ui: &Ui,
 ) -> Result<u8, Error> {
-    let started = Command::new(program).args(arguments).spawn().map_err(|e| {
-        let error = Error::new(Kind::Configuration, format!("cannot run {program}")).because(
-            if e.kind() == ErrorKind::NotFound {
-                "it is not installed".into()
-            } else {
-                describe_io_error(&e)
-            },
-        );
-        error.hint("install OpenSSH's client: the package openssh-client or openssh-clients")
-    });
-    let mut child = started?;
+    let started = Command::new(program).args(arguments).spawn();
+    let mut child = started.map_err(|e| not_started(program, &e))?;
     interrupt::forward_signals(child.id());
     let ended = child.wait().map_err(|e| {
         Error::new(Kind::Configuration, format!("lost {program}")).because(describe_io_error(&e))

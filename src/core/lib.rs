@@ -9,7 +9,7 @@
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] the XML for libvirt;
 //! * [`pool`] is a storage pool to be added;
 //! * [`record`] is the metadata of a domain: its creator and the volumes that belong to it;
-//! * [`ssh`] is what OpenSSH needs to log in to a guest;
+//! * [`ssh`] is what OpenSSH needs to log in to a guest, [`ssh_key_pair`] a key for it;
 //! * [`manifest_writer`] writes a first manifest;
 //! * [`xml_patch`] changes the XML of a domain as a manifest says;
 //! * [`names`], [`units`], [`yaml`], [`xml`], [`text`], [`origin`] and [`error`] are used by all of them.
@@ -29,6 +29,7 @@ pub mod record;
 pub mod schema;
 pub mod snapshot_xml;
 pub mod ssh;
+pub mod ssh_key_pair;
 pub mod storage_xml;
 pub mod text;
 pub mod units;

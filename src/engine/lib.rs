@@ -32,6 +32,7 @@ mod poll;
 mod step;
 
 pub use context::{Cancel, Clock, Context, Progress, Settings, SystemClock};
+pub use poll::wait_until;
 pub use step::{Cleanup, Event, Step, Task};
 
 #[cfg(doc)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{Context, Step};
+use foundry_core::error::Error;
 use foundry_host::DomainWatch;
 
 /// Time between two looks that no event caused: an event may be lost with the daemon that would have sent it.
@@ -154,6 +155,25 @@ pub(crate) fn pause(context: &Context, time: Duration) {
     context.clock.sleep(time);
 }
 
+/// Looks every `every` until something is found, for a program that has questions of its own. `None` means that the time
+/// limit passed first.
+///
+/// # Errors
+/// The first error of `look`; [`foundry_core::error::Kind::Interrupted`] if the operation was cancelled first.
+pub fn wait_until<T>(
+    context: &Context,
+    every: Duration,
+    within: Duration,
+    look: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let poll = Poll::new(context, every).within(within).unless(|| context.cancel.is_requested());
+    match poll.until(look)? {
+        Waited::Done(found) => Ok(Some(found)),
+        Waited::TimeOver => Ok(None),
+        Waited::Cancelled => context.cancel.check().map(|()| None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +298,21 @@ mod tests {
             (Waited::Cancelled, 2, 2 * SECOND),
             "before five seconds are over"
         );
+    }
+
+    #[test]
+    fn wait_until_tells_a_late_answer_from_a_cancelled_wait() {
+        let context = make_context(&Arc::default());
+        let mut looks = 0;
+        let mut look = || {
+            looks += 1;
+            Ok((looks == 3).then_some(looks))
+        };
+        assert_eq!(wait_until(&context, SECOND, SECOND, &mut look).unwrap(), None, "after two looks");
+        assert_eq!(wait_until(&context, SECOND, SECOND, &mut look).unwrap(), Some(3));
+        context.cancel.request();
+        let cancelled = wait_until(&context, SECOND, SECOND, &mut look).unwrap_err();
+        assert_eq!(cancelled.kind(), foundry_core::error::Kind::Interrupted);
     }
 
     #[test]

@@ -61,6 +61,12 @@ fn every_yaml_block_is_what_it_says_it_is() {
             "yaml garm" => {
                 foundry::garm::ProviderConfig::parse(&block.text, &place).unwrap_or_else(|e| panic!("{e}"));
             }
+            "yaml executor" => {
+                let defaults = crate::support::manifests::defaults();
+                let read =
+                    foundry::gitlab::executor_config::ExecutorConfig::parse(&block.text, &place, &defaults);
+                read.unwrap_or_else(|e| panic!("{e:?}"));
+            }
             // What `image catalog add` writes.
             "yaml catalog" => {}
             // What stands above a manifest.

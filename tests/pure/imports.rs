@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::support::sources::{files_below, is_at, without_tests};
 
 /// Each crate with those below it.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("fetch", &["core"]),
     ("host", &["core", "fetch"]),
@@ -19,7 +19,8 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("engine", &["core", "fetch", "host", "runner"]),
     ("forge", &["core", "runner"]),
     ("garm", &["core"]),
-    ("cli", &["core", "fetch", "host", "runner", "engine", "forge", "garm"]),
+    ("gitlab", &["core", "host", "engine"]),
+    ("cli", &["core", "fetch", "host", "runner", "engine", "forge", "garm", "gitlab"]),
 ];
 
 /// A file by its modules: `src/engine/vm/create.rs` is `["vm", "create"]` of its crate.

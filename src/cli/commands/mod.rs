@@ -19,6 +19,7 @@ mod explain_code;
 pub(crate) mod garm_provider;
 mod gc;
 pub(crate) mod get;
+mod gitlab_executor;
 pub(crate) mod help;
 pub(crate) mod history;
 pub(crate) mod image;
@@ -120,6 +121,7 @@ pub(crate) enum Command {
     TestConn(test_conn::TestConnArgs),
     Doctor(doctor::DoctorArgs),
     GarmProvider(garm_provider::GarmProviderArgs),
+    GitlabExecutor(gitlab_executor::GitlabExecutorArgs),
 }
 
 impl Command {
@@ -134,6 +136,8 @@ impl Command {
                 | Self::Completion(_)
                 | Self::Man(_)
                 | Self::Complete(_)
+                // It has exit codes of its own for a wrong configuration, too.
+                | Self::GitlabExecutor(_)
         )
     }
 }
@@ -150,6 +154,9 @@ pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result
         Command::Exec(args) => return exec::run_exec(args, global, ui),
         Command::Cp(args) => return cp::run_cp(args, global, ui),
         Command::GarmProvider(args) => return garm_provider::run_garm_provider(args, global),
+        Command::GitlabExecutor(args) => {
+            return Ok(gitlab_executor::run_gitlab_executor(args, global, ui));
+        }
         Command::Create(args) => create::run_create(args, global, ui),
         Command::Launch(args) => launch::run_launch(args, global, ui),
         Command::Apply(args) => apply::run_apply(args, global, ui),

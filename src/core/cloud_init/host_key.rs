@@ -4,23 +4,13 @@
 //! public one. With `ssh_keys`, cloud-init deletes the keys of the image (`ssh_deletekeys`, by default true) and
 //! generates none itself, so the guest has this key and no other.
 
-use std::fmt;
-
-use ssh_key::private::Ed25519Keypair;
-use ssh_key::{LineEnding, PrivateKey};
-
 use super::check::SeedError;
+use crate::ssh_key_pair::SshKeyPair;
 use crate::yaml::node::{Mapping, Node};
 
-/// Length of the secret part of an Ed25519 key in bytes (RFC 8032, section 5.1.5).
-const SECRET_BYTES: usize = 32;
-
 /// An Ed25519 host key pair in OpenSSH's formats.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HostKeyPair {
-    private: String,
-    public: String,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyPair(SshKeyPair);
 
 impl HostKeyPair {
     /// Generates a key pair from the system's random numbers.
@@ -28,33 +18,21 @@ impl HostKeyPair {
     /// # Errors
     /// If the system has none.
     pub fn generate() -> Result<Self, SeedError> {
-        let failed = |cause: String| SeedError(format!("cannot make the guest's SSH host key: {cause}"));
-        let mut secret = [0; SECRET_BYTES];
-        getrandom::fill(&mut secret).map_err(|e| failed(e.to_string()))?;
-        let key = PrivateKey::from(Ed25519Keypair::from_seed(&secret));
-        let private = key.to_openssh(LineEnding::LF).map_err(|e| failed(e.to_string()))?.to_string();
-        let public = key.public_key().to_openssh().map_err(|e| failed(e.to_string()))?;
-        Ok(Self { private, public: public.trim().to_owned() })
+        let failed = |cause| SeedError(format!("cannot make the guest's SSH host key: {cause}"));
+        SshKeyPair::generate().map(Self).map_err(failed)
     }
 
     /// Returns the public key, type and base64, as in known_hosts.
     pub fn public(&self) -> &str {
-        &self.public
+        self.0.public()
     }
 
     /// Creates the vendor-data that installs the key.
     pub fn vendor_data(&self) -> String {
         let keys = Mapping::new()
-            .with_entry("ed25519_private", Node::from_string(&self.private))
-            .with_entry("ed25519_public", Node::from_string(&self.public));
+            .with_entry("ed25519_private", Node::from_string(self.0.private()))
+            .with_entry("ed25519_public", Node::from_string(self.0.public()));
         format!("#cloud-config\n{}", Node::from(Mapping::new().with_entry("ssh_keys", keys.into())).to_yaml())
-    }
-}
-
-/// Without the private key.
-impl fmt::Debug for HostKeyPair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostKeyPair").field("public", &self.public).finish_non_exhaustive()
     }
 }
 
@@ -62,6 +40,7 @@ impl fmt::Debug for HostKeyPair {
 mod tests {
     use super::*;
     use crate::yaml::node::read_documents;
+    use ssh_key::PrivateKey;
 
     #[test]
     fn vendor_data_has_both_keys_and_debug_only_the_public_one() {

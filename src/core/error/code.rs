@@ -65,6 +65,11 @@ codes! {
         1302 CodeMissing
         // Programs that call foundry for a CI system.
         1401 ProviderCallUnfit
+        // Jobs of GitLab.
+        1411 JobUnknown
+        1412 JobImageRefused
+        1413 JobGuestUnfit
+        1414 JobLoginFailed
     }
     Validation {
         2000 Validation

@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::user_data::user_data_to_text;
 use super::{API_VERSION, KIND, VirtualMachine};
 use crate::error::{Code, Error};
@@ -176,6 +178,27 @@ pub fn load_text(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadErro
     into_manifests(read_text(text, file)?)
 }
 
+/// Reads the one document of another kind of file, in which the field `spec` is the desired state of VMs.
+///
+/// # Errors
+/// As [`load_text`].
+pub fn load_with_spec<T: DeserializeOwned>(text: &str, file: &str, spec: &str) -> Result<T, LoadError> {
+    refuse_size(text.len(), file)?;
+    let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
+    let mut filled = documents.nodes.iter().filter(|document| !document.is_null());
+    let (Some(document), None) = (filled.next(), filled.next()) else {
+        let message = "must contain one YAML document".to_owned();
+        return Err(whole_file_error(file, Code::WrongType, message));
+    };
+    let (read, faults) = read_fields(document, spec, documents.first_violation.as_ref());
+    let errors = faults.iter().map(|fault| not_a_manifest(file, None, fault)).collect();
+    match (LoadError::combine(errors), read) {
+        (None, Some(read)) => Ok(read),
+        (Some(error), _) => Err(error),
+        (None, None) => Err(whole_file_error(file, Code::WrongType, "cannot be read".to_owned())),
+    }
+}
+
 /// Returns the manifests if all documents could be read.
 fn into_manifests(documents: Vec<PartialDocument>) -> Result<Vec<VirtualMachine>, LoadError> {
     let mut errors = Vec::new();
@@ -217,20 +240,29 @@ fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> 
 /// Maximum number of errors shown for one document. More are usually one mistake repeated.
 const MAX_LISTED: usize = 20;
 
-/// Reads one document and collects its errors. The reader stops at the first wrong field, so the document is read again
-/// without that field.
+/// Reads one document and collects its errors.
 fn read_document(
     document: &Node,
     violation: Option<&ReadError>,
 ) -> (Option<VirtualMachine>, Vec<FieldError>) {
-    let mut faults = Vec::new();
-    if let Err(fault) = check_header(document) {
-        return (None, vec![fault]);
+    match check_header(document) {
+        Ok(()) => read_fields(document, "spec", violation),
+        Err(fault) => (None, vec![fault]),
     }
+}
+
+/// Reads the fields of a document, of which `spec` is a VM's desired state, and collects their errors. The reader stops
+/// at the first wrong field, so the document is read again without that field.
+fn read_fields<T: DeserializeOwned>(
+    document: &Node,
+    spec: &str,
+    violation: Option<&ReadError>,
+) -> (Option<T>, Vec<FieldError>) {
+    let mut faults = Vec::new();
     let mut rest = document.clone();
     while faults.len() < MAX_LISTED {
-        match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
-            Ok(manifest) => return (Some(manifest), faults),
+        match user_data_to_text(&rest, &[spec], violation).and_then(|text| yaml::read(&text)) {
+            Ok(read) => return (Some(read), faults),
             Err(fault) => {
                 let without = rest.without_field(&fault.field_segments());
                 faults.push(fault);

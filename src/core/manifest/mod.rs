@@ -17,7 +17,8 @@ mod user_data;
 pub use crate::yaml::{Position, escape_unseen, shorten};
 pub use devices::{BootDisk, DataDisk, Graphics, NetworkInterface};
 pub use load::{
-    LoadError, MAX_BYTES, PartialDocument, has_manifest_extension, load_file, load_from, load_text, read_file,
+    LoadError, MAX_BYTES, PartialDocument, has_manifest_extension, load_file, load_from, load_text,
+    load_with_spec, read_file,
 };
 pub use number::Number;
 pub use status::{Condition, Phase, Status, VmAddress, VmSnapshot};

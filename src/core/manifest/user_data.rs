@@ -6,16 +6,22 @@
 use crate::yaml::node::{Node, NodeContent, ReadError, Scalar};
 use crate::yaml::{FieldError, PathSegment, Position};
 
-/// Paths of the user's YAML for cloud-init in a document.
-const PATHS: [[&str; 3]; 2] = [["spec", "cloudInit", "userData"], ["spec", "cloudInit", "networkConfig"]];
+/// Fields of `cloudInit` with the user's YAML for cloud-init.
+const FIELDS: [&str; 2] = ["userData", "networkConfig"];
 
-/// Returns the document with `userData` and `networkConfig` as text.
+/// Returns the document with `userData` and `networkConfig` as text; `spec` is the path of the VM's desired state.
 ///
 /// # Errors
 /// A list instead of a mapping, and the first part of the file that cloud-init would refuse or could read differently
 /// (`violation`).
-pub(super) fn user_data_to_text(document: &Node, violation: Option<&ReadError>) -> Result<Node, FieldError> {
-    PATHS.iter().try_fold(document.clone(), |document, path| field_to_text(&document, path, violation))
+pub(super) fn user_data_to_text(
+    document: &Node,
+    spec: &[&str],
+    violation: Option<&ReadError>,
+) -> Result<Node, FieldError> {
+    FIELDS.iter().try_fold(document.clone(), |document, field| {
+        field_to_text(&document, &[spec, &["cloudInit", field]].concat(), violation)
+    })
 }
 
 /// As for a manifest, in a document that has the spec of a VM at `spec.template`.
@@ -23,9 +29,7 @@ pub(super) fn user_data_to_text(document: &Node, violation: Option<&ReadError>) 
 /// # Errors
 /// As for a manifest.
 pub fn template_data_to_text(document: &Node, violation: Option<&ReadError>) -> Result<Node, FieldError> {
-    PATHS.iter().try_fold(document.clone(), |document, [spec, section, field]| {
-        field_to_text(&document, &[*spec, "template", *section, *field], violation)
-    })
+    user_data_to_text(document, &["spec", "template"], violation)
 }
 
 fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) -> Result<Node, FieldError> {
