@@ -8,7 +8,7 @@ package_list() {
     debian:build) echo 'gcc libc6-dev pkg-config libvirt-dev' ;;
     debian:host) echo 'qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients ovmf dnsmasq-base iproute2 iptables openssh-client' ;;
     debian:guest) echo 'mmdebstrap mtools dosfstools e2fsprogs fdisk binutils kmod cpio lz4 zstd xz-utils' ;;
-    debian:test) echo 'bzip2 dpkg-dev g++ gzip rpm xorriso genisoimage libxml2-utils python3-yaml shellcheck virtinst socat jq procps zsh fish mandoc man-db slirp4netns
+    debian:test) echo 'bzip2 curl dpkg-dev g++ gzip rpm xorriso genisoimage libxml2-utils python3-yaml shellcheck virtinst socat jq procps zsh fish mandoc man-db slirp4netns
       python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-oauthlib python3-pyte python3-requests' ;;
     fedora:build) echo 'gcc pkgconf-pkg-config libvirt-devel' ;;
     fedora:host) echo 'qemu-kvm qemu-img libvirt-daemon-kvm libvirt-client edk2-ovmf dnsmasq iproute iptables-nft openssh-clients' ;;

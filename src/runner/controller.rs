@@ -221,7 +221,7 @@ impl PoolController<'_> {
     /// The link first: a note about a link that is still up would let the runner take a job while it is deleted.
     fn fence(&self, name: &str, note: &RunnerNote) -> Result<(), ActionFailure> {
         self.host.set_link(name, false)?;
-        self.write(name, RunnerNote { fenced: true, ..note.clone() })
+        self.write(name, RunnerNote { fenced: true, ..note.moved(note.state, self.now()) })
     }
 
     /// The note first, for the same reason; and the state last, so that an interrupted one is tried again.

@@ -14,6 +14,10 @@ use crate::view::{DomainFact, GuestFact, RunnerView};
 /// How often a registration is tried again before the runner counts as failed.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// How long a link is down before the guest's word counts, in seconds: a job that came just before may not have its
+/// process yet.
+const FENCE_SETTLES: u64 = 5;
+
 /// How long a forge's list may lag behind its own answers, in seconds.
 const LIST_LAG: u64 = 60;
 
@@ -205,6 +209,9 @@ impl<'a> StepContext<'a> {
         }
         if !self.runner.note.fenced {
             return Some(Action::Fence { name: self.name() });
+        }
+        if !self.has_passed(FENCE_SETTLES) {
+            return None;
         }
         if self.runner.guest == GuestFact::Silent && !self.has_passed(self.rules.timeouts.drain) {
             return None;

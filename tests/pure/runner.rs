@@ -4,6 +4,7 @@ mod command_forge;
 mod decide;
 mod github;
 mod manifest;
+mod on_host;
 mod simulation;
 mod world;
 

@@ -40,7 +40,8 @@ impl PoolJudge {
                 "must be an absolute path",
             );
         }
-        let github_run = "ACTIONS_RUNNER_INPUT_JITCONFIG=$RUNNER_CONFIGURATION exec ./run.sh";
+        let github_run = "export ACTIONS_RUNNER_INPUT_JITCONFIG=\"$RUNNER_CONFIGURATION\"; \
+            unset RUNNER_CONFIGURATION; exec ./run.sh";
         let plan = RunnerGuestPlan {
             user,
             directory,

@@ -203,8 +203,9 @@ pub struct RunnerGuest {
     /// Directory of the runner. The default is /home/runner/actions-runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// Shell command that is the runner, with its configuration in RUNNER_CONFIGURATION. When it ends, the guest powers
-    /// off. The default is GitHub's: ACTIONS_RUNNER_INPUT_JITCONFIG=$RUNNER_CONFIGURATION ./run.sh
+    /// Shell command that is the runner, with its configuration in RUNNER_CONFIGURATION, which it should keep from its
+    /// jobs. When it ends, the guest powers off. The default is GitHub's ./run.sh, which takes it as
+    /// ACTIONS_RUNNER_INPUT_JITCONFIG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// Shell command that ends with 0 while the runner works on a job. The default is GitHub's: pgrep -x Runner.Worker

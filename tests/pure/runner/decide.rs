@@ -75,14 +75,15 @@ fn starts_are_bounded_by_demand_maximum_room_and_each_other() {
 
 #[test]
 fn a_retirement_looks_fences_and_asks_before_it_deletes() {
-    let drained = |guest, fenced, busy| {
-        let mut one = runner("ci-aaaaaaaa", RunnerState::Draining, 10);
+    let drained_for = |age, guest, fenced, busy| {
+        let mut one = runner("ci-aaaaaaaa", RunnerState::Draining, age);
         (one.guest, one.note.fenced, one.note.reason) = (guest, fenced, Some(RetireReason::Surplus));
         let registrations = Some(vec![registration("ci-aaaaaaaa", busy)]);
         let mut actions = decide(&rules(), &RunnerPoolView { registrations, ..view(vec![one]) }, NOW);
         actions.retain(|action| *action != Action::Create);
         actions
     };
+    let drained = |guest, fenced, busy| drained_for(10, guest, fenced, busy);
     let name = || "ci-aaaaaaaa".to_owned();
     let to_busy = vec![Action::Unfence { name: name(), then: RunnerState::Busy }];
     assert_eq!(drained(GuestFact::Waiting, false, false), [Action::Fence { name: name() }]);
@@ -90,6 +91,11 @@ fn a_retirement_looks_fences_and_asks_before_it_deletes() {
     assert_eq!(drained(GuestFact::Working, true, false), to_busy);
     assert_eq!(drained(GuestFact::Waiting, true, true), to_busy);
     assert_eq!(drained(GuestFact::Silent, true, false), [], "it may work");
+    assert_eq!(
+        drained_for(4, GuestFact::Waiting, true, false),
+        [],
+        "a job may have come just before the fence"
+    );
     let asked = Action::Unregister { name: name(), id: "r-ci-aaaaaaaa".into(), then: RunnerState::Deleting };
     assert_eq!(drained(GuestFact::Waiting, true, false), [asked]);
 }

@@ -168,3 +168,11 @@ fn every_example_is_a_pool() {
         plan(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
 }
+
+/// The unit's command is one that foundry takes.
+#[test]
+fn the_unit_starts_what_there_is() {
+    let unit = std::fs::read_to_string("examples/runners/foundry-runner.service").unwrap();
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).unwrap();
+    <foundry::Cli as clap::Parser>::try_parse_from(command.split_whitespace()).unwrap();
+}

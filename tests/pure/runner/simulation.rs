@@ -104,6 +104,7 @@ fn no_job_is_killed_and_nothing_is_left_whatever_fails() {
             crash: rate(3),
             lies: 0,
             kills: rate(40),
+            arrivals: 0,
         };
         let world = World::new(seed, rates);
         world.add_foreign("other-1");
@@ -132,15 +133,13 @@ fn no_job_is_killed_and_nothing_is_left_whatever_fails() {
 #[test]
 fn the_forges_word_alone_ends_no_job() {
     for seed in 0..100 {
-        let world = World::new(seed, FaultRates { lies: 1000, ..FaultRates::default() });
+        let world = World::new(seed, FaultRates { lies: 1000, arrivals: 30, ..FaultRates::default() });
         let mut run = run(&world, format!("seed {seed}, a forge that lies"));
-        // All idle ones are to go at once, while jobs come.
-        run.rules.min_idle = 0;
-        run.rules.timeouts.idle = 1;
+        run.rules.min_idle = 2;
+        // Jobs come at any second, also between a look at a runner and its end.
         for _ in 0..20 {
-            world.queue_jobs(3);
-            run.rounds(6, PoolWish::Serve, |_| false);
-            run.rounds(3, PoolWish::Drain, |_| false);
+            run.rounds(12, PoolWish::Serve, |_| false);
+            run.rounds(4, PoolWish::Drain, |_| false);
         }
         run.ends_with_nothing();
     }

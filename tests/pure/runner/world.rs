@@ -31,6 +31,8 @@ pub(crate) struct FaultRates {
     pub(crate) lies: u64,
     /// The process is killed before a call.
     pub(crate) kills: u64,
+    /// A job comes in a second.
+    pub(crate) arrivals: u64,
 }
 
 /// A small generator of numbers (xorshift64), so that a run can be repeated by its seed.
@@ -229,6 +231,7 @@ impl World {
 impl Inner {
     fn pass_second(&mut self) {
         self.now += 1;
+        self.waiting += usize::from(self.dice.hits(self.rates.arrivals));
         let names: Vec<String> = self.vms.keys().cloned().collect();
         for name in names {
             if self.dice.hits(self.rates.crash) {

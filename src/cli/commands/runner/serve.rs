@@ -15,7 +15,7 @@ use foundry_core::error::{Error, Kind};
 use foundry_engine::{Cancel, Context};
 use foundry_runner::RunnerPoolPlan;
 
-/// How often the wait between two rounds looks whether it is to end.
+/// How often the wait between two rounds looks whether it is to end; the shortest wait, too.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Keep the pools of runners that manifests describe, until it is stopped
@@ -25,14 +25,14 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry runner serve pool.yaml
-  foundry runner serve /etc/foundry/runners --interval 2s
+  foundry runner serve /etc/foundry/runners --interval 30s
   foundry runner serve pool.yaml --once")]
 pub(super) struct ServeArgs {
     /// Manifests of kind RunnerPool, or directories of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Time between two rounds
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
     interval: Duration,
     /// Run one round and end
     #[arg(long)]
@@ -109,8 +109,8 @@ fn serve_plans(
 /// Waits; false if the wait was interrupted.
 fn pause(cancel: &Cancel, time: Duration) -> bool {
     let mut waited = Duration::ZERO;
-    while waited < time && !cancel.is_requested() {
-        std::thread::sleep(TICK.min(time));
+    while waited < time.max(TICK) && !cancel.is_requested() {
+        std::thread::sleep(TICK);
         waited += TICK;
     }
     !cancel.is_requested()
