@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::command_output::{ProgramEnd, run_program};
 use crate::listed::{ListedRunner, id_text};
-use crate::{quoted, unreachable};
+use crate::{quote_foreign, unreachable_error};
 
 /// Exit code of `register` if the name is taken.
 const NAME_TAKEN: i32 = 3;
@@ -36,7 +36,7 @@ impl CommandForge {
 
     fn run(&self, words: &[String], more: &[(&str, &str)]) -> Result<ProgramEnd, ForgeError> {
         let own = [("FOUNDRY_RUNNER_POOL", self.pool.as_str()), ("FOUNDRY_RUNNER_LABELS", &self.labels)];
-        run_program(words, &[&own, more].concat()).map_err(unreachable)
+        run_program(words, &[&own, more].concat()).map_err(unreachable_error)
     }
 }
 
@@ -45,11 +45,11 @@ impl CommandForge {
 fn ended_with(words: &[String], end: &ProgramEnd) -> ForgeError {
     let program = words.first().map_or("", String::as_str);
     let code = end.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-    unreachable(format!("{program} ended with {code}: {}", quoted(&end.stderr)))
+    unreachable_error(format!("{program} ended with {code}: {}", quote_foreign(&end.stderr)))
 }
 
-fn unreadable(words: &[String]) -> ForgeError {
-    unreachable(format!("{} printed what cannot be read", words.first().map_or("", String::as_str)))
+fn unreadable_output(words: &[String]) -> ForgeError {
+    unreachable_error(format!("{} printed what cannot be read", words.first().map_or("", String::as_str)))
 }
 
 impl Forge for CommandForge {
@@ -59,8 +59,12 @@ impl Forge for CommandForge {
         if end.code != Some(0) {
             return Err(ended_with(words, &end));
         }
-        let listed: Vec<ListedRunner> = serde_json::from_slice(&end.stdout).map_err(|_| unreadable(words))?;
-        listed.into_iter().map(|one| one.into_registration().ok_or_else(|| unreadable(words))).collect()
+        let listed: Vec<ListedRunner> =
+            serde_json::from_slice(&end.stdout).map_err(|_| unreadable_output(words))?;
+        listed
+            .into_iter()
+            .map(|one| one.into_registration().ok_or_else(|| unreadable_output(words)))
+            .collect()
     }
 
     fn register_runner(&self, name: &str) -> Result<RegisteredRunner, ForgeError> {
@@ -78,7 +82,7 @@ impl Forge for CommandForge {
         let registered = read.and_then(|printed| {
             Some(RegisteredRunner { id: id_text(&printed.id)?, configuration: printed.configuration })
         });
-        registered.ok_or_else(|| unreadable(words))
+        registered.ok_or_else(|| unreadable_output(words))
     }
 
     fn remove_registration(&self, id: &str) -> Result<Removal, ForgeError> {

@@ -4,9 +4,9 @@ use foundry_runner::{Forge, ForgeError, ForgeFailure, GithubScope, RegisteredRun
 use serde_json::{Value, json};
 use ureq::http::Method;
 
-use crate::github_http::{GithubAnswer, GithubHttp, refused};
+use crate::github_http::{GithubAnswer, GithubHttp, refused_error};
 use crate::listed::{ListedRunner, id_text};
-use crate::{quoted, unreachable};
+use crate::{quote_foreign, unreachable_error};
 
 /// Runners on a page of a list, the most that GitHub gives.
 const PER_PAGE: usize = 100;
@@ -38,14 +38,14 @@ impl GithubForge {
 }
 
 /// The error of an answer that is not the expected one.
-fn unexpected(what: &str, answer: &GithubAnswer) -> ForgeError {
+fn unexpected_answer(what: &str, answer: &GithubAnswer) -> ForgeError {
     let message = answer.body.get("message").and_then(Value::as_str).unwrap_or_default();
-    let text = format!("GitHub: {what}: {} {}", answer.status, quoted(message));
+    let text = format!("GitHub: {what}: {} {}", answer.status, quote_foreign(message));
     match answer.status {
         // A scope that this token cannot see is said not to exist.
-        404 => refused(format!("{text}: the URL is wrong, or the token may not manage runners there")),
-        422 => refused(text),
-        _ => unreachable(text),
+        404 => refused_error(format!("{text}: the URL is wrong, or the token may not manage runners there")),
+        422 => refused_error(text),
+        _ => unreachable_error(text),
     }
 }
 
@@ -58,7 +58,7 @@ impl Forge for GithubForge {
             let listed = answer.body.get("runners").cloned().filter(|_| answer.status == 200);
             let listed: Vec<ListedRunner> = listed
                 .and_then(|list| serde_json::from_value(list).ok())
-                .ok_or_else(|| unexpected("the list of runners", &answer))?;
+                .ok_or_else(|| unexpected_answer("the list of runners", &answer))?;
             let count = listed.len();
             all.extend(listed.into_iter().filter_map(ListedRunner::into_registration));
             if count < PER_PAGE {
@@ -90,7 +90,7 @@ impl Forge for GithubForge {
             (201, Some(id), Some(configuration)) => {
                 Ok(RegisteredRunner { id, configuration: configuration.to_owned() })
             }
-            _ => Err(unexpected("a new runner", &answer)),
+            _ => Err(unexpected_answer("a new runner", &answer)),
         }
     }
 
@@ -100,7 +100,7 @@ impl Forge for GithubForge {
             204 | 404 => Ok(Removal::Removed),
             // "Runner … is currently running a job and cannot be deleted."
             422 => Ok(Removal::Busy),
-            _ => Err(unexpected("the removal of a runner", &answer)),
+            _ => Err(unexpected_answer("the removal of a runner", &answer)),
         }
     }
 }

@@ -9,7 +9,7 @@ use ureq::http::{Method, Request, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestExt as _};
 
-use crate::{MAX_ANSWER, quoted, unreachable};
+use crate::{MAX_ANSWER, quote_foreign, unreachable_error};
 
 /// The version of the API (GitHub's page "API Versions").
 const API_VERSION: &str = "2022-11-28";
@@ -66,9 +66,10 @@ impl GithubHttp {
             .header("Authorization", format!("Bearer {token}"))
             .header("Content-Type", "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())
-            .map_err(|_| refused(format!("{} has no valid token", self.token_file)))?;
+            .map_err(|_| refused_error(format!("{} has no valid token", self.token_file)))?;
         let sent = request.with_agent(&self.agent).configure().allow_non_standard_methods(true).run();
-        let response = sent.map_err(|e| unreachable(format!("{}: {}", self.api, quoted(&e.to_string()))))?;
+        let response =
+            sent.map_err(|e| unreachable_error(format!("{}: {}", self.api, quote_foreign(&e.to_string()))))?;
         self.judge(&method, path, response)
     }
 
@@ -83,22 +84,22 @@ impl GithubHttp {
             || response.headers().contains_key("retry-after");
         let mut bytes = Vec::new();
         let read = response.body_mut().as_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
-        read.map_err(|e| unreachable(format!("{}: the answer broke off: {e}", self.api)))?;
+        read.map_err(|e| unreachable_error(format!("{}: the answer broke off: {e}", self.api)))?;
         // Some answers have no body, and a proxy may answer with a page.
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let message = body.get("message").and_then(Value::as_str).unwrap_or_default();
-        let said = format!("{}: {method} {path}: {status} {}", self.api, quoted(message));
+        let said = format!("{}: {method} {path}: {status} {}", self.api, quote_foreign(message));
         match status {
             200..=299 | 404 | 409 | 422 => Ok(GithubAnswer { status, body }),
-            401 => Err(refused(said)),
-            403 if !is_limited => Err(refused(said)),
-            300..=399 => Err(refused(format!("{said}: it has moved; correct the URL"))),
-            _ => Err(unreachable(said)),
+            401 => Err(refused_error(said)),
+            403 if !is_limited => Err(refused_error(said)),
+            300..=399 => Err(refused_error(format!("{said}: it has moved; correct the URL"))),
+            _ => Err(unreachable_error(said)),
         }
     }
 }
 
-pub(crate) fn refused(message: String) -> ForgeError {
+pub(crate) fn refused_error(message: String) -> ForgeError {
     ForgeError { failure: ForgeFailure::Refused, message }
 }
 
@@ -112,9 +113,9 @@ fn read_token(file: &str) -> Result<String, ForgeError> {
         (&mut opened).take(4096).read_to_string(&mut text)?;
         Ok((mode, text))
     };
-    let (mode, text) = read().map_err(|e| refused(format!("cannot read {file}: {e}")))?;
+    let (mode, text) = read().map_err(|e| refused_error(format!("cannot read {file}: {e}")))?;
     if mode & 0o077 != 0 {
-        return Err(refused(format!("other users can read {file}; chmod 600 {file} ends that")));
+        return Err(refused_error(format!("other users can read {file}; chmod 600 {file} ends that")));
     }
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }

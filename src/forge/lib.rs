@@ -18,11 +18,11 @@ use foundry_runner::{ForgeError, ForgeFailure};
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
 
-fn unreachable(message: impl Into<String>) -> ForgeError {
+fn unreachable_error(message: impl Into<String>) -> ForgeError {
     ForgeError { failure: ForgeFailure::Unreachable, message: message.into() }
 }
 
 /// A foreign text in a message: one line, bounded.
-fn quoted(text: &str) -> String {
+fn quote_foreign(text: &str) -> String {
     escape_unseen(&shorten(text.trim()))
 }

@@ -164,8 +164,10 @@ defaults: {network: ci, isolated: true}
         }
         let open = ProviderConfig::default();
         assert_eq!(open.find_image("debian-12.qcow2").unwrap(), "debian-12.qcow2");
-        assert!(open.find_image("/etc/shadow").is_err());
-        assert!(open.find_image("").is_err());
+        for unfit in ["/etc/shadow", ""] {
+            let error = open.find_image(unfit).unwrap_err().to_string();
+            assert_eq!(error, format!("image '{unfit}' is not the name of an image"));
+        }
     }
 
     #[test]

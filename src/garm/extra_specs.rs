@@ -187,7 +187,8 @@ mod tests {
         for empty in ["", " ", "null", "{}", &STANDARD.encode("null")] {
             assert_eq!(decode_extra_specs(empty).unwrap(), ExtraSpecs::default(), "{empty}");
         }
-        assert!(decode_extra_specs("%").is_err());
+        let error = decode_extra_specs("%").unwrap_err().to_string();
+        assert!(error.contains("neither JSON nor base64 of JSON"), "{error}");
     }
 
     #[test]

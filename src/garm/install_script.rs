@@ -6,7 +6,7 @@ use foundry_core::text::quote_for_shell;
 use crate::bootstrap::BootstrapInstance;
 
 /// Sets the variables of [`BODY`], one line each.
-fn variables(asked: &BootstrapInstance) -> Result<String, Error> {
+fn write_variables(asked: &BootstrapInstance) -> Result<String, Error> {
     let tool = asked.find_tool()?;
     // Older and newer versions of GARM write the URL with and without the last part.
     let callback = asked.callback_url.trim_end_matches('/').trim_end_matches("/status");
@@ -94,7 +94,7 @@ report idle 'the runner is installed' "$AGENT"
 /// [`foundry_core::error::Code::ProviderCallUnfit`] if GARM names no runner for this guest.
 pub(crate) fn write_install_script(asked: &BootstrapInstance) -> Result<String, Error> {
     let head = "#!/bin/bash\n# Installs the runner and tells GARM how it goes.\nset -Eeuo pipefail\n";
-    Ok(format!("{head}{}{BODY}", variables(asked)?))
+    Ok(format!("{head}{}{BODY}", write_variables(asked)?))
 }
 
 #[cfg(test)]
@@ -123,6 +123,7 @@ mod tests {
         assert_eq!(line("CALLBACK="), "CALLBACK=https://g/callbacks");
         assert_eq!(line("TOOL_URL="), "TOOL_URL='https://x/$(touch a)'");
         assert!(line("NAME=").starts_with("NAME='it'"), "{script}");
-        assert!(write_install_script(&BootstrapInstance::default()).is_err());
+        let error = write_install_script(&BootstrapInstance::default()).unwrap_err().to_string();
+        assert!(error.contains("no runner to download"), "{error}");
     }
 }

@@ -7,30 +7,30 @@ use crate::view::{PoolWish, RunnerPoolView, StartGate};
 
 /// The runners of a pool by what they count for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PoolCounts {
+pub(crate) struct PoolCounts {
     /// On their way to be idle.
-    pub coming: usize,
+    pub(crate) coming: usize,
     /// Waiting for a job.
-    pub idle: usize,
+    pub(crate) idle: usize,
     /// Working on a job.
-    pub busy: usize,
+    pub(crate) busy: usize,
     /// Ending: draining or being deleted.
-    pub ending: usize,
+    pub(crate) ending: usize,
     /// Failed and kept.
-    pub failed: usize,
+    pub(crate) failed: usize,
     /// Of the ending and failed ones, those that the forge may still know: each may prove busy, and is live again then.
-    pub returning: usize,
+    pub(crate) returning: usize,
 }
 
 impl PoolCounts {
     /// Runners that count against the pool's maximum.
-    pub fn live(self) -> usize {
+    pub(crate) fn live(self) -> usize {
         self.coming + self.idle + self.busy
     }
 }
 
 /// Counts the runners of a pool.
-pub fn count_runners<'a>(notes: impl Iterator<Item = &'a RunnerNote>) -> PoolCounts {
+pub(crate) fn count_runners<'a>(notes: impl Iterator<Item = &'a RunnerNote>) -> PoolCounts {
     let mut counts = PoolCounts::default();
     for note in notes {
         counts.returning += usize::from(!note.state.is_live() && note.registration.is_some());

@@ -23,11 +23,6 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// How many VMs in a row did not come up.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// Until when no VM is to be made; `None` if one may be made now.
     pub fn held_until(&self, rules: &RetryRules, now: EpochSeconds) -> Option<EpochSeconds> {
         let beyond = self.failures.checked_sub(rules.break_after)?;

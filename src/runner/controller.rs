@@ -5,7 +5,6 @@ use foundry_core::record::{RunnerNote, RunnerState};
 
 use crate::EpochSeconds;
 use crate::action::Action;
-use crate::arithmetic::{PoolCounts, count_runners};
 use crate::breaker::Breaker;
 use crate::decide::decide;
 use crate::forge::{Forge, ForgeError, ForgeFailure, Removal};
@@ -32,8 +31,6 @@ pub struct PoolController<'a> {
 /// What a round did.
 #[derive(Debug, Default)]
 pub struct RoundReport {
-    /// The pool before it.
-    pub counts: PoolCounts,
     /// What was done.
     pub done: Vec<Action>,
     /// What failed, and why. The next round finds out what is left to do.
@@ -79,8 +76,7 @@ impl PoolController<'_> {
     /// If the host's VMs could not be listed; then nothing was done.
     pub fn run_round(&mut self, queued: usize, wish: PoolWish) -> Result<RoundReport, Error> {
         let (view, forge_failure) = self.look(queued, wish)?;
-        let counts = count_runners(view.runners.iter().map(|runner| &runner.note));
-        let mut report = RoundReport { counts, forge_failure, ..RoundReport::default() };
+        let mut report = RoundReport { forge_failure, ..RoundReport::default() };
         for action in decide(self.rules, &view, (self.clock)()) {
             match self.act(&action, &view) {
                 Ok(()) => report.done.push(action),

@@ -26,7 +26,6 @@ mod runner_step;
 mod view;
 
 pub use action::Action;
-pub use arithmetic::{PoolCounts, count_runners};
 pub use breaker::Breaker;
 pub use controller::{ActionFailure, PoolController, RoundReport};
 pub use decide::decide;

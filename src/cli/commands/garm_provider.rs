@@ -118,10 +118,8 @@ fn print_json(value: &impl Serialize, ui: &Ui) -> Result<(), Error> {
 
 fn read_config(call: &ProviderCall) -> Result<ProviderConfig, Error> {
     let file = call.config_file()?;
-    let text = config::read_text(file).map_err(|e| {
-        let what = format!("cannot read the provider's configuration {}", file.display());
-        Error::new(Code::FileUnreadable, what).because(describe_io_error(&e)).unchanged()
-    })?;
+    let text = config::read_trusted(file, &format!("the provider's configuration {}", file.display()))
+        .map_err(Error::unchanged)?;
     ProviderConfig::parse(&text, &file.display().to_string())
 }
 
@@ -155,9 +153,12 @@ impl<'a> Provider<'a> {
 
     /// The VM that GARM means, of whatever pool: a scale set's number may come and go in the call.
     fn find_instance(&self, asked: &str) -> Result<Option<LabelledVm>, Error> {
+        Ok(self.find_of_all_pools()?.into_iter().find(|vm| is_meant(vm, asked)))
+    }
+
+    fn find_of_all_pools(&self) -> Result<Vec<LabelledVm>, Error> {
         let owner = InstanceOwner { controller: &self.call.controller, pool: None };
-        let own = find_labelled(&self.context, |labels| owner.owns(labels))?;
-        Ok(own.into_iter().find(|vm| is_instance(asked, &vm.domain.uuid.to_string(), vm.labels())))
+        find_labelled(&self.context, |labels| owner.owns(labels))
     }
 
     /// The VM that GARM means, if it has not done its work.
@@ -181,10 +182,11 @@ impl<'a> Provider<'a> {
         let plan =
             VmPlan::from_manifest(&manifest, &defaults).and_then(|plan| check_patch(&plan).map(|()| plan));
         let plan = plan.map_err(|problems| Error::from(problems).unchanged())?;
-        if let Some(earlier) = self.find_instance(&asked.name)? {
-            self.destroy(&earlier)?;
+        let all = self.find_of_all_pools()?;
+        if let Some(earlier) = all.iter().find(|vm| is_meant(vm, &asked.name)) {
+            self.destroy(earlier)?;
         }
-        self.delete_spent()?;
+        self.delete_spent(all.iter().filter(|vm| owner.owns(vm.labels()) && !is_meant(vm, &asked.name)));
         let created = create_vm(&self.context, &plan)?;
         let arch = manifest.spec.arch.as_deref();
         print_json(&ProviderInstance::created(&created.uuid.to_string(), &asked.name, arch), self.ui)
@@ -202,9 +204,10 @@ impl<'a> Provider<'a> {
     /// Lists the pool's VMs. Those that have done their work are deleted: GARM would start a stopped VM again, and
     /// forgets one that is not listed.
     fn list_instances(&self) -> Result<(), Error> {
-        self.delete_spent()?;
+        let own = self.find_own()?;
+        self.delete_spent(own.iter());
         let usable: Result<Vec<_>, Error> =
-            self.find_own()?.iter().filter(|vm| !vm.is_spent()).map(|vm| self.describe(vm)).collect();
+            own.iter().filter(|vm| !vm.is_spent()).map(|vm| self.describe(vm)).collect();
         print_json(&usable?, self.ui)
     }
 
@@ -223,13 +226,12 @@ impl<'a> Provider<'a> {
     }
 
     /// Deletes the VMs that have done their work. One that cannot be deleted stays for the next call.
-    fn delete_spent(&self) -> Result<(), Error> {
-        for vm in self.find_own()?.iter().filter(|vm| vm.is_spent()) {
+    fn delete_spent<'v>(&self, vms: impl Iterator<Item = &'v LabelledVm>) {
+        for vm in vms.filter(|vm| vm.is_spent()) {
             if let Err(error) = self.destroy(vm) {
                 self.ui.show_warning(&format!("VM '{}' is not deleted: {error}", vm.domain.name));
             }
         }
-        Ok(())
     }
 
     fn destroy(&self, vm: &LabelledVm) -> Result<(), Error> {
@@ -244,6 +246,10 @@ impl<'a> Provider<'a> {
         let uuid = vm.domain.uuid.to_string();
         Ok(ProviderInstance::describe(&uuid, vm.labels(), arch, seen.vm.status.as_ref()))
     }
+}
+
+fn is_meant(vm: &LabelledVm, asked: &str) -> bool {
+    is_instance(asked, &vm.domain.uuid.to_string(), vm.labels())
 }
 
 fn read_instance() -> Result<BootstrapInstance, Error> {

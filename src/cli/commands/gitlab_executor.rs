@@ -1,12 +1,13 @@
 //! `foundry gitlab-executor`: the four stages of a custom executor of GitLab Runner.
 
 use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::config;
 use crate::connect::connect_host;
 use crate::job_guest::{JobGuest, create_job_key};
 use crate::settings::env_variable;
@@ -19,7 +20,6 @@ use foundry_core::text::describe_io_error;
 use foundry_engine::vm::guest_login::find_guest_login;
 use foundry_engine::vm::wait;
 use foundry_engine::{Cancel, Context, wait_until};
-use foundry_fetch::file_ownership;
 use foundry_gitlab::driver_answer::DriverAnswer;
 use foundry_gitlab::environment::Job;
 use foundry_gitlab::executor_config::ExecutorConfig;
@@ -107,28 +107,15 @@ impl Stage {
         global.resolved().check_errors()?;
         global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
         let file = &args.executor_config;
-        let text = read_config(file)?;
+        // Nobody but root and the caller may decide what jobs can do to this host.
+        let shown = file.display().to_string();
+        let text = config::read_trusted(file, &shown)?;
         let defaults = global.engine_settings()?.defaults(None);
-        let config = ExecutorConfig::parse(&text, &file.display().to_string(), &defaults)?;
+        let config = ExecutorConfig::parse(&text, &shown, &defaults)?;
         let job = read_job()?;
         let vm = JobVm::of_job(&config, &job);
         Ok(Self { config, job, vm })
     }
-}
-
-/// The largest configuration, in bytes, and one more.
-const READ_AT_MOST: u64 = foundry_core::manifest::MAX_BYTES as u64 + 1;
-
-/// Nobody but root and the caller may decide what jobs can do to this host.
-fn read_config(file: &Path) -> Result<String, Error> {
-    let read = file_ownership::open_trusted(file).and_then(|opened| {
-        let mut text = String::new();
-        opened.take(READ_AT_MOST).read_to_string(&mut text).map(|_| text)
-    });
-    read.map_err(|e| {
-        let cause = if file_ownership::is_untrusted(&e) { e.to_string() } else { describe_io_error(&e) };
-        Error::new(Code::FileUnreadable, format!("cannot read {}", file.display())).because(cause)
-    })
 }
 
 fn read_job() -> Result<Job, Error> {

@@ -94,8 +94,15 @@ pub fn why_ignored(path: &Path) -> Option<String> {
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
+/// Reads a file that nobody but root and the caller may have written; `shown` names it in the error.
+pub(crate) fn read_trusted(path: &Path, shown: &str) -> Result<String, Error> {
+    read_text(path).map_err(|e| {
+        Error::new(Code::FileUnreadable, format!("cannot read {shown}")).because(describe_io_error(&e))
+    })
+}
+
 /// The text of a file of limited size.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     file_ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {

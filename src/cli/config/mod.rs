@@ -17,7 +17,7 @@ pub mod schema;
 
 pub use config_files::{ConfigPlace, catalog_path, config_places, user_file};
 pub use edit::{save_current_context, with_current_context};
-pub(crate) use file::read_text;
+pub(crate) use file::read_trusted;
 pub use file::{ConfigFile, ContextName, load_file, parse_config, why_ignored};
 pub use key::{COLOR_WORDS, OUTPUT_WORDS, PROGRESS_WORDS, SettingKey, VIRT_TYPE_WORDS};
 pub use resolve::{Inputs, resolve_settings};

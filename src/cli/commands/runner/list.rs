@@ -67,8 +67,8 @@ impl RunnerRow {
             name: vm.domain.name,
             state: note.state.as_str(),
             domain: vm.domain.state.to_string(),
-            since: timestamp(note.since),
-            made: timestamp(note.made),
+            since: format_timestamp(note.since),
+            made: format_timestamp(note.made),
             registration: note.registration,
             reason: note.reason.map(|reason| reason.as_str()),
             pool: note.pool,
@@ -77,7 +77,7 @@ impl RunnerRow {
 }
 
 /// A time of a note as RFC 3339. One that no clock shows was written by somebody else.
-fn timestamp(seconds: u64) -> String {
+fn format_timestamp(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.map_or_else(|| "-".to_owned(), |time| time.to_string())
 }

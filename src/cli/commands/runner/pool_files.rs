@@ -86,10 +86,7 @@ fn manifest_files(paths: &[&Path]) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn read_file(file: &Path) -> Result<Vec<RunnerPool>, Error> {
-    let text = config::read_text(file).map_err(|e| {
-        Error::new(Code::FileUnreadable, format!("cannot read {}", file.display()))
-            .because(describe_io_error(&e))
-            .unchanged()
-    })?;
-    load_runner_pools(&text, &file.display().to_string())
+    let shown = file.display().to_string();
+    let text = config::read_trusted(file, &shown).map_err(Error::unchanged)?;
+    load_runner_pools(&text, &shown)
 }

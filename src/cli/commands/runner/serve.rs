@@ -57,7 +57,9 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
             match ran {
                 Err(lost) if lost.kind() == Kind::Connection && !args.once => {
                     ui.show_warning(&format!("connection lost: {lost}"));
-                    let Some(anew) = reconnect(&cancel, global, &quiet, args.interval) else { return Ok(()) };
+                    let Some(anew) = connect_again(&cancel, global, &quiet, args.interval) else {
+                        return Ok(());
+                    };
                     context = anew;
                     break;
                 }
@@ -65,7 +67,7 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
                 ran => ran?,
             }
         }
-        if args.once || !pause(&cancel, args.interval) {
+        if args.once || !wait_interval(&cancel, args.interval) {
             return Ok(());
         }
         match plan_pools(&args.files, global) {
@@ -107,7 +109,7 @@ fn serve_plans(
 }
 
 /// Waits; false if the wait was interrupted.
-fn pause(cancel: &Cancel, time: Duration) -> bool {
+fn wait_interval(cancel: &Cancel, time: Duration) -> bool {
     let mut waited = Duration::ZERO;
     while waited < time.max(TICK) && !cancel.is_requested() {
         std::thread::sleep(TICK);
@@ -117,8 +119,8 @@ fn pause(cancel: &Cancel, time: Duration) -> bool {
 }
 
 /// Connects again, until it succeeds or is interrupted.
-fn reconnect(cancel: &Cancel, global: &Global, ui: &Ui, interval: Duration) -> Option<Context> {
-    while pause(cancel, interval) {
+fn connect_again(cancel: &Cancel, global: &Global, ui: &Ui, interval: Duration) -> Option<Context> {
+    while wait_interval(cancel, interval) {
         if let Ok(context) = connect_host(global, ui) {
             return Some(Context { cancel: cancel.clone(), ..context });
         }
