@@ -26,6 +26,7 @@ mod support {
     pub(crate) mod private_host;
     pub(crate) mod rivals;
     pub(crate) mod signals;
+    pub(crate) mod webhooks;
 }
 
 #[path = "live"]

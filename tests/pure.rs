@@ -31,6 +31,7 @@ mod support {
     pub(crate) mod shown;
     pub(crate) mod sources;
     pub(crate) mod stray;
+    pub(crate) mod webhooks;
     pub(crate) mod words;
 }
 

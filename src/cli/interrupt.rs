@@ -7,8 +7,10 @@
 //! A closing terminal sends SIGHUP more than once: the shell forwards its own, and the kernel sends one when the shell
 //! is gone. No person is behind them, so all SIGHUPs together count as one signal.
 
+use std::io::IsTerminal as _;
 use std::process;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -38,13 +40,30 @@ static FIRST: OnceLock<i32> = OnceLock::new();
 /// # Errors
 /// If the system refuses a signal handler.
 pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
-    let failed = |e: std::io::Error| {
-        Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
-    };
+    install_for(cancel, &[SIGINT, SIGTERM, SIGHUP])
+}
+
+/// The same for a service: SIGHUP only raises `reload`, unless a terminal sends it that closes.
+///
+/// # Errors
+/// If the system refuses a signal handler.
+pub(super) fn install_service_handler(cancel: &Cancel, reload: &Arc<AtomicBool>) -> Result<(), Error> {
+    if std::io::stdin().is_terminal() {
+        return install_handler(cancel);
+    }
+    signal_hook::flag::register(SIGHUP, Arc::clone(reload)).map_err(unheard)?;
+    install_for(cancel, &[SIGINT, SIGTERM])
+}
+
+fn unheard(e: std::io::Error) -> Error {
+    Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
+}
+
+fn install_for(cancel: &Cancel, wanted: &[i32]) -> Result<(), Error> {
     let ignored = ignored_signals();
     // Bit n - 1 of the mask stands for signal n (proc(5)).
-    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
-    let mut signals = Signals::new(heard).map_err(failed)?;
+    let heard = wanted.iter().copied().filter(|s| ignored >> (s - 1) & 1 == 0);
+    let mut signals = Signals::new(heard).map_err(unheard)?;
     let cancel = cancel.clone();
     thread::spawn(move || {
         let mut wishes = 0;

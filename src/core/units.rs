@@ -1,4 +1,4 @@
-//! Sizes: bytes internally, GiB in manifests, binary units in output.
+//! Sizes and times: bytes internally, GiB in manifests, binary units in output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -99,6 +99,12 @@ fn parse_whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
 
 /// The longest duration that is accepted. Clocks can add it without overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Formats seconds since 1970 as RFC 3339. A time that no clock shows, as a foreign hand may write it, is `-`.
+pub fn format_epoch(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
 
 /// Reads `90s`, `5m`, `1h30m`, or a number of seconds.
 ///

@@ -7,10 +7,11 @@ use crate::EpochSeconds;
 use crate::action::Action;
 use crate::breaker::Breaker;
 use crate::decide::decide;
+use crate::demand::PoolDemand;
 use crate::forge::{Forge, ForgeError, ForgeFailure, Removal};
 use crate::rules::PoolRules;
 use crate::runner_host::{HostedRunner, RunnerHost};
-use crate::view::{DomainFact, GuestFact, PoolWish, RunnerPoolView, RunnerView};
+use crate::view::{DomainFact, GuestFact, RunnerPoolView, RunnerView};
 
 /// The controller of one pool, for a round.
 pub struct PoolController<'a> {
@@ -31,6 +32,8 @@ pub struct PoolController<'a> {
 /// What a round did.
 #[derive(Debug, Default)]
 pub struct RoundReport {
+    /// The VMs that the round found, with their notes then.
+    pub runners: Vec<(String, RunnerNote)>,
     /// What was done.
     pub done: Vec<Action>,
     /// What failed, and why. The next round finds out what is left to do.
@@ -74,9 +77,10 @@ impl PoolController<'_> {
     ///
     /// # Errors
     /// If the host's VMs could not be listed; then nothing was done.
-    pub fn run_round(&mut self, queued: usize, wish: PoolWish) -> Result<RoundReport, Error> {
-        let (view, forge_failure) = self.look(queued, wish)?;
-        let mut report = RoundReport { forge_failure, ..RoundReport::default() };
+    pub fn run_round(&mut self, demand: &PoolDemand) -> Result<RoundReport, Error> {
+        let (view, forge_failure) = self.look(demand)?;
+        let runners = view.runners.iter().map(|runner| (runner.name.clone(), runner.note.clone())).collect();
+        let mut report = RoundReport { runners, forge_failure, ..RoundReport::default() };
         for action in decide(self.rules, &view, (self.clock)()) {
             match self.act(&action, &view) {
                 Ok(()) => report.done.push(action),
@@ -88,18 +92,19 @@ impl PoolController<'_> {
 
     /// Looks at the VMs first: a registration that is made later is not in the list, and so not taken for one without a
     /// VM.
-    fn look(&self, queued: usize, wish: PoolWish) -> Result<(RunnerPoolView, Option<ForgeError>), Error> {
+    fn look(&self, demand: &PoolDemand) -> Result<(RunnerPoolView, Option<ForgeError>), Error> {
         let hosted = self.host.list_runners()?;
         let (registrations, failure) = match self.forge.list_registrations() {
             Ok(list) => (Some(list), None),
             Err(failure) => (None, Some(failure)),
         };
-        let runners = hosted.into_iter().map(|runner| self.look_closely(runner)).collect();
+        let runners = hosted.into_iter().map(|runner| self.look_closely(runner, demand)).collect();
         let gate = self.breaker.gate(&self.rules.retry, (self.clock)());
+        let (queued, wish) = (demand.queued, demand.wish);
         Ok((RunnerPoolView { runners, registrations, queued, wish, room: None, gate }, failure))
     }
 
-    fn look_closely(&self, hosted: HostedRunner) -> RunnerView {
+    fn look_closely(&self, hosted: HostedRunner, demand: &PoolDemand) -> RunnerView {
         let HostedRunner { name, note, domain } = hosted;
         let matters = matches!(
             note.state,
@@ -111,7 +116,9 @@ impl PoolController<'_> {
         );
         let is_asked = matters && domain == DomainFact::Running;
         let guest = if is_asked { self.host.look_at_guest(&name) } else { GuestFact::Silent };
-        RunnerView { name, note, domain, guest }
+        let has_job = demand.at_work.contains(&name);
+        let wish = demand.runner_wishes.get(&name).copied();
+        RunnerView { name, note, domain, guest, has_job, wish }
     }
 
     fn act(&mut self, action: &Action, view: &RunnerPoolView) -> Result<(), ActionFailure> {

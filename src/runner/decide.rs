@@ -10,7 +10,7 @@ use crate::arithmetic::{PoolCounts, count_runners, starts_now, surplus_idle};
 use crate::forge::Registration;
 use crate::rules::PoolRules;
 use crate::runner_step::next_step;
-use crate::view::{PoolWish, RunnerPoolView, RunnerView};
+use crate::view::{PoolWish, RunnerPoolView, RunnerView, RunnerWish};
 
 /// Decides what to do in one round: at most one step for each runner, the VMs to make, the registrations to sweep. Pure:
 /// the same view gives the same actions.
@@ -61,7 +61,13 @@ fn retire_idle(
     let is_long_idle = |runner: &&RunnerView| runner.note.seconds_in_state(now) >= rules.timeouts.idle;
     // Half of them at a time: the demand may come back.
     let at_once = surplus.min((surplus / 2).max(1));
-    let mut actions: Vec<Action> = idle
+    let is_asked = |runner: &&RunnerView| runner.wish == Some(RunnerWish::Leave);
+    let mut actions: Vec<Action> =
+        idle.iter().copied().filter(is_asked).map(|runner| drain(runner, RetireReason::Asked)).collect();
+    if !actions.is_empty() {
+        return actions;
+    }
+    actions = idle
         .iter()
         .copied()
         .filter(is_long_idle)
@@ -70,7 +76,9 @@ fn retire_idle(
         .collect();
     // One at a time is replaced, so the pool keeps its readiness.
     if actions.is_empty() && counts.ending == 0 && view.wish == PoolWish::Serve {
-        let is_outdated = |runner: &&&RunnerView| runner.note.template != rules.template;
+        let is_outdated = |runner: &&&RunnerView| {
+            runner.note.template != rules.template || runner.wish == Some(RunnerWish::Replace)
+        };
         let is_old =
             |runner: &&&RunnerView| now.saturating_sub(runner.note.made) >= aged_after(rules, &runner.name);
         let outdated = idle.iter().find(is_outdated).map(|runner| drain(runner, RetireReason::Outdated));
@@ -104,13 +112,13 @@ fn drop_failed(rules: &PoolRules, at_rest: &[&RunnerView]) -> Vec<Action> {
         .collect()
 }
 
-/// Ends the runners that are on their way, and the failed ones, when the pool comes to its end.
+/// Ends the runners that are on their way, and the failed ones, when they or the whole pool come to their end.
 fn stop_coming(view: &RunnerPoolView, at_rest: &[&RunnerView]) -> Vec<Action> {
-    if view.wish != PoolWish::Drain {
-        return Vec::new();
-    }
-    let ends =
-        |runner: &&&RunnerView| matches!(runner.note.state, RunnerState::Booting | RunnerState::Failed);
+    let ends = |runner: &&&RunnerView| {
+        let is_asked =
+            view.wish == PoolWish::Drain || runner.wish.is_some_and(|wish| wish >= RunnerWish::Leave);
+        is_asked && matches!(runner.note.state, RunnerState::Booting | RunnerState::Failed)
+    };
     at_rest
         .iter()
         .filter(ends)

@@ -18,7 +18,9 @@ mod arithmetic;
 mod breaker;
 mod controller;
 mod decide;
+mod demand;
 mod forge;
+mod job;
 mod manifest;
 mod rules;
 mod runner_host;
@@ -29,14 +31,16 @@ pub use action::Action;
 pub use breaker::Breaker;
 pub use controller::{ActionFailure, PoolController, RoundReport};
 pub use decide::decide;
+pub use demand::{LabelMatch, PoolDemand, PoolOffer, choose_pool};
 pub use forge::{Forge, ForgeError, ForgeFailure, RegisteredRunner, Registration, Removal};
+pub use job::{JobEvent, JobState};
 pub use manifest::{
-    CommandSpec, ForgePlan, GithubScope, RUNNER_POOL_KIND, RunnerGuestPlan, RunnerPool, RunnerPoolPlan,
-    load_runner_pools,
+    CommandSpec, DemandPlan, ForgePlan, GithubScope, RUNNER_POOL_KIND, RunnerGuestPlan, RunnerPool,
+    RunnerPoolPlan, load_runner_pools,
 };
 pub use rules::{PoolRules, PoolTimeouts, RetryRules};
 pub use runner_host::{HostedRunner, RunnerHost};
-pub use view::{DomainFact, GuestFact, PoolWish, RunnerPoolView, RunnerView, StartGate};
+pub use view::{DomainFact, GuestFact, PoolWish, RunnerPoolView, RunnerView, RunnerWish, StartGate};
 
 /// Seconds since 1970. Notes outlive processes and boots, so they have wall time.
 pub type EpochSeconds = u64;

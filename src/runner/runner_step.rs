@@ -9,7 +9,7 @@ use crate::EpochSeconds;
 use crate::action::Action;
 use crate::forge::Registration;
 use crate::rules::PoolRules;
-use crate::view::{DomainFact, GuestFact, RunnerView};
+use crate::view::{DomainFact, GuestFact, RunnerView, RunnerWish};
 
 /// How often a registration is tried again before the runner counts as failed.
 const MAX_ATTEMPTS: u32 = 3;
@@ -74,14 +74,27 @@ impl<'a> StepContext<'a> {
         }
     }
 
-    /// Whether the forge or the guest says that it works.
+    /// Whether the forge says that it works, in its list or by an event, or the guest does.
     fn works(&self) -> bool {
         let is_busy = matches!(self.forge_word(), ForgeWord::Listed(found) if found.busy);
-        is_busy || self.runner.guest == GuestFact::Working
+        is_busy || self.runner.guest == GuestFact::Working || self.runner.has_job
     }
 
     fn has_ended(&self) -> bool {
         self.runner.domain == DomainFact::Ended
+    }
+
+    /// Whether no job can be on it any more, or what is on it does not count.
+    fn is_over(&self) -> bool {
+        self.has_ended() || self.runner.note.reason.is_some_and(RetireReason::ends_job)
+    }
+
+    fn is_to_be_killed(&self) -> bool {
+        self.runner.wish == Some(RunnerWish::Kill)
+    }
+
+    fn kill(&self) -> Option<Action> {
+        self.move_to(RunnerState::Draining, Some(RetireReason::Killed))
     }
 
     fn has_passed(&self, seconds: u64) -> bool {
@@ -144,6 +157,9 @@ impl<'a> StepContext<'a> {
     }
 
     fn starting(&self) -> Option<Action> {
+        if self.is_to_be_killed() {
+            return self.kill();
+        }
         if self.works() {
             return self.move_to(RunnerState::Busy, None);
         }
@@ -173,6 +189,9 @@ impl<'a> StepContext<'a> {
         if self.has_ended() {
             return self.delete(RetireReason::Done);
         }
+        if self.is_to_be_killed() {
+            return self.kill();
+        }
         if self.works() {
             return self.move_to(RunnerState::Busy, None);
         }
@@ -190,6 +209,9 @@ impl<'a> StepContext<'a> {
         if self.has_ended() {
             return self.delete(RetireReason::Done);
         }
+        if self.is_to_be_killed() {
+            return self.kill();
+        }
         if self.has_passed(self.rules.timeouts.job) {
             return self.move_to(RunnerState::Draining, Some(RetireReason::JobTimeout));
         }
@@ -200,8 +222,11 @@ impl<'a> StepContext<'a> {
     }
 
     fn draining(&self) -> Option<Action> {
-        if self.has_ended() || self.runner.note.reason == Some(RetireReason::JobTimeout) {
+        if self.is_over() {
             return self.move_to(RunnerState::Deleting, self.runner.note.reason);
+        }
+        if self.is_to_be_killed() {
+            return self.delete(RetireReason::Killed);
         }
         let unfence = |then| Some(Action::Unfence { name: self.name(), then });
         if self.works() {
@@ -225,7 +250,7 @@ impl<'a> StepContext<'a> {
     }
 
     fn deleting(&self) -> Option<Action> {
-        let is_over = self.has_ended() || self.runner.note.reason == Some(RetireReason::JobTimeout);
+        let is_over = self.is_over();
         match self.forge_word() {
             // It has a job after all: the forge gave it one before it was asked to forget the runner.
             ForgeWord::Listed(found) if found.busy && !is_over => {

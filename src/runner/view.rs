@@ -45,6 +45,17 @@ pub enum StartGate {
     Held,
 }
 
+/// What a user wants of one runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunnerWish {
+    /// Another takes its place: one at a time, when it is idle.
+    Replace,
+    /// It goes, after its job if it has one.
+    Leave,
+    /// It goes now, whatever it works on.
+    Kill,
+}
+
 /// A VM of a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunnerView {
@@ -56,6 +67,10 @@ pub struct RunnerView {
     pub domain: DomainFact,
     /// What its guest says.
     pub guest: GuestFact,
+    /// Whether the forge has reported that a job began on it, and not that it ended.
+    pub has_job: bool,
+    /// What a user wants of it.
+    pub wish: Option<RunnerWish>,
 }
 
 /// The state of a domain, as far as it matters to a runner.
@@ -101,5 +116,35 @@ impl RunnerView {
             None => one.name == self.name,
         };
         list.iter().find(is_own)
+    }
+}
+
+impl PoolWish {
+    /// All, with their words.
+    const WORDS: [(Self, &str); 3] = [(Self::Serve, "serve"), (Self::Pause, "pause"), (Self::Drain, "drain")];
+
+    /// The word for it, as in `mode` of a manifest.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.into_iter().find(|(wish, _)| *wish == self).map_or("serve", |(_, word)| word)
+    }
+
+    /// The wish of a word; `None` if there is none.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(_, known)| *known == word).map(|(wish, _)| wish)
+    }
+}
+
+impl RunnerWish {
+    const WORDS: [(Self, &str); 3] =
+        [(Self::Replace, "replace"), (Self::Leave, "leave"), (Self::Kill, "kill")];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.into_iter().find(|(wish, _)| *wish == self).map_or("leave", |(_, word)| word)
+    }
+
+    /// The wish of a word; `None` if there is none.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(_, known)| *known == word).map(|(wish, _)| wish)
     }
 }

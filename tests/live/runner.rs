@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::live::{Bed, Started, environment, files_in};
+use crate::support::webhooks::{ask_socket, send_event_on, workflow_job};
 
 /// The forge: a file for each registration, which is online as soon as it is there.
 const FORGE: &str = r#"#!/bin/sh
@@ -31,6 +32,8 @@ esac
 /// How long a Debian guest may take from its start to its agent, without KVM and beside other guests.
 const BOOT: Duration = Duration::from_secs(900);
 
+const SECRET: &str = "a-secret-of-the-test";
+
 struct Pool<'a> {
     bed: &'a Bed,
     name: String,
@@ -46,12 +49,16 @@ impl<'a> Pool<'a> {
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let manifest = bed.home().join("pool.yaml");
         let pool = Self { bed, name: bed.name("pool"), manifest, registrations };
-        pool.describe("serve", &script.display().to_string());
+        std::fs::write(bed.home().join("hook"), SECRET).unwrap();
+        let mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(bed.home().join("hook"), mine).unwrap();
+        pool.describe(&script.display().to_string());
         pool
     }
 
-    fn describe(&self, mode: &str, script: &str) {
+    fn describe(&self, script: &str) {
         let Self { bed, name, registrations, .. } = self;
+        let secret = bed.home().join("hook").display().to_string();
         let registrations = registrations.display();
         let bridge = bed.bridge();
         let text = format!(
@@ -60,14 +67,14 @@ apiVersion: foundry.cofront.xyz/v1alpha1
 kind: RunnerPool
 metadata: {{name: {name}}}
 spec:
-  mode: {mode}
   forge:
     command:
       register: [{script}, register, {registrations}]
       list: [{script}, list, {registrations}]
       unregister: [{script}, unregister, {registrations}]
+  demand: {{webhook: {{path: acme, secretFile: {secret}}}}}
   labels: [linux]
-  size: {{minIdle: 1, max: 1}}
+  size: {{minIdle: 0, max: 1}}
   timeouts: {{start: 15m}}
   guest:
     user: root
@@ -88,13 +95,31 @@ spec:
         std::fs::write(&self.manifest, text).unwrap();
     }
 
-    fn set_mode(&self, mode: &str) {
-        self.describe(mode, &self.bed.home().join("forge.sh").display().to_string());
+    fn serve(&self) -> Started {
+        let (file, socket) = (self.manifest.to_str().unwrap(), self.socket().display().to_string());
+        self.bed.foundry(&["runner", "serve", file, "--interval", "500ms", "--socket", &socket]).start()
     }
 
-    fn serve(&self) -> Started {
-        let file = self.manifest.to_str().unwrap();
-        self.bed.foundry(&["runner", "serve", file, "--interval", "500ms"]).start()
+    fn socket(&self) -> PathBuf {
+        self.bed.home().join("api.sock")
+    }
+
+    /// Sends an event of a job, and waits until the controller listens if it has just been started.
+    #[track_caller]
+    fn event(&self, action: &str, job: u64, runner: Option<&str>) {
+        for _ in 0..300 {
+            if std::os::unix::net::UnixStream::connect(self.socket()).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let told = send_event_on(&self.socket(), SECRET, &workflow_job(action, job, &["linux"], runner));
+        assert_eq!(told.status, 202, "{told:?}");
+    }
+
+    /// Runs a command about the pool.
+    fn ask(&self, verb: &str, more: &[&str]) {
+        self.bed.foundry(&[&["runner", verb, &self.name], more].concat()).run().exits(0);
     }
 
     fn list(&self) -> Vec<Value> {
@@ -122,6 +147,23 @@ spec:
         self.bed.foundry(&["exec", "--agent", vm, "--", "sh", "-c", script]).run().exits(0).stdout
     }
 
+    /// The database knows the jobs and the runner that did one.
+    fn tells_what_was(&self, first: &str) {
+        let read = |words: &[&str]| -> Value {
+            serde_json::from_str(&self.bed.foundry(words).run().exits(0).stdout).unwrap()
+        };
+        let jobs = read(&["runner", "jobs", &self.name, "-o", "json"]);
+        let states: Vec<&str> =
+            jobs.as_array().unwrap().iter().map(|job| job["state"].as_str().unwrap()).collect();
+        assert_eq!(states, ["queued", "completed", "completed"], "{jobs:#}");
+        assert_eq!((&jobs[1]["runner"], &jobs[1]["result"]), (&first.into(), &"success".into()), "{jobs:#}");
+        let runner = read(&["runner", "get", first, "-o", "json"]);
+        assert_eq!((&runner["state"], &runner["reason"]), (&"gone".into(), &"done".into()), "{runner:#}");
+        let pools = ask_socket(&self.socket(), "GET /v1/pools", &[], b"").json();
+        let pool = &pools[0];
+        assert_eq!((&pool["mode"], &pool["queued"]), (&"drain".into(), &1.into()), "{pools:#}");
+    }
+
     fn registered(&self) -> Vec<String> {
         files_in(&self.registrations, "")
     }
@@ -135,7 +177,10 @@ fn a_pool_runs_jobs_through_a_restart_and_ends() {
     let pool = Pool::new(&bed);
     let soon = Duration::from_secs(120);
 
+    // Without a job, nothing is made.
     let mut serving = pool.serve();
+    pool.event("completed", 1, None);
+    pool.event("queued", 2, None);
     let first = pool.reaches(&["booting"], soon).remove(0);
     // Nobody else may serve it meanwhile.
     let file = pool.manifest.to_str().unwrap();
@@ -152,12 +197,14 @@ fn a_pool_runs_jobs_through_a_restart_and_ends() {
     assert!(record.contains("\"idle\"") && !record.contains("secret of"), "{record}");
 
     // A job, during which the pool is to end: it goes on to its own end.
+    pool.event("in_progress", 2, Some(&first));
     pool.in_guest(&first, "touch /tmp/job");
     pool.reaches(&["busy"], soon);
-    pool.set_mode("drain");
+    pool.ask("drain", &[]);
+    pool.event("queued", 3, None);
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(pool.reaches(&["busy"], soon), [first.as_str()]);
-    pool.set_mode("serve");
+    pool.ask("resume", &[]);
     // The guest may be off before its agent has told of the end of this.
     let ends = ["exec", "--agent", &first, "--", "sh", "-c", "rm /tmp/job; touch /tmp/end"];
     bed.foundry(&ends).run();
@@ -172,11 +219,13 @@ fn a_pool_runs_jobs_through_a_restart_and_ends() {
         std::thread::sleep(Duration::from_millis(300));
     };
     assert!(!pool.registered().contains(&first), "{:?}", pool.registered());
+    pool.event("completed", 2, Some(&first));
 
     // Idle, it is fenced off and ends with the pool.
     assert_eq!(pool.reaches(&["idle"], BOOT), [second]);
-    pool.set_mode("drain");
+    pool.ask("drain", &["--wait", "120s"]);
     pool.reaches(&[], soon);
+    pool.tells_what_was(&first);
     assert_eq!(pool.registered(), Vec::<String>::new());
     assert_eq!(bed.traces(), []);
     serving.signal("TERM");

@@ -11,16 +11,18 @@ use std::path::{Path, PathBuf};
 use crate::support::sources::{files_below, is_at, without_tests};
 
 /// Each crate with those below it.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("core", &[]),
     ("fetch", &["core"]),
     ("host", &["core", "fetch"]),
     ("runner", &["core"]),
     ("engine", &["core", "fetch", "host", "runner"]),
     ("forge", &["core", "runner"]),
+    ("jobs", &["core", "runner"]),
+    ("listen", &["core", "runner", "jobs"]),
     ("garm", &["core"]),
     ("gitlab", &["core", "host", "engine"]),
-    ("cli", &["core", "fetch", "host", "runner", "engine", "forge", "garm", "gitlab"]),
+    ("cli", &["core", "fetch", "host", "runner", "engine", "forge", "jobs", "listen", "garm", "gitlab"]),
 ];
 
 /// A file by its modules: `src/engine/vm/create.rs` is `["vm", "create"]` of its crate.

@@ -1,8 +1,10 @@
 //! Pools of runners: what is decided, and a whole life of pools with every fault mixed in.
 
 mod command_forge;
+mod database;
 mod decide;
 mod github;
+mod listener;
 mod manifest;
 mod on_host;
 mod simulation;

@@ -25,6 +25,7 @@ use foundry_engine::storage::status::StorageStatus;
 use foundry_engine::vm::inventory::Inventory;
 use foundry_engine::vm::top::LoadView;
 use foundry_engine::vm::whois::WhoisMatch;
+use foundry_jobs::{JobStatus, RunnerPoolStatus, RunnerStatus};
 use foundry_runner::RunnerPool;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -87,6 +88,12 @@ enum SchemaSubject {
     StorageStatus,
     /// foundry runner list
     RunnerList,
+    /// foundry runner pools
+    RunnerPools,
+    /// foundry runner get
+    RunnerGet,
+    /// foundry runner jobs
+    RunnerJobs,
     /// foundry gc
     Gc,
     /// foundry doctor
@@ -108,6 +115,9 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::Manifest => schema::manifest_schema(),
         SchemaSubject::RunnerPool => input_schema::<RunnerPool>(),
         SchemaSubject::RunnerList => output_schema::<Vec<RunnerRow>>(),
+        SchemaSubject::RunnerPools => output_schema::<Vec<RunnerPoolStatus>>(),
+        SchemaSubject::RunnerGet => output_schema::<RunnerStatus>(),
+        SchemaSubject::RunnerJobs => output_schema::<Vec<JobStatus>>(),
         SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
         SchemaSubject::Get => output_schema::<VirtualMachine>(),
         SchemaSubject::Top => output_schema::<Vec<LoadView>>(),

@@ -70,6 +70,11 @@ codes! {
         1412 JobImageRefused
         1413 JobGuestUnfit
         1414 JobLoginFailed
+        // Pools of runners.
+        1421 JobDatabaseUnusable
+        1422 RunnerPoolUnknown
+        1423 RunnerUnknown
+        1424 ListenerUnusable
     }
     Validation {
         2000 Validation

@@ -133,6 +133,8 @@ pub enum RetireReason {
     Asked,
     /// Its job took longer than the pool allows.
     JobTimeout,
+    /// A user wants it to end at once, whatever it works on.
+    Killed,
     /// It did not come up in time.
     StartTimeout,
     /// Its guest ended before it had a job.
@@ -146,6 +148,11 @@ pub enum RetireReason {
 }
 
 impl RetireReason {
+    /// Whether a job that is still on the runner ends with it.
+    pub fn ends_job(self) -> bool {
+        matches!(self, Self::JobTimeout | Self::Killed)
+    }
+
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -155,6 +162,7 @@ impl RetireReason {
             Self::Outdated => "outdated",
             Self::Asked => "asked",
             Self::JobTimeout => "job-timeout",
+            Self::Killed => "killed",
             Self::StartTimeout => "start-timeout",
             Self::GuestEnded => "guest-ended",
             Self::NotRegistered => "not-registered",

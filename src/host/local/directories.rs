@@ -92,6 +92,17 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(UserDirectories::from_environment().absolute().state()?.join("foundry"))
 }
 
+/// The socket of the service manager, if it started this process and wants to know how far it is; an abstract one begins
+/// with `@` (sd_notify(3)).
+pub(super) fn notify_socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
+}
+
+/// The directory for what a service of this user keeps: root's is the system's (file-hierarchy(7)).
+pub fn service_directory() -> Option<PathBuf> {
+    if is_root() { Some(PathBuf::from("/var/lib/foundry")) } else { state_directory() }
+}
+
 /// Whether a URI names a user's own libvirt, with its directories in the user's home. The session of root is the
 /// system's.
 pub fn is_session(uri: &str) -> bool {

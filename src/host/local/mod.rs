@@ -22,12 +22,15 @@ mod open_files;
 mod path_access;
 mod process;
 mod process_status;
+mod service_manager;
 
 pub use accounts::{Accounts, UnixPermissions, User, is_root, path_below, permissions_along, permissions_of};
 pub use bridge_helper::{BridgeObstacle, find_bridge_obstacle};
 pub use bridges::read_mtus;
 pub use console_clients::find_console_clients;
-pub use directories::{DomainDirectories, LibvirtInstance, is_session, spool_directory, state_directory};
+pub use directories::{
+    DomainDirectories, LibvirtInstance, is_session, service_directory, spool_directory, state_directory,
+};
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
 pub use file_locks::{is_locked, reason_if_locked};
 pub use kernel_log::KernelLog;
@@ -41,6 +44,7 @@ pub use path_access::find_barrier;
 pub use process::this_process;
 pub(crate) use process_status::descriptor_metadata;
 pub use process_status::{ProcessStatus, own_status, user_and_host};
+pub use service_manager::notify_service_manager;
 
 #[cfg(test)]
 mod tests;

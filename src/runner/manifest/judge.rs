@@ -6,11 +6,16 @@ use foundry_core::plan::{Defaults, Problems};
 use foundry_core::record::digest_of;
 
 use super::RunnerPool;
+use super::judge_demand::DemandPlan;
 use super::judge_forge::ForgePlan;
 use super::judge_template::RunnerGuestPlan;
 use super::pool_judge::PoolJudge;
+use crate::demand::LabelMatch;
 use crate::rules::PoolRules;
 use crate::view::PoolWish;
+
+/// How long a waiting job counts by itself, in seconds: GitHub cancels one after 24 hours, too.
+const QUEUED_FOR: u64 = 86_400;
 
 /// A valid pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +26,12 @@ pub struct RunnerPoolPlan {
     pub wish: PoolWish,
     /// Labels of the runners at the forge, without the controller's.
     pub labels: Vec<String>,
+    /// How a job's labels choose the pool.
+    pub label_match: LabelMatch,
+    /// How the pool learns of jobs that wait.
+    pub demand: DemandPlan,
+    /// How long a waiting job counts that is not heard of again, in seconds.
+    pub queued_for: u64,
     /// The forge.
     pub forge: ForgePlan,
     /// The runner in the guest.
@@ -47,9 +58,15 @@ impl RunnerPoolPlan {
         let wish = judge.judge_mode(spec.mode.as_deref());
         let timeouts = judge.judge_timeouts(pool);
         let retry = judge.judge_retry(pool);
+        let queued = spec.timeouts.queued.as_deref();
+        let queued_for = judge.judge_time("spec.timeouts.queued", queued, QUEUED_FOR, 60);
         let size = &spec.size;
         let max = judge.judge_number("spec.size.max", size.max, 1..=500, None);
-        let min_idle = judge.judge_number("spec.size.minIdle", size.min_idle, 1..=500, Some(1));
+        let demand = judge.judge_demand(&spec.demand, &name);
+        let label_match = judge.judge_label_match(spec.label_match.as_deref());
+        // Nobody would ever make the first runner of a static pool without one.
+        let least_idle = u64::from(demand == DemandPlan::Static);
+        let min_idle = judge.judge_number("spec.size.minIdle", size.min_idle, least_idle..=500, Some(1));
         let starts =
             judge.judge_number("spec.size.maxConcurrentStarts", size.max_concurrent_starts, 1..=32, Some(2));
         if min_idle > max && max > 0 {
@@ -84,7 +101,7 @@ impl RunnerPoolPlan {
         };
         // Without a problem, there is a forge.
         let Some(forge) = forge else { return Err(Problems { subject: rules.name, list: Vec::new() }) };
-        Ok(Self { rules, wish, labels, forge, guest, template })
+        Ok(Self { rules, wish, labels, label_match, demand, queued_for, forge, guest, template })
     }
 }
 

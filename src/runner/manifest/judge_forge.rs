@@ -45,6 +45,21 @@ impl GithubScope {
     }
 }
 
+impl ForgePlan {
+    /// Whether the jobs of a repository (owner and name) can run on the forge's runners. Names have no case.
+    pub fn covers(&self, repository: &str) -> bool {
+        let Self::Github { scope, .. } = self else { return true };
+        let owner = repository.split('/').next().unwrap_or_default();
+        match scope {
+            GithubScope::Organization(name) => owner.eq_ignore_ascii_case(name),
+            GithubScope::Repository(owner, name) => {
+                repository.eq_ignore_ascii_case(&format!("{owner}/{name}"))
+            }
+            GithubScope::Enterprise(_) => true,
+        }
+    }
+}
+
 impl PoolJudge {
     pub(super) fn judge_forge(&mut self, forge: &ForgeSpec) -> Option<ForgePlan> {
         match (&forge.github, &forge.command) {

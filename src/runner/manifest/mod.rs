@@ -4,12 +4,14 @@
 //! reports all problems together.
 
 mod judge;
+mod judge_demand;
 mod judge_forge;
 mod judge_template;
 mod load;
 mod pool_judge;
 
 pub use judge::RunnerPoolPlan;
+pub use judge_demand::DemandPlan;
 pub use judge_forge::{ForgePlan, GithubScope};
 pub use judge_template::RunnerGuestPlan;
 pub use load::{RUNNER_POOL_KIND, load_runner_pools};
@@ -45,9 +47,16 @@ pub struct RunnerPoolSpec {
     /// Where the runners are registered: exactly one forge.
     #[serde(default)]
     pub forge: ForgeSpec,
+    /// How the pool learns of jobs that wait: exactly one way. The default is static.
+    #[serde(default)]
+    pub demand: DemandSpec,
     /// Labels of the runners at the forge, by which jobs choose them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Whether a job asks for exactly these labels, or for some of them (superset).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["exact", "superset"], "default" = "exact"))]
+    pub label_match: Option<String>,
     /// What the pool does: serve, pause (no new VMs; jobs go on) or drain (all VMs go, each after its job).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["serve", "pause", "drain"], "default" = "serve"))]
@@ -121,14 +130,44 @@ pub struct CommandSpec {
     pub unregister: Vec<String>,
 }
 
+/// How a pool learns of jobs that wait: exactly one of its fields.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DemandSpec {
+    /// Not at all: minIdle runners wait for jobs at any time.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub always: Option<StaticDemand>,
+    /// By the forge's webhook, of event workflow_job, sent to http://LISTEN/webhooks/PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookDemand>,
+}
+
+/// minIdle runners wait for jobs at any time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticDemand {}
+
+/// The forge reports its jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["secretFile"]))]
+pub struct WebhookDemand {
+    /// Last part of the webhook's URL. Pools of one organization share it. The default is the pool's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// File with the webhook's secret, at least 16 characters. Only root and foundry's user may be able to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+}
+
 /// How many runners a pool has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["max"]))]
 pub struct PoolSize {
-    /// How many runners wait for jobs, beside those that work.
+    /// How many runners wait for jobs, beside those that work. 0 is possible if the pool learns of its jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("type" = "integer", "minimum" = 1, "default" = 1))]
+    #[schemars(extend("type" = "integer", "minimum" = 0, "default" = 1))]
     pub min_idle: Option<Number>,
     /// The most runners at a time. Required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +198,9 @@ pub struct TimeoutsSpec {
     /// How long a guest that does not answer delays its end. The default is 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<String>,
+    /// How long a job counts that waits and is not heard of again. The default is 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<String>,
     /// The age at which an idle runner is replaced. The default is 12h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<String>,

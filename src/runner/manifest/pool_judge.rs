@@ -71,15 +71,11 @@ impl PoolJudge {
     }
 
     pub(super) fn judge_mode(&mut self, mode: Option<&str>) -> PoolWish {
-        match mode {
-            None | Some("serve") => PoolWish::Serve,
-            Some("pause") => PoolWish::Pause,
-            Some("drain") => PoolWish::Drain,
-            Some(other) => {
-                self.reject(Code::WordUnknown, "spec.mode", Some(other), "must be serve, pause or drain");
-                PoolWish::Serve
-            }
-        }
+        let Some(word) = mode else { return PoolWish::Serve };
+        PoolWish::from_word(word).unwrap_or_else(|| {
+            self.reject(Code::WordUnknown, "spec.mode", Some(word), "must be serve, pause or drain");
+            PoolWish::Serve
+        })
     }
 
     pub(super) fn judge_number(

@@ -2,7 +2,8 @@
 
 use foundry::record::{RetireReason, RunnerNote, RunnerState};
 use foundry_runner::{
-    Action, DomainFact, GuestFact, PoolWish, Registration, RunnerPoolView, RunnerView, StartGate, decide,
+    Action, DomainFact, GuestFact, PoolWish, Registration, RunnerPoolView, RunnerView, RunnerWish, StartGate,
+    decide,
 };
 
 use super::rules;
@@ -27,7 +28,14 @@ fn runner(name: &str, state: RunnerState, age: u64) -> RunnerView {
         ..RunnerNote::new("ci", "t1", NOW - age)
     };
     let note = RunnerNote { since: NOW - age, ..note.moved(state, NOW - age) };
-    RunnerView { name: name.into(), note, domain: DomainFact::Running, guest: GuestFact::Waiting }
+    RunnerView {
+        name: name.into(),
+        note,
+        domain: DomainFact::Running,
+        guest: GuestFact::Waiting,
+        has_job: false,
+        wish: None,
+    }
 }
 
 fn registration(name: &str, busy: bool) -> Registration {
@@ -163,4 +171,60 @@ fn no_state_waits_for_ever() {
             assert_eq!(moves, !may_wait, "{state} {guest:?}: {actions:?}");
         }
     }
+}
+
+/// What an action does to a runner's state.
+fn moves(runners: Vec<RunnerView>) -> Vec<(String, RunnerState)> {
+    let registrations = Some(runners.iter().map(|r| registration(&r.name, false)).collect());
+    let mut rules = rules();
+    rules.min_idle = runners.len();
+    let actions = decide(&rules, &RunnerPoolView { registrations, ..view(runners) }, NOW);
+    actions
+        .into_iter()
+        .filter_map(|action| if let Action::Move { name, to, .. } = action { Some((name, to)) } else { None })
+        .collect()
+}
+
+#[test]
+fn a_users_wish_ends_a_runner_after_its_job_unless_it_is_to_be_killed() {
+    let wanted = |state, wish| {
+        let one =
+            RunnerView { wish: Some(wish), guest: GuestFact::Working, ..runner("ci-aaaaaaaa", state, 10) };
+        let free = if state == RunnerState::Busy { GuestFact::Working } else { GuestFact::Waiting };
+        moves(vec![RunnerView { guest: free, ..one }]).into_iter().map(|(_, to)| to).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(RunnerState::Busy, RunnerWish::Leave), []);
+    assert_eq!(wanted(RunnerState::Busy, RunnerWish::Replace), []);
+    assert_eq!(wanted(RunnerState::Busy, RunnerWish::Kill), [RunnerState::Draining]);
+    for wish in [RunnerWish::Replace, RunnerWish::Leave, RunnerWish::Kill] {
+        assert_eq!(wanted(RunnerState::Idle, wish), [RunnerState::Draining], "{wish:?}");
+    }
+    let silent = RunnerView {
+        guest: GuestFact::Silent,
+        wish: Some(RunnerWish::Leave),
+        ..runner("ci-aaaaaaaa", RunnerState::Booting, 10)
+    };
+    assert_eq!(moves(vec![silent]), [("ci-aaaaaaaa".to_owned(), RunnerState::Deleting)]);
+    // Two are asked to be replaced: one at a time. Two are asked to leave: both.
+    for (wish, count) in [(RunnerWish::Replace, 1), (RunnerWish::Leave, 2)] {
+        let both = ["ci-aaaaaaaa", "ci-bbbbbbbb"]
+            .map(|name| RunnerView { wish: Some(wish), ..runner(name, RunnerState::Idle, 10) });
+        assert_eq!(moves(both.into()).len(), count, "{wish:?}");
+    }
+}
+
+/// The forge's event comes before its list shows it.
+#[test]
+fn a_runner_whose_job_began_is_busy_whatever_the_list_says() {
+    for state in [RunnerState::Starting, RunnerState::Idle] {
+        let one = RunnerView { has_job: true, ..runner("ci-aaaaaaaa", state, 10) };
+        assert_eq!(moves(vec![one]), [("ci-aaaaaaaa".to_owned(), RunnerState::Busy)]);
+    }
+    let draining = RunnerView { has_job: true, ..runner("ci-aaaaaaaa", RunnerState::Draining, 10) };
+    let registrations = Some(vec![registration("ci-aaaaaaaa", false)]);
+    let actions = decide(&rules(), &RunnerPoolView { registrations, ..view(vec![draining]) }, NOW);
+    assert!(
+        actions.contains(&Action::Unfence { name: "ci-aaaaaaaa".into(), then: RunnerState::Busy }),
+        "{actions:?}"
+    );
 }

@@ -1,6 +1,9 @@
 //! The manifest of a pool: what is read, what is refused and how.
 
-use foundry_runner::{ForgePlan, GithubScope, PoolWish, RunnerPoolPlan, load_runner_pools};
+use foundry_runner::{
+    DemandPlan, ForgePlan, GithubScope, JobEvent, JobState, LabelMatch, PoolOffer, PoolWish, RunnerPoolPlan,
+    choose_pool, load_runner_pools,
+};
 
 use crate::support::manifests;
 
@@ -123,6 +126,16 @@ fn contradictions_are_refused() {
             "exactly one",
         ),
         ("    vcpus: 2\n", "    vcpus: 2\n    autostart: true\n", "cannot be true"),
+        ("{max: 4}", "{max: 4, minIdle: 0}", "spec.size.minIdle: \"0\" must be a whole number from 1 to 500"),
+        (
+            "  size:",
+            "  demand: {static: {}, webhook: {secretFile: /x}}\n  size:",
+            "one of static and webhook",
+        ),
+        ("  size:", "  demand: {webhook: {path: a/b, secretFile: /x}}\n  size:", "spec.demand.webhook.path"),
+        ("  size:", "  demand: {webhook: {}}\n  size:", "anybody could send jobs"),
+        ("  size:", "  labelMatch: some\n  size:", "must be exact or superset"),
+        ("  size:", "  timeouts: {queued: 1s}\n  size:", "spec.timeouts.queued"),
         ("  size:", "  guest: {user: '-x', directory: rel, run: ' '}\n  size:", "spec.guest.directory"),
     ] {
         let error = plan(&POOL.replace(from, to)).unwrap_err();
@@ -175,4 +188,61 @@ fn the_unit_starts_what_there_is() {
     let unit = std::fs::read_to_string("examples/runners/foundry-runner.service").unwrap();
     let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).unwrap();
     <foundry::Cli as clap::Parser>::try_parse_from(command.split_whitespace()).unwrap();
+}
+
+#[test]
+fn a_pool_with_a_webhook_may_have_no_idle_runner() {
+    let text = POOL.replace(
+        "{max: 4}",
+        "{max: 4, minIdle: 0}
+  demand: {webhook: {secretFile: /etc/foundry/hook}}",
+    );
+    let plan = plan(&text).unwrap();
+    assert_eq!(plan.rules.min_idle, 0);
+    let webhook = DemandPlan::Webhook { path: "linux".into(), secret_file: "/etc/foundry/hook".into() };
+    assert_eq!(plan.demand, webhook);
+}
+
+#[test]
+fn a_job_counts_for_the_most_modest_pool_that_has_its_labels() {
+    let plan_of = |url: &str| plan(&POOL.replace("https://github.com/acme", url)).unwrap().forge;
+    let (acme, shop, all) = (
+        plan_of("https://github.com/acme"),
+        plan_of("https://github.com/Acme/Shop"),
+        plan_of("https://github.com/enterprises/e"),
+    );
+    let labels = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    let chosen = |pools: &[(&str, &str, LabelMatch, &ForgePlan)], asked: &str| {
+        let owned: Vec<_> =
+            pools.iter().map(|(name, own, how, forge)| (*name, labels(own), *how, *forge)).collect();
+        let offers: Vec<PoolOffer<'_>> = owned
+            .iter()
+            .map(|(pool, labels, label_match, forge)| PoolOffer {
+                pool,
+                labels,
+                label_match: *label_match,
+                forge,
+            })
+            .collect();
+        let job = JobEvent {
+            repository: "acme/shop".into(),
+            labels: labels(asked),
+            ..super::database::job("1", JobState::Queued)
+        };
+        choose_pool(&offers, &job).map(str::to_owned)
+    };
+    use LabelMatch::{Exact, Superset};
+    let both = [("big", "linux x64 gpu", Superset, &acme), ("few", "linux x64", Superset, &acme)];
+    assert_eq!(chosen(&both, "self-hosted Linux").as_deref(), Some("few"));
+    assert_eq!(chosen(&both, "gpu").as_deref(), Some("big"));
+    assert_eq!(chosen(&both, "windows"), None);
+    assert_eq!(chosen(&[("x", "linux x64", Exact, &acme)], "linux"), None);
+    assert_eq!(chosen(&[("x", "linux X64", Exact, &shop)], "x64 self-hosted linux").as_deref(), Some("x"));
+    assert_eq!(chosen(&[("x", "linux", Exact, &all)], "linux").as_deref(), Some("x"));
+    assert_eq!(chosen(&[("x", "linux", Exact, &plan_of("https://github.com/other"))], "linux"), None);
+    assert_eq!(chosen(&[("x", "linux", Exact, &plan_of("https://github.com/acme/tool"))], "linux"), None);
+    assert_eq!(
+        chosen(&[("b", "linux", Exact, &acme), ("a", "linux", Exact, &acme)], "linux").as_deref(),
+        Some("a")
+    );
 }

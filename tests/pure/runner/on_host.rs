@@ -13,8 +13,8 @@ use foundry::manifest;
 use foundry::operations::runner::{PoolHost, list_pool_vms};
 use foundry::record::RunnerState;
 use foundry_runner::{
-    Breaker, Forge, ForgeError, ForgeFailure, PoolController, PoolRules, PoolWish, RegisteredRunner,
-    Registration, Removal, RunnerGuestPlan,
+    Breaker, Forge, ForgeError, ForgeFailure, PoolController, PoolDemand, PoolRules, PoolWish,
+    RegisteredRunner, Registration, Removal, RunnerGuestPlan,
 };
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ impl Life<'_> {
                 breaker: &mut breaker,
             };
             // A round that cannot list its VMs does nothing.
-            let _ = controller.run_round(0, wish);
+            let _ = controller.run_round(&PoolDemand { wish, ..PoolDemand::default() });
             if self.bench.host.fault_hit() {
                 self.fault.set(true);
                 self.bench.host.heal();

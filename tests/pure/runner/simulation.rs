@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use foundry_runner::{Breaker, PoolController, PoolRules, PoolWish};
+use foundry_runner::{Breaker, PoolController, PoolDemand, PoolRules, PoolWish, RunnerWish};
 
 use super::rules;
 use super::world::{Dice, FaultRates, World, has_secret, is_live};
@@ -40,7 +40,7 @@ impl Run<'_> {
                 clock: &clock,
                 breaker: &mut breaker,
             };
-            let _ = controller.run_round(self.world.waiting(), wish);
+            let _ = controller.run_round(&self.demand(wish));
             self.check();
             if self.world.restart() {
                 breaker = Breaker::default();
@@ -48,6 +48,20 @@ impl Run<'_> {
             (0..PAUSE).for_each(|_| self.world.pass_second());
         }
         ends(self.world)
+    }
+
+    /// Some rounds know by an event who works, and some have a user's wish for a runner, whatever it does.
+    fn demand(&self, wish: PoolWish) -> PoolDemand {
+        let (working, free) = self.world.names_by_work();
+        let mut demand = PoolDemand { queued: self.world.waiting(), wish, ..PoolDemand::default() };
+        if self.world.now().is_multiple_of(2) {
+            demand.at_work.extend(working.iter().cloned());
+        }
+        if let Some(nth) = self.world.roll_wish() {
+            let asked = [RunnerWish::Leave, RunnerWish::Replace][nth];
+            demand.runner_wishes.extend(working.into_iter().chain(free).take(1).map(|name| (name, asked)));
+        }
+        demand
     }
 
     fn check(&self) {
@@ -105,6 +119,7 @@ fn no_job_is_killed_and_nothing_is_left_whatever_fails() {
             lies: 0,
             kills: rate(40),
             arrivals: 0,
+            wishes: rate(100),
         };
         let world = World::new(seed, rates);
         world.add_foreign("other-1");

@@ -33,6 +33,8 @@ pub(crate) struct FaultRates {
     pub(crate) kills: u64,
     /// A job comes in a second.
     pub(crate) arrivals: u64,
+    /// A user wants something of a runner in a round.
+    pub(crate) wishes: u64,
 }
 
 /// A small generator of numbers (xorshift64), so that a run can be repeated by its seed.
@@ -186,6 +188,22 @@ impl World {
         self.with(|inner| {
             inner.vms.values().filter(|vm| matches!(vm.process, Process::Working { .. })).count()
         })
+    }
+
+    /// The names of the VMs that work, and of those that do not.
+    pub(crate) fn names_by_work(&self) -> (Vec<String>, Vec<String>) {
+        self.with(|inner| {
+            let names = |works: bool| {
+                let is_so = |vm: &Vm| matches!(vm.process, Process::Working { .. }) == works;
+                inner.vms.iter().filter(|(_, vm)| is_so(vm)).map(|(name, _)| name.clone()).collect()
+            };
+            (names(true), names(false))
+        })
+    }
+
+    /// Whether a user wants something of a runner now; then 0 or 1.
+    pub(crate) fn roll_wish(&self) -> Option<usize> {
+        self.with(|inner| inner.dice.hits(inner.rates.wishes).then(|| inner.dice.below(2) as usize))
     }
 
     /// The notes of all VMs.

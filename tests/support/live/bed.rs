@@ -192,6 +192,7 @@ impl Bed {
             ("PATH", kept("PATH")),
             ("HOME", self.home.path().display().to_string()),
             ("LC_ALL", "C".into()),
+            ("FOUNDRY_RUNNER_DATABASE", self.home.path().join("runner.db").display().to_string()),
             ("FOUNDRY_CONNECT", self.virsh.uri.clone()),
             ("FOUNDRY_VM_POOL", self.vm_pool()),
             ("FOUNDRY_IMAGE_POOL", self.image_pool()),

@@ -10,6 +10,7 @@ use crate::output::{ListingArgs, TableRow, format_age, or_dash};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::record::RunnerNote;
+use foundry_core::units::format_epoch;
 use foundry_engine::runner::list_pool_vms;
 use foundry_engine::vm::labelled::LabelledVm;
 
@@ -67,19 +68,13 @@ impl RunnerRow {
             name: vm.domain.name,
             state: note.state.as_str(),
             domain: vm.domain.state.to_string(),
-            since: format_timestamp(note.since),
-            made: format_timestamp(note.made),
+            since: format_epoch(note.since),
+            made: format_epoch(note.made),
             registration: note.registration,
             reason: note.reason.map(|reason| reason.as_str()),
             pool: note.pool,
         }
     }
-}
-
-/// A time of a note as RFC 3339. One that no clock shows was written by somebody else.
-fn format_timestamp(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
 }
 
 impl TableRow for RunnerRow {

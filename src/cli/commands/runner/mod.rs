@@ -1,7 +1,14 @@
 //! `foundry runner`
 
+mod controller;
+mod database;
+mod get;
+mod jobs;
 mod list;
 mod pool_files;
+mod pools;
+mod requests;
+mod secret_file;
 mod serve;
 mod served_pool;
 
@@ -24,12 +31,30 @@ pub(crate) struct RunnerArgs {
 #[derive(Debug, Subcommand)]
 enum RunnerCommand {
     Serve(serve::ServeArgs),
+    Pools(pools::PoolsArgs),
     List(list::RunnerListArgs),
+    Get(get::RunnerGetArgs),
+    Jobs(jobs::JobsArgs),
+    Pause(requests::PoolPauseArgs),
+    Resume(requests::PoolResumeArgs),
+    Drain(requests::DrainArgs),
+    Scale(requests::ScaleArgs),
+    Rotate(requests::RotateArgs),
+    Delete(requests::RunnerDeleteArgs),
 }
 
 pub(super) fn run_runner(args: &RunnerArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
         RunnerCommand::Serve(args) => serve::run_serve(args, global, ui),
+        RunnerCommand::Pools(args) => pools::run_pools(args, global, ui),
         RunnerCommand::List(args) => list::run_list(args, global, ui),
+        RunnerCommand::Get(args) => get::run_get(args, global, ui),
+        RunnerCommand::Jobs(args) => jobs::run_jobs(args, global, ui),
+        RunnerCommand::Pause(args) => requests::run_pause(args, ui),
+        RunnerCommand::Resume(args) => requests::run_resume(args, ui),
+        RunnerCommand::Drain(args) => requests::run_drain(args, ui),
+        RunnerCommand::Scale(args) => requests::run_scale(args, ui),
+        RunnerCommand::Rotate(args) => requests::run_rotate(args, ui),
+        RunnerCommand::Delete(args) => requests::run_delete(args, ui),
     }
 }

@@ -5,8 +5,11 @@ use foundry_engine::Context;
 use foundry_engine::runner::{PoolHost, random_name};
 use foundry_forge::{CommandForge, GithubForge};
 use foundry_host::{HostLock, LockError};
-use foundry_runner::{Action, Breaker, Forge, ForgePlan, PoolController, RoundReport, RunnerPoolPlan};
+use foundry_runner::{
+    Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerPoolPlan, StartGate,
+};
 
+use super::controller::{RoundNews, epoch_now};
 use crate::ui::Ui;
 
 /// A pool with its host, its forge, and the lock that keeps another foundry from serving it.
@@ -67,21 +70,34 @@ impl ServedPool {
     ///
     /// # Errors
     /// If the host's VMs cannot be listed.
-    pub(super) fn run_round(&mut self, ui: &Ui) -> Result<(), Error> {
+    pub(super) fn run_round(&mut self, demand: &PoolDemand, ui: &Ui) -> Result<RoundNews, Error> {
         let name = self.plan.rules.name.clone();
         let new_name = || random_name(&name);
-        let clock = || u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let mut controller = PoolController {
             rules: &self.plan.rules,
             host: &self.host,
             forge: self.forge.as_ref(),
             new_name: &new_name,
-            clock: &clock,
+            clock: &epoch_now,
             breaker: &mut self.breaker,
         };
-        let report = controller.run_round(0, self.plan.wish)?;
+        let report = controller.run_round(demand)?;
         self.tell(&report, ui);
-        Ok(())
+        Ok(self.news_of(report))
+    }
+
+    fn news_of(&self, report: RoundReport) -> RoundNews {
+        let is_held = self.breaker.gate(&self.plan.rules.retry, epoch_now()) != StartGate::Open;
+        let forge = report.forge_failure.as_ref().map(|why| format!("the forge cannot be asked: {why}"));
+        let held = || is_held.then(|| "VMs did not come up; new ones are held back".to_owned());
+        let failed =
+            || report.failed.first().map(|(action, why)| format!("{} failed: {why}", describe(action)));
+        RoundNews {
+            has_forge: report.forge_failure.is_none(),
+            trouble: forge.or_else(failed).or_else(held),
+            failures: report.failed.len(),
+            runners: report.runners,
+        }
     }
 
     fn tell(&mut self, report: &RoundReport, ui: &Ui) {
