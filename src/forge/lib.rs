@@ -7,9 +7,11 @@ mod command_output;
 mod github;
 mod github_http;
 mod listed;
+mod pretended;
 
 pub use command::CommandForge;
 pub use github::GithubForge;
+pub use pretended::PretendedForge;
 
 use foundry_core::text::escape_unseen;
 use foundry_core::yaml::shorten;

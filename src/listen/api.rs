@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{CONTENT_SECURITY_POLICY, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{delete, get, post};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::answer::{HttpAnswer, answer_error, answer_json, answer_with, refuse};
+use crate::page::{STYLE, render_page};
 use crate::shared::ListenerState;
 use crate::token::ApiToken;
 use crate::webhook::{epoch_now, take_webhook};
@@ -34,6 +35,10 @@ pub(crate) fn public_router(shared: &Shared) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(show_readiness))
         .route("/metrics", get(show_metrics))
+        .route(
+            "/page.css",
+            get(|| async { answer_with(StatusCode::OK, "text/css; charset=utf-8", STYLE.to_owned()) }),
+        )
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is nothing here") })
         .with_state(Arc::clone(shared))
 }
@@ -41,6 +46,7 @@ pub(crate) fn public_router(shared: &Shared) -> Router {
 /// What only a user may ask who can manage the pools.
 pub(crate) fn admin_router(shared: &Shared) -> Router {
     Router::new()
+        .route("/", get(show_page))
         .route("/v1/pools", get(list_pools))
         .route("/v1/pools/{pool}", get(show_pool))
         .route("/v1/pools/{pool}/{request}", post(ask_pool))
@@ -101,6 +107,19 @@ async fn show_readiness(State(shared): State<Shared>) -> HttpAnswer {
 async fn show_metrics(State(shared): State<Shared>) -> HttpAnswer {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     answer_with(StatusCode::OK, TYPE, shared.metrics.render())
+}
+
+/// The page may load nothing and run nothing, whatever a job is called.
+async fn show_page(State(shared): State<Shared>) -> HttpAnswer {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let rendered = tokio::task::spawn_blocking(move || render_page(&shared.database())).await;
+    let mut answer = match rendered {
+        Ok(Ok(page)) => answer_with(StatusCode::OK, "text/html; charset=utf-8", page),
+        Ok(Err(error)) => answer_error(&error),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made"),
+    };
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer
 }
 
 async fn list_pools(State(shared): State<Shared>) -> HttpAnswer {

@@ -8,6 +8,7 @@ mod answer;
 mod api;
 mod listener;
 mod metrics;
+mod page;
 mod shared;
 mod signature;
 mod token;

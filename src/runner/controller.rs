@@ -1,5 +1,7 @@
 //! Looks, decides, and acts.
 
+use std::collections::BTreeMap;
+
 use foundry_core::error::Error;
 use foundry_core::record::{RunnerNote, RunnerState};
 
@@ -72,6 +74,19 @@ impl std::fmt::Display for ActionFailure {
     }
 }
 
+/// Whether a guest's word matters.
+fn is_asked(hosted: &HostedRunner) -> bool {
+    let matters = matches!(
+        hosted.note.state,
+        RunnerState::Booting
+            | RunnerState::Starting
+            | RunnerState::Idle
+            | RunnerState::Busy
+            | RunnerState::Draining
+    );
+    matters && hosted.domain == DomainFact::Running
+}
+
 impl PoolController<'_> {
     /// Runs one round.
     ///
@@ -98,27 +113,24 @@ impl PoolController<'_> {
             Ok(list) => (Some(list), None),
             Err(failure) => (None, Some(failure)),
         };
-        let runners = hosted.into_iter().map(|runner| self.look_closely(runner, demand)).collect();
+        let runners = self.look_closely(hosted, demand);
         let gate = self.breaker.gate(&self.rules.retry, (self.clock)());
         let (queued, wish) = (demand.queued, demand.wish);
         Ok((RunnerPoolView { runners, registrations, queued, wish, room: None, gate }, failure))
     }
 
-    fn look_closely(&self, hosted: HostedRunner, demand: &PoolDemand) -> RunnerView {
-        let HostedRunner { name, note, domain } = hosted;
-        let matters = matches!(
-            note.state,
-            RunnerState::Booting
-                | RunnerState::Starting
-                | RunnerState::Idle
-                | RunnerState::Busy
-                | RunnerState::Draining
-        );
-        let is_asked = matters && domain == DomainFact::Running;
-        let guest = if is_asked { self.host.look_at_guest(&name) } else { GuestFact::Silent };
-        let has_job = demand.at_work.contains(&name);
-        let wish = demand.runner_wishes.get(&name).copied();
-        RunnerView { name, note, domain, guest, has_job, wish }
+    fn look_closely(&self, hosted: Vec<HostedRunner>, demand: &PoolDemand) -> Vec<RunnerView> {
+        let asked: Vec<&str> =
+            hosted.iter().filter(|one| is_asked(one)).map(|one| one.name.as_str()).collect();
+        let facts: Vec<GuestFact> = self.host.look_at_guests(&asked);
+        let facts: BTreeMap<String, GuestFact> = asked.into_iter().map(str::to_owned).zip(facts).collect();
+        let view = |HostedRunner { name, note, domain }| {
+            let guest = facts.get(&name).copied().unwrap_or(GuestFact::Silent);
+            let has_job = demand.at_work.contains(&name);
+            let wish = demand.runner_wishes.get(&name).copied();
+            RunnerView { name, note, domain, guest, has_job, wish }
+        };
+        hosted.into_iter().map(view).collect()
     }
 
     fn act(&mut self, action: &Action, view: &RunnerPoolView) -> Result<(), ActionFailure> {

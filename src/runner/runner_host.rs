@@ -16,6 +16,11 @@ pub trait RunnerHost: Sync {
     /// Looks at the runner in a guest. A guest that does not answer is [`GuestFact::Silent`].
     fn look_at_guest(&self, name: &str) -> GuestFact;
 
+    /// Looks at several guests, in the order of their names here. A guest that is slow to answer may hold up the others.
+    fn look_at_guests(&self, names: &[&str]) -> Vec<GuestFact> {
+        names.iter().map(|name| self.look_at_guest(name)).collect()
+    }
+
     /// Creates a VM with a note and starts it, or leaves nothing. The note is there before anything else of it.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Pools of runners: what is decided, and a whole life of pools with every fault mixed in.
 
 mod command_forge;
+mod commands;
 mod database;
 mod decide;
 mod github;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::create::plan_all;
 use super::destroy::{destroy_one, destroy_question};
+use super::runner::{WantedPool, is_pool_file, plan_pools};
 use crate::bulk::run_for_each;
 use crate::config::SettingKey;
 use crate::connect::connect_host;
@@ -28,7 +29,7 @@ use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, plan_destroy};
 /// Create VMs or change them, as their manifests say
 ///
 /// Changes nothing that would lose something, and restarts no VM: what a running VM cannot take waits for its next
-/// start.
+/// start. Manifests of runner pools get into the directory that 'foundry runner serve' reads.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry apply vm.yaml
@@ -135,7 +136,15 @@ fn read_directory(directory: &Path, recursive: bool, files: &mut Vec<String>) ->
 }
 
 pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let (context, wanted) = args.find_wanted(global, ui)?;
+    let all = if args.to_revision.is_some() { Vec::new() } else { args.manifests.files()? };
+    let (pools, files): (Vec<String>, Vec<String>) = all.into_iter().partition(|file| is_pool_file(file));
+    let pools = plan_pools(&pools, global)?;
+    let apply_pools = || run_for_each(&pools, ui, |pool: &WantedPool| pool.apply(args.dry_run, ui));
+    if files.is_empty() && args.to_revision.is_none() && !args.prune {
+        return apply_pools();
+    }
+    let (context, wanted) = args.find_wanted(&files, global, ui)?;
+    apply_pools()?;
     let names: BTreeSet<String> = wanted.iter().map(|vm| vm.name().to_owned()).collect();
     let superfluous = if args.prune { args.find_superfluous(&context, &names, global)? } else { Vec::new() };
     let options = ApplyOptions { force: args.force };
@@ -213,15 +222,19 @@ pub(super) fn change_line(field: &FieldDiff) -> String {
 
 impl ApplyArgs {
     /// The VMs as they are to be, by their manifests or an earlier revision.
-    fn find_wanted(&self, global: &Global, ui: &Ui) -> Result<(Context, Vec<WantedVm>), Error> {
+    fn find_wanted(
+        &self,
+        files: &[String],
+        global: &Global,
+        ui: &Ui,
+    ) -> Result<(Context, Vec<WantedVm>), Error> {
         if let Some(revision) = self.to_revision {
             let context = connect_host(global, ui)?;
             let of = |name: &String| recorded_manifest(&context, name)?.with_revision(&context, revision);
             let wanted = self.manifests.files.iter().map(of).collect::<Result<_, Error>>()?;
             return Ok((context, wanted));
         }
-        let files = self.manifests.files()?;
-        let plans = plan_all(&files, &global.engine_settings()?.defaults(self.manifests.pool.clone()))?;
+        let plans = plan_all(files, &global.engine_settings()?.defaults(self.manifests.pool.clone()))?;
         Ok((connect_host(global, ui)?, plans.into_iter().map(WantedVm::of_manifest).collect()))
     }
 

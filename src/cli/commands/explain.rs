@@ -11,6 +11,8 @@ use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
 use foundry_core::schema::{self, Field, UnknownField};
 use foundry_core::text::wrap_words;
+use foundry_runner::{RUNNER_POOL_KIND, RunnerPool};
+use serde_json::Value;
 
 /// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
@@ -19,6 +21,7 @@ use foundry_core::text::wrap_words;
   foundry explain spec.bootDisk
   foundry explain virtualmachine.spec.networkInterfaces.ip
   foundry explain vm.spec --recursive
+  foundry explain runnerpool.spec.demand
   foundry explain FND-4201
   foundry explain --codes")]
 pub(crate) struct ExplainArgs {
@@ -42,12 +45,32 @@ pub(super) fn run_explain(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
 }
 
 fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
-    let schema = schema::document_schema();
-    let field = match &args.field {
-        Some(path) => Field::find(&schema, path).map_err(unknown_field)?,
-        None => Field::document_root(&schema),
+    let path = args.field.as_deref();
+    if let Some(path) = path.and_then(path_in_pool) {
+        let schema = schema::input_schema::<RunnerPool>();
+        return show_field(RUNNER_POOL_KIND, &schema, (!path.is_empty()).then_some(path), args, ui);
+    }
+    show_field(KIND, &schema::document_schema(), path, args, ui)
+}
+
+/// The path below `runnerpool`, if it begins with that.
+fn path_in_pool(path: &str) -> Option<&str> {
+    let (kind, rest) = path.split_once('.').unwrap_or((path, ""));
+    kind.eq_ignore_ascii_case(RUNNER_POOL_KIND).then_some(rest)
+}
+
+fn show_field(
+    kind: &str,
+    schema: &Value,
+    path: Option<&str>,
+    args: &ExplainArgs,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let field = match path {
+        Some(path) => Field::find(schema, path).map_err(unknown_field)?,
+        None => Field::document_root(schema),
     };
-    ui.write_text(&render_explanation(&field, args.recursive))
+    ui.write_text(&render_explanation(kind, &field, args.recursive))
 }
 
 fn unknown_field(error: UnknownField) -> Error {
@@ -58,8 +81,8 @@ fn unknown_field(error: UnknownField) -> Error {
     Error::new(Code::FieldMissing, error.to_string()).hint(hint)
 }
 
-fn render_explanation(field: &Field<'_>, recursive: bool) -> String {
-    let mut text = format!("KIND:       {KIND}\nVERSION:    {API_VERSION}\n");
+fn render_explanation(kind: &str, field: &Field<'_>, recursive: bool) -> String {
+    let mut text = format!("KIND:       {kind}\nVERSION:    {API_VERSION}\n");
     if !field.path.is_empty() {
         push_line(&mut text, format_args!("FIELD:      {} {}", field.path, type_tag(field)));
     }

@@ -74,7 +74,7 @@ pub(super) fn run_launch(args: &LaunchArgs, global: &Global, ui: &Ui) -> Result<
     let named = args.name.as_deref().map(parse_name).transpose()?;
     let context = connect_host(global, ui)?;
     interrupt::install_handler(&context.cancel)?;
-    let image = find_or_pull(args, &context, global)?;
+    let image = find_or_pull(&args.image, &context, global)?;
     let name = match named {
         Some(name) => name,
         None => find_free_name(&context, &image)?,
@@ -111,16 +111,16 @@ fn parse_name(name: &str) -> Result<String, Error> {
 }
 
 /// The image of that name in the image pool; otherwise that of the catalogue, which is pulled.
-fn find_or_pull(args: &LaunchArgs, context: &Context, global: &Global) -> Result<String, Error> {
+pub(super) fn find_or_pull(wanted: &str, context: &Context, global: &Global) -> Result<String, Error> {
     let pool = context.settings.image_pool.as_str();
     // The pool may not exist before the first image.
     if context.host.pool(pool)?.is_some_and(|pool| pool.active) {
-        let name = image::resolve_name(context, pool, &args.image)?;
+        let name = image::resolve_name(context, pool, wanted)?;
         if image::list_images(context, pool)?.iter().any(|image| image.name == name) {
             return Ok(name);
         }
     }
-    pull_from_catalog(&args.image, context, global)
+    pull_from_catalog(wanted, context, global)
 }
 
 /// A name after the image that no domain has: `debian-13`, `debian-13-2`.

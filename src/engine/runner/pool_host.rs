@@ -17,6 +17,9 @@ use foundry_host::local::check_liveness;
 use foundry_host::{Domain, DomainState, View};
 use foundry_runner::{DomainFact, GuestFact, HostedRunner, RunnerGuestPlan, RunnerHost};
 
+/// At how many guests to look at the same time: one that does not answer takes seconds.
+const LOOKS_AT_ONCE: usize = 8;
+
 /// The host of one pool's VMs.
 pub struct PoolHost {
     /// The host, settings and cancellation. Each operation gets a lease of its own.
@@ -108,6 +111,17 @@ impl RunnerHost for PoolHost {
             Ok(Some(vm)) => guest_runner::look_at_runner(&self.context, &vm.domain, &self.guest),
             Ok(None) | Err(_) => GuestFact::Silent,
         }
+    }
+
+    fn look_at_guests(&self, names: &[&str]) -> Vec<GuestFact> {
+        let look = |some: &[&str]| some.iter().map(|name| self.look_at_guest(name)).collect::<Vec<_>>();
+        let looked = std::thread::scope(|scope| {
+            let chunks = names.chunks(names.len().div_ceil(LOOKS_AT_ONCE).max(1));
+            let threads: Vec<_> = chunks.map(|some| scope.spawn(move || look(some))).collect();
+            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+        });
+        let joined = looked.into_iter().map(|one| one.unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        joined.flatten().collect()
     }
 
     fn create_runner(&self, name: &str, note: &RunnerNote) -> Result<(), Error> {

@@ -103,6 +103,17 @@ pub fn service_directory() -> Option<PathBuf> {
     if is_root() { Some(PathBuf::from("/var/lib/foundry")) } else { state_directory() }
 }
 
+/// The directory with the manifests of runner pools: of the variable FOUNDRY_RUNNER_DIRECTORY, or root's is the system's.
+pub fn runner_directory() -> Option<PathBuf> {
+    let named =
+        std::env::var_os("FOUNDRY_RUNNER_DIRECTORY").filter(|named| !named.is_empty()).map(PathBuf::from);
+    let usual = || {
+        let own = || Some(UserDirectories::from_environment().absolute().config()?.join("foundry/runners"));
+        if is_root() { Some(PathBuf::from("/etc/foundry/runners")) } else { own() }
+    };
+    named.or_else(usual)
+}
+
 /// Whether a URI names a user's own libvirt, with its directories in the user's home. The session of root is the
 /// system's.
 pub fn is_session(uri: &str) -> bool {

@@ -29,7 +29,8 @@ pub use bridge_helper::{BridgeObstacle, find_bridge_obstacle};
 pub use bridges::read_mtus;
 pub use console_clients::find_console_clients;
 pub use directories::{
-    DomainDirectories, LibvirtInstance, is_session, service_directory, spool_directory, state_directory,
+    DomainDirectories, LibvirtInstance, is_session, runner_directory, service_directory, spool_directory,
+    state_directory,
 };
 pub use facts::{LinkFacts, LocalFacts, PoolDirectory, Virtlogd, kvm_device};
 pub use file_locks::{is_locked, reason_if_locked};

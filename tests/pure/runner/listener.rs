@@ -225,6 +225,38 @@ fn the_socket_shows_and_asks() {
     assert_eq!(bench.database.pool_override("small").unwrap().mode, None);
 }
 
+/// What a stranger may write into a job is shown, and means nothing in HTML.
+#[test]
+fn the_page_shows_foreign_texts_as_texts() {
+    let bench = Bench::new();
+    let mut job: serde_json::Value =
+        serde_json::from_slice(&workflow_job("completed", 1, &["linux"], Some("small-aaaaaaaa"))).unwrap();
+    let hostile = "</td><script>alert('1')</script>&\"\n";
+    job["workflow_job"]["name"] = hostile.into();
+    job["workflow_job"]["conclusion"] = hostile.into();
+    job["workflow_job"]["html_url"] = "https://forge.example/\"onclick=\"x".into();
+    assert_eq!(send_event(&bench.address, SECRET, job.to_string().as_bytes()).status, 202);
+    let page = bench.api("GET /", "").body;
+    let shown = "&lt;/td&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot; ";
+    assert_eq!(page.matches(shown).count(), 2, "{page}");
+    assert!(
+        !page.contains("<script") && page.contains("href=\"https://forge.example/&quot;onclick=&quot;x\""),
+        "{page}"
+    );
+    assert!(page.contains("<td>small-aaaaaaaa</td><td>small</td><td>idle</td>"), "{page}");
+    let counts =
+        "<td>small</td><td>serve</td><td>0</td><td>1</td><td>0</td><td>0</td><td>0</td><td>4</td><td>0</td>";
+    assert!(page.contains(counts), "{page}");
+    let style = ask(&bench.address, "GET /page.css", &[], b"");
+    assert!(style.status == 200 && style.body.contains("color-scheme: light dark"), "{style:?}");
+    for element in ["table", "tr", "th", "div", "h2", "a"] {
+        let begun =
+            page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();
+        assert_eq!(begun, page.matches(&format!("</{element}>")).count(), "{element}\n{page}");
+    }
+    assert_eq!(ask(&bench.address, "GET /", &[], b"").status, 401);
+}
+
 /// Others are answered meanwhile, and each connection ends.
 #[test]
 fn slow_and_broken_clients_hold_nobody_up() {

@@ -58,6 +58,8 @@ struct Orders {
 pub(super) struct RoundNews {
     /// The VMs that it found.
     pub(super) runners: Vec<(String, RunnerNote)>,
+    /// Whether anything was done: then there is more to do soon.
+    pub(super) has_acted: bool,
     /// Whether the forge answered.
     pub(super) has_forge: bool,
     /// Why the pool does not work as it should.

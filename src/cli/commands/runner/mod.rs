@@ -1,5 +1,6 @@
 //! `foundry runner`
 
+mod applied;
 mod controller;
 mod database;
 mod get;
@@ -11,9 +12,11 @@ mod requests;
 mod secret_file;
 mod serve;
 mod served_pool;
+mod trial;
 
 use clap::{Args, Subcommand};
 
+pub(super) use applied::{WantedPool, is_pool_file, plan_pools};
 pub(super) use list::RunnerRow;
 
 use crate::Global;
@@ -31,6 +34,7 @@ pub(crate) struct RunnerArgs {
 #[derive(Debug, Subcommand)]
 enum RunnerCommand {
     Serve(serve::ServeArgs),
+    Try(trial::TryArgs),
     Pools(pools::PoolsArgs),
     List(list::RunnerListArgs),
     Get(get::RunnerGetArgs),
@@ -46,6 +50,7 @@ enum RunnerCommand {
 pub(super) fn run_runner(args: &RunnerArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
         RunnerCommand::Serve(args) => serve::run_serve(args, global, ui),
+        RunnerCommand::Try(args) => trial::run_try(args, global, ui),
         RunnerCommand::Pools(args) => pools::run_pools(args, global, ui),
         RunnerCommand::List(args) => list::run_list(args, global, ui),
         RunnerCommand::Get(args) => get::run_get(args, global, ui),

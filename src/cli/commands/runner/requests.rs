@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::controller::epoch_now;
 use super::database::DatabaseArgs;
 use crate::output::parse_duration;
 use crate::ui::Ui;
@@ -108,19 +109,23 @@ pub(super) fn run_resume(args: &PoolResumeArgs, ui: &Ui) -> Result<(), Error> {
 }
 
 pub(super) fn run_drain(args: &DrainArgs, ui: &Ui) -> Result<(), Error> {
+    let asked = epoch_now();
     ask_mode(&args.target, Some(PoolWish::Drain), ui)?;
     let Some(most) = args.wait else { return Ok(()) };
     let database = args.target.database.open()?;
     let mut waited = Duration::ZERO;
     loop {
         let left = database.list_present_runners(Some(&args.target.pool))?;
-        if left.is_empty() {
+        // What the controller saw before it was asked says nothing.
+        let has_looked = database.pool_status(&args.target.pool)?.seen_epoch > asked;
+        if left.is_empty() && has_looked {
             return Ok(());
         }
         if waited >= most {
             let names: Vec<&str> = left.iter().map(|one| one.name.as_str()).collect();
-            return Err(Error::new(Code::NotReady, format!("pool '{}' still has VMs", args.target.pool))
-                .because(names.join(", "))
+            let why = if has_looked { names.join(", ") } else { "no controller has looked at it".to_owned() };
+            return Err(Error::new(Code::NotReady, format!("pool '{}' is not at its end", args.target.pool))
+                .because(why)
                 .hint("wait for their jobs; 'runner delete --force' ends one at once, and its job"));
         }
         std::thread::sleep(TICK);
@@ -172,8 +177,7 @@ impl PoolTarget {
 
 /// A wish is no use to who waits for it while no controller runs.
 fn tell_if_silent(seen: EpochSeconds, ui: &Ui) {
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    if now.saturating_sub(seen) > SILENT_AFTER {
+    if epoch_now().saturating_sub(seen) > SILENT_AFTER {
         ui.show_warning("no controller is at work; it will be done when one runs");
     }
 }

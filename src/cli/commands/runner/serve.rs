@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{panic, thread};
 
 use clap::Args;
 
-use super::controller::{ControllerState, ListenArgs};
+use super::applied::default_directory;
+use super::controller::{ControllerState, ListenArgs, RoundNews};
 use super::pool_files::read_pools;
 use super::served_pool::ServedPool;
 use crate::connect::connect_host;
@@ -17,12 +19,14 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_engine::{Cancel, Context};
 use foundry_host::local::notify_service_manager;
-use foundry_runner::RunnerPoolPlan;
+use foundry_runner::{PoolDemand, RunnerPoolPlan};
 
 /// How often the wait between two rounds looks whether it is to end; the shortest wait, too.
 const TICK: Duration = Duration::from_millis(200);
 /// The shortest pause, if jobs or wishes come.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause while VMs are on their way or end.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a forge may be silent before the controller is not ready, beside the time between two rounds, in seconds.
 const READY_WITHIN: u64 = 120;
 
@@ -32,12 +36,12 @@ const READY_WITHIN: u64 = 120;
 /// ended with 'mode: drain' in its manifest.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  foundry runner serve pool.yaml
+  foundry runner serve
   foundry runner serve /etc/foundry/runners --listen 127.0.0.1:9180
   foundry runner serve pool.yaml --once")]
 pub(super) struct ServeArgs {
-    /// Manifests of kind RunnerPool, or directories of them
-    #[arg(required = true, value_name = "FILE")]
+    /// Manifests of kind RunnerPool, or directories of them [default: /etc/foundry/runners]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Time between two rounds
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
@@ -50,7 +54,8 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let mut plans = plan_pools(&args.files, global)?;
+    let files = if args.files.is_empty() { vec![default_directory()?] } else { args.files.clone() };
+    let mut plans = plan_pools(&files, global)?;
     // What each operation does is said by the rounds.
     let quiet = ui.without_progress();
     let mut context = connect_host(global, &quiet)?;
@@ -69,28 +74,28 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
         if let Err(error) = controller.read_orders(&plans) {
             ui.show_error(&error);
         }
-        for pool in &mut pools {
-            if cancel.is_requested() {
-                break;
-            }
-            let ran = run_pool(pool, &plans, &mut controller, ui);
+        let mut has_acted = false;
+        for ran in run_pools(&mut pools, &plans, &mut controller, ui) {
             match ran {
+                Ok(acted) => has_acted |= acted,
                 Err(lost) if lost.kind() == Kind::Connection && !args.once => {
                     ui.show_warning(&format!("connection lost: {lost}"));
-                    let Some(anew) = connect_again(&cancel, global, &quiet, args.interval) else { break };
-                    context = anew;
+                    if let Some(anew) = connect_again(&cancel, global, &quiet, args.interval) {
+                        context = anew;
+                    }
                     break;
                 }
                 Err(failed) if !args.once => ui.show_error(&failed),
-                ran => ran?,
+                Err(failed) => return Err(failed),
             }
         }
-        let pause = Pause { cancel: &cancel, reload: &reload, time: args.interval };
+        let time = if has_acted { args.interval.min(BUSY_PAUSE) } else { args.interval };
+        let pause = Pause { cancel: &cancel, reload: &reload, time };
         if args.once || !pause.wait(|| controller.has_news()) {
             notify_service_manager("STOPPING=1");
             return Ok(());
         }
-        match plan_pools(&args.files, global) {
+        match plan_pools(&files, global) {
             Ok(read) if read != plans => match controller.set_plans(&read) {
                 Ok(()) => plans = read,
                 Err(error) => ui.show_error(&error),
@@ -104,18 +109,39 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
     }
 }
 
-/// Runs a round of a pool, as its manifest and its users want it, and notes how it went.
-fn run_pool(
-    pool: &mut ServedPool,
+/// Runs a round of each pool, as its manifest and its users want it, and notes how it went. The pools' rounds are at the
+/// same time: a forge that is slow holds up its own pool only. Returns for each whether it did anything.
+fn run_pools(
+    pools: &mut [ServedPool],
     plans: &[RunnerPoolPlan],
     controller: &mut ControllerState,
     ui: &Ui,
-) -> Result<(), Error> {
-    let Some(plan) = plans.iter().find(|plan| plan.rules.name == pool.name()) else { return Ok(()) };
-    let (plan, demand) = controller.order_for(plan)?;
-    pool.set_plan(&plan);
-    let news = pool.run_round(&demand, ui)?;
-    controller.record_round(&plan, &news)
+) -> Vec<Result<bool, Error>> {
+    let mut ordered = Vec::new();
+    let mut ended = Vec::new();
+    for pool in pools {
+        let Some(plan) = plans.iter().find(|plan| plan.rules.name == pool.name()) else { continue };
+        match controller.order_for(plan) {
+            Ok((plan, demand)) => ordered.push((pool, plan, demand)),
+            Err(error) => ended.push(Err(error)),
+        }
+    }
+    let rounds: Vec<(RunnerPoolPlan, Result<RoundNews, Error>)> = thread::scope(|scope| {
+        let run = |(pool, plan, demand): (&mut ServedPool, RunnerPoolPlan, PoolDemand)| {
+            pool.set_plan(&plan);
+            let news = pool.run_round(&demand, ui);
+            (plan, news)
+        };
+        let threads: Vec<_> = ordered.into_iter().map(|order| scope.spawn(move || run(order))).collect();
+        threads.into_iter().map(|one| one.join().unwrap_or_else(|e| panic::resume_unwind(e))).collect()
+    });
+    let noted = rounds.into_iter().map(|(plan, news)| {
+        let news = news?;
+        controller.record_round(&plan, &news)?;
+        Ok(news.has_acted)
+    });
+    ended.extend(noted);
+    ended
 }
 
 fn plan_pools(files: &[PathBuf], global: &Global) -> Result<Vec<RunnerPoolPlan>, Error> {
@@ -159,7 +185,7 @@ impl Pause<'_> {
     fn wait(&self, mut has_news: impl FnMut() -> bool) -> bool {
         let mut waited = Duration::ZERO;
         while waited < self.time.max(TICK) && !self.cancel.is_requested() {
-            std::thread::sleep(TICK);
+            thread::sleep(TICK);
             waited += TICK;
             // A storm of events does not become a storm of questions to the forge.
             let may_end = waited >= SHORTEST_PAUSE;

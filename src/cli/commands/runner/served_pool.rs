@@ -6,7 +6,8 @@ use foundry_engine::runner::{PoolHost, random_name};
 use foundry_forge::{CommandForge, GithubForge};
 use foundry_host::{HostLock, LockError};
 use foundry_runner::{
-    Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerPoolPlan, StartGate,
+    Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerHost, RunnerPoolPlan,
+    StartGate,
 };
 
 use super::controller::{RoundNews, epoch_now};
@@ -16,7 +17,7 @@ use crate::ui::Ui;
 pub(super) struct ServedPool {
     plan: RunnerPoolPlan,
     host: PoolHost,
-    forge: Box<dyn Forge>,
+    forge: Box<dyn Forge + Send>,
     breaker: Breaker,
     /// What was said last about the forge, so that it is said once.
     said: Option<String>,
@@ -29,6 +30,18 @@ impl ServedPool {
     /// # Errors
     /// If another foundry process serves it.
     pub(super) fn begin(plan: &RunnerPoolPlan, context: &Context) -> Result<Self, Error> {
+        Self::begin_with(plan, context, make_forge(plan))
+    }
+
+    /// The same with a forge that the plan does not name.
+    ///
+    /// # Errors
+    /// If another foundry process serves it.
+    pub(super) fn begin_with(
+        plan: &RunnerPoolPlan,
+        context: &Context,
+        forge: Box<dyn Forge + Send>,
+    ) -> Result<Self, Error> {
         let name = &plan.rules.name;
         let lock = context.host.lock(&format!("runner pool {name}")).map_err(|taken| {
             let error = Error::new(Code::VmTurnTaken, format!("pool '{name}' is not taken over")).unchanged();
@@ -41,7 +54,7 @@ impl ServedPool {
         Ok(Self {
             plan: plan.clone(),
             host: pool_host(plan, context),
-            forge: make_forge(plan),
+            forge,
             breaker: Breaker::default(),
             said: None,
             _lock: lock,
@@ -59,6 +72,14 @@ impl ServedPool {
             self.host = pool_host(plan, &self.host.context);
             self.forge = make_forge(plan);
         }
+    }
+
+    /// Destroys a VM of the pool, whatever it does.
+    ///
+    /// # Errors
+    /// If something is left of it.
+    pub(super) fn destroy(&self, name: &str) -> Result<(), Error> {
+        self.host.destroy_runner(name)
     }
 
     /// Replaces the connection.
@@ -93,6 +114,7 @@ impl ServedPool {
         let failed =
             || report.failed.first().map(|(action, why)| format!("{} failed: {why}", describe(action)));
         RoundNews {
+            has_acted: !report.done.is_empty(),
             has_forge: report.forge_failure.is_none(),
             trouble: forge.or_else(failed).or_else(held),
             failures: report.failed.len(),
@@ -129,7 +151,7 @@ fn pool_host(plan: &RunnerPoolPlan, context: &Context) -> PoolHost {
     }
 }
 
-fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge> {
+fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
     let mut labels = plan.labels.clone();
     labels.push(plan.rules.owner_label.clone());
     match &plan.forge {
