@@ -1,12 +1,13 @@
 //! GitHub: runners with a just-in-time configuration (GitHub's page "REST API endpoints for self-hosted runners").
 
-use foundry_runner::{Forge, ForgeError, ForgeFailure, GithubScope, RegisteredRunner, Registration, Removal};
+use foundry_runner::{Forge, ForgeError, ForgeFailure, GithubPlan, RegisteredRunner, Registration, Removal};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
-use crate::github_http::{GithubAnswer, GithubHttp, refused_error};
+use crate::forge_http::ForgeAnswer;
+use crate::github_http::GithubHttp;
 use crate::listed::{ListedRunner, id_text};
-use crate::{quote_foreign, unreachable_error};
+use crate::{quote_foreign, refused_error, unreachable_error};
 
 /// Runners on a page of a list, the most that GitHub gives.
 const PER_PAGE: usize = 100;
@@ -26,19 +27,19 @@ pub struct GithubForge {
 }
 
 impl GithubForge {
-    /// The runners of a scope. `labels` are those of new ones; `token_file` is read for each call.
-    pub fn new(api: &str, scope: &GithubScope, token_file: &str, group: u64, labels: &[String]) -> Self {
+    /// The runners of a scope. `labels` are those of new ones. The files of the login are read when they are needed.
+    pub fn new(plan: &GithubPlan, labels: &[String]) -> Self {
         Self {
-            http: GithubHttp::new(api, token_file),
-            runners: format!("{}/actions/runners", scope.api_path()),
+            http: GithubHttp::new(plan),
+            runners: format!("{}/actions/runners", plan.scope.api_path()),
             labels: labels.to_vec(),
-            group,
+            group: plan.group,
         }
     }
 }
 
 /// The error of an answer that is not the expected one.
-fn unexpected_answer(what: &str, answer: &GithubAnswer) -> ForgeError {
+fn unexpected_answer(what: &str, answer: &ForgeAnswer) -> ForgeError {
     let message = answer.body.get("message").and_then(Value::as_str).unwrap_or_default();
     let text = format!("GitHub: {what}: {} {}", answer.status, quote_foreign(message));
     match answer.status {

@@ -2,12 +2,16 @@
 //!
 //! A forge's answers are foreign text: they are parsed as such, bounded in size, and quoted only when they are escaped.
 
+mod app_jwt;
 mod command;
 mod command_output;
+mod forge_http;
 mod github;
+mod github_app;
 mod github_http;
 mod listed;
 mod pretended;
+mod secret_file;
 
 pub use command::CommandForge;
 pub use github::GithubForge;
@@ -22,6 +26,10 @@ const MAX_ANSWER: u64 = 16 << 20;
 
 fn unreachable_error(message: impl Into<String>) -> ForgeError {
     ForgeError { failure: ForgeFailure::Unreachable, message: message.into() }
+}
+
+fn refused_error(message: impl Into<String>) -> ForgeError {
+    ForgeError { failure: ForgeFailure::Refused, message: message.into() }
 }
 
 /// A foreign text in a message: one line, bounded.

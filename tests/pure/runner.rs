@@ -5,6 +5,7 @@ mod commands;
 mod database;
 mod decide;
 mod github;
+mod github_app;
 mod listener;
 mod manifest;
 mod on_host;

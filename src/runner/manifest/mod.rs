@@ -3,16 +3,22 @@
 //! Reading checks YAML and the names of fields; what a value may be is judged by [`judge`](crate::RunnerPoolPlan), which
 //! reports all problems together.
 
+mod forge_spec;
 mod judge;
 mod judge_demand;
 mod judge_forge;
+mod judge_github;
 mod judge_template;
 mod load;
 mod pool_judge;
+mod server_url;
 
+pub use forge_spec::CommandSpec;
+pub(crate) use forge_spec::{ForgeSpec, GithubAppSpec, GithubSpec};
 pub use judge::RunnerPoolPlan;
 pub use judge_demand::DemandPlan;
-pub use judge_forge::{ForgePlan, GithubScope};
+pub use judge_forge::ForgePlan;
+pub use judge_github::{GithubApp, GithubLogin, GithubPlan, GithubScope};
 pub use judge_template::RunnerGuestPlan;
 pub use load::{RUNNER_POOL_KIND, load_runner_pools};
 
@@ -79,55 +85,6 @@ pub struct RunnerPoolSpec {
     /// The VMs: the spec of a VirtualMachine, without fixed addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Spec>,
-}
-
-/// The forge of a pool: exactly one of its fields.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ForgeSpec {
-    /// GitHub, or GitHub Enterprise Server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub github: Option<GithubSpec>,
-    /// Any forge, by three programs of yours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<CommandSpec>,
-}
-
-/// GitHub, or GitHub Enterprise Server.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-required" = ["url", "tokenFile"]))]
-pub struct GithubSpec {
-    /// URL of the repository, organization or enterprise: https://github.com/acme, …/acme/shop, …/enterprises/acme.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// URL of the API. The default follows from url.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-    /// File with a token that may manage runners. Only root and foundry's user may be able to read it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<String>,
-    /// Number of the runner group; 1 is the group Default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("type" = "integer", "minimum" = 1, "default" = 1))]
-    pub runner_group_id: Option<Number>,
-}
-
-/// Any forge, by three programs of yours. Each gets FOUNDRY_RUNNER_POOL in its environment, ends with 0, and prints JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-required" = ["register", "list", "unregister"]))]
-pub struct CommandSpec {
-    /// Registers FOUNDRY_RUNNER_NAME with FOUNDRY_RUNNER_LABELS and prints {"id": …, "configuration": …}; exits with 3 if
-    /// the name is taken.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub register: Vec<String>,
-    /// Prints the list of runners: [{"id": …, "name": …, "online": …, "busy": …, "labels": […]}].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub list: Vec<String>,
-    /// Removes FOUNDRY_RUNNER_ID, also if it is not there; exits with 4 if the runner works on a job.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unregister: Vec<String>,
 }
 
 /// How a pool learns of jobs that wait: exactly one of its fields.

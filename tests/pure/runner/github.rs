@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use foundry_forge::GithubForge;
-use foundry_runner::{Forge, ForgeFailure, GithubScope, Removal};
+use foundry_runner::{Forge, ForgeFailure, GithubLogin, GithubPlan, GithubScope, Removal};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -82,9 +82,13 @@ fn token_file(token: &str) -> NamedTempFile {
 }
 
 fn forge(server: &Server, token: &NamedTempFile, organization: &str) -> GithubForge {
-    let scope = GithubScope::Organization(organization.into());
-    let labels = ["linux".to_owned(), "foundry-here".to_owned()];
-    GithubForge::new(&server.url(""), &scope, token.path().to_str().unwrap(), 1, &labels)
+    let plan = GithubPlan {
+        api: server.url(""),
+        scope: GithubScope::Organization(organization.into()),
+        login: GithubLogin::TokenFile(token.path().to_str().unwrap().into()),
+        group: 1,
+    };
+    GithubForge::new(&plan, &["linux".to_owned(), "foundry-here".to_owned()])
 }
 
 #[test]
@@ -157,6 +161,16 @@ fn refusals_and_failures_are_told_apart_and_have_no_token() {
         assert_eq!(error.failure, failure, "{shown}: {error}");
         assert!(!error.message.contains('\u{1b}'), "{error:?}");
     }
+    for text in ["", "\nsecond line", "a b", "\u{1b}[2J"] {
+        let error = forge(&server, &token_file(text), "acme").list_registrations().unwrap_err();
+        assert!(error.message.contains("has no token in its first line"), "{error}");
+    }
+    // A server that repeats what it got.
+    let server = Server::start(|request| {
+        Reply::new(403, json!({"message": request.header("authorization")}).to_string())
+    });
+    let error = forge(&server, &token, "acme").list_registrations().unwrap_err();
+    assert!(error.message.contains("Bearer [hidden]") && !error.message.contains(TOKEN), "{error}");
     std::fs::set_permissions(token.path(), PermissionsExt::from_mode(0o644)).unwrap();
     let error = forge(&server, &token, "acme").list_registrations().unwrap_err();
     assert!(error.message.contains("other users can read"), "{error}");

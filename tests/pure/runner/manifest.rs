@@ -1,8 +1,8 @@
 //! The manifest of a pool: what is read, what is refused and how.
 
 use foundry_runner::{
-    DemandPlan, ForgePlan, GithubScope, JobEvent, JobState, LabelMatch, PoolOffer, PoolWish, RunnerPoolPlan,
-    choose_pool, load_runner_pools,
+    DemandPlan, ForgePlan, GithubLogin, GithubPlan, GithubScope, JobEvent, JobState, LabelMatch, PoolOffer,
+    PoolWish, RunnerPoolPlan, choose_pool, load_runner_pools,
 };
 
 use crate::support::manifests;
@@ -38,7 +38,9 @@ fn a_short_manifest_has_sensible_numbers() {
     assert_eq!((rules.timeouts.start, rules.timeouts.job, rules.timeouts.max_age), (300, 21_600, 43_200));
     assert_eq!(plan.wish, PoolWish::Serve);
     assert_eq!(plan.template.spec.autostart, Some(false));
-    let ForgePlan::Github { api, scope, group, .. } = plan.forge else { panic!("{:?}", plan.forge) };
+    let ForgePlan::Github(GithubPlan { api, scope, group, .. }) = plan.forge else {
+        panic!("{:?}", plan.forge)
+    };
     assert_eq!((api.as_str(), scope.api_path().as_str(), group), ("https://api.github.com", "/orgs/acme", 1));
     assert!(plan.guest.run.contains("ACTIONS_RUNNER_INPUT_JITCONFIG"));
 }
@@ -63,7 +65,7 @@ fn servers_of_github_have_their_own_api() {
         ("http://127.0.0.1:8080/org", "http://127.0.0.1:8080/api/v3", "/orgs/org"),
     ] {
         let plan = plan(&POOL.replace("https://github.com/acme", url)).unwrap();
-        let ForgePlan::Github { api: found, scope, .. } = plan.forge else { panic!("{url}") };
+        let ForgePlan::Github(GithubPlan { api: found, scope, .. }) = plan.forge else { panic!("{url}") };
         assert_eq!((found.as_str(), scope.api_path().as_str()), (api, path), "{url}");
     }
     assert_eq!(GithubScope::Enterprise("e".into()).api_path(), "/enterprises/e");
@@ -75,10 +77,37 @@ fn servers_of_github_have_their_own_api() {
         "https://u:p@github.com/acme",
         "https://github.com/a%20b",
         "http://git.example.com/org",
+        "http://localhost:80@git.example.com/org",
         "ftp://x/y",
     ] {
         let error = plan(&POOL.replace("https://github.com/acme", url)).unwrap_err();
         assert!(error.contains("spec.forge.github."), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_github_app_takes_the_place_of_a_token() {
+    let with = |app: &str| plan(&POOL.replace("tokenFile: /etc/foundry/token", app));
+    let plan =
+        with("app: {id: Iv23liX, privateKeyFile: /etc/foundry/app.pem, installationId: 4711}").unwrap();
+    let ForgePlan::Github(GithubPlan { login: GithubLogin::App(app), .. }) = plan.forge else {
+        panic!("{:?}", plan.forge)
+    };
+    assert_eq!((app.id.as_str(), app.installation), ("Iv23liX", Some(4711)));
+    assert_eq!(app.private_key_file, "/etc/foundry/app.pem");
+    let plan = with("app: {id: 123456, privateKeyFile: /k}").unwrap();
+    assert!(format!("{:?}", plan.forge).contains("id: \"123456\""), "a number needs no quotes");
+    for (app, said) in [
+        ("tokenFile: /t, app: {id: '1', privateKeyFile: /k}", "exactly one of tokenFile and app"),
+        ("runnerGroupId: 1", "exactly one of tokenFile and app"),
+        ("app: {id: '1', privateKeyFile: /k, pem: x}", "unknown field"),
+    ] {
+        let error = with(app).unwrap_err();
+        assert!(error.contains(said), "{app}: {error}");
+    }
+    let error = with("app: {id: 'a b', privateKeyFile: key.pem, installationId: 0}").unwrap_err();
+    for field in ["id", "privateKeyFile", "installationId"] {
+        assert!(error.contains(&format!("spec.forge.github.app.{field}:")), "{error}");
     }
 }
 

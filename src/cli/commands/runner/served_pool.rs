@@ -155,9 +155,7 @@ fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
     let mut labels = plan.labels.clone();
     labels.push(plan.rules.owner_label.clone());
     match &plan.forge {
-        ForgePlan::Github { api, scope, token_file, group } => {
-            Box::new(GithubForge::new(api, scope, token_file, *group, &labels))
-        }
+        ForgePlan::Github(github) => Box::new(GithubForge::new(github, &labels)),
         ForgePlan::Command(programs) => {
             Box::new(CommandForge::new(programs.clone(), &plan.rules.name, &labels))
         }
