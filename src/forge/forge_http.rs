@@ -32,7 +32,7 @@ pub(crate) struct ForgeCall<'a> {
     pub(crate) path: &'a str,
     /// The scheme of the login: `Bearer` or `token`.
     pub(crate) scheme: &'static str,
-    /// The secret of the login; empty for none.
+    /// The secret of the login.
     pub(crate) secret: &'a str,
     pub(crate) body: Option<&'a Value>,
 }
@@ -43,6 +43,10 @@ pub(crate) struct ForgeAnswer {
     pub(crate) status: u16,
     /// JSON, or null if the body is something else.
     pub(crate) body: Value,
+    /// Whether the body is JSON: null can be an empty list, and a page of a proxy is none.
+    pub(crate) is_json: bool,
+    /// How many there are of what is listed (`X-Total-Count`).
+    pub(crate) total: Option<usize>,
     /// The server's time, in seconds since 1970.
     pub(crate) date: Option<i64>,
     /// Whether the server has had too many calls.
@@ -73,10 +77,8 @@ impl ForgeHttp {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{}", self.server, call.path))
-            .header("Content-Type", "application/json");
-        if !call.secret.is_empty() {
-            request = request.header("Authorization", format!("{} {}", call.scheme, call.secret));
-        }
+            .header("Content-Type", "application/json")
+            .header("Authorization", format!("{} {}", call.scheme, call.secret));
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }
@@ -95,7 +97,8 @@ impl ForgeHttp {
         let read = response.body_mut().as_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
         read.map_err(|e| unreachable_error(format!("{}: the answer broke off: {e}", self.server)))?;
         // Some answers have no body, and a proxy may answer with a page.
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let read = serde_json::from_slice(&bytes);
+        let (body, is_json) = read.map_or((Value::Null, false), |body: Value| (body, true));
         let message =
             hide_secret(body.get("message").and_then(Value::as_str).unwrap_or_default(), call.secret);
         let path = call.path.split('?').next().unwrap_or_default();
@@ -104,10 +107,12 @@ impl ForgeHttp {
         Ok(ForgeAnswer {
             status,
             date: text_of(headers, "date").and_then(read_date),
+            total: text_of(headers, "x-total-count").and_then(|text| text.parse().ok()),
             is_limited: text_of(headers, "x-ratelimit-remaining") == Some("0")
                 || headers.contains_key("retry-after"),
             said: said.trim_end().to_owned(),
             body,
+            is_json,
         })
     }
 }
@@ -140,7 +145,7 @@ fn read_date(text: &str) -> Option<i64> {
 
 /// A text of the server without the secret that it was sent: a debugging proxy repeats what it got.
 fn hide_secret(text: &str, secret: &str) -> String {
-    if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[hidden]") }
+    text.replace(secret, "[hidden]")
 }
 
 #[cfg(test)]

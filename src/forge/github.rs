@@ -6,13 +6,12 @@ use ureq::http::Method;
 
 use crate::forge_http::ForgeAnswer;
 use crate::github_http::GithubHttp;
-use crate::listed::{ListedRunner, id_text};
+use crate::listed::id_text;
+use crate::paged_list::{ListPage, read_all_pages};
 use crate::{quote_foreign, refused_error, unreachable_error};
 
 /// Runners on a page of a list, the most that GitHub gives.
 const PER_PAGE: usize = 100;
-/// Pages that are read: more runners than GitHub lets a group have.
-const MAX_PAGES: usize = 200;
 /// The runner's directory for jobs, below its own.
 const WORK_FOLDER: &str = "_work";
 
@@ -52,24 +51,15 @@ fn unexpected_answer(what: &str, answer: &ForgeAnswer) -> ForgeError {
 
 impl Forge for GithubForge {
     fn list_registrations(&self) -> Result<Vec<Registration>, ForgeError> {
-        let mut all = Vec::new();
-        for page in 1..=MAX_PAGES {
+        read_all_pages(|page| {
             let path = format!("{}?per_page={PER_PAGE}&page={page}", self.runners);
             let answer = self.http.send(Method::GET, &path, None)?;
-            let listed = answer.body.get("runners").cloned().filter(|_| answer.status == 200);
-            let listed: Vec<ListedRunner> = listed
-                .and_then(|list| serde_json::from_value(list).ok())
-                .ok_or_else(|| unexpected_answer("the list of runners", &answer))?;
-            let count = listed.len();
-            all.extend(listed.into_iter().filter_map(ListedRunner::into_registration));
-            if count < PER_PAGE {
-                break;
-            }
-        }
-        // A runner that came between two pages may be on both.
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all.dedup_by(|a, b| a.id == b.id);
-        Ok(all)
+            let total = answer.body.get("total_count").and_then(Value::as_u64);
+            let total = total.and_then(|total| usize::try_from(total).ok());
+            let list = answer.body.get("runners").filter(|list| answer.status == 200 && list.is_array());
+            let read = list.and_then(|list| ListPage::from_json(list, total));
+            read.ok_or_else(|| unexpected_answer("the list of runners", &answer))
+        })
     }
 
     fn register_runner(&self, name: &str) -> Result<RegisteredRunner, ForgeError> {

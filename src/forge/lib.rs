@@ -6,14 +6,18 @@ mod app_jwt;
 mod command;
 mod command_output;
 mod forge_http;
+mod forgejo;
+mod gitea_http;
 mod github;
 mod github_app;
 mod github_http;
 mod listed;
 mod pretended;
+mod paged_list;
 mod secret_file;
 
 pub use command::CommandForge;
+pub use forgejo::ForgejoForge;
 pub use github::GithubForge;
 pub use pretended::PretendedForge;
 

@@ -4,8 +4,9 @@ use foundry_runner::Registration;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A runner as `command` prints it, and as GitHub lists it: GitHub's ids are numbers, its labels objects, and it has
-/// `status` in place of `online`.
+/// A runner as `command` prints it, and as forges list it. Ids of GitHub, Gitea and Forgejo are numbers. They have `status`
+/// in place of `online`: Forgejo says there, too, whether it works (`active`). Labels of GitHub and Gitea are objects.
+/// Forgejo knows a new runner's labels only when it has connected; foundry's own label is its description.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListedRunner {
     id: Value,
@@ -18,6 +19,8 @@ pub(crate) struct ListedRunner {
     busy: Option<bool>,
     #[serde(default)]
     labels: Option<Vec<Value>>,
+    #[serde(default)]
+    description: Option<String>,
 }
 
 impl ListedRunner {
@@ -25,12 +28,13 @@ impl ListedRunner {
     pub(crate) fn into_registration(self) -> Option<Registration> {
         let labels = self.labels.unwrap_or_default();
         let text = |label: &Value| label.as_str().or_else(|| label.get("name")?.as_str()).map(str::to_owned);
+        let status = self.status.as_deref().unwrap_or_default();
         Some(Registration {
             id: id_text(&self.id)?,
             name: self.name,
-            online: self.online.unwrap_or(self.status.as_deref() == Some("online")),
-            busy: self.busy.unwrap_or(false),
-            labels: labels.iter().filter_map(text).collect(),
+            online: self.online.unwrap_or(["online", "idle", "active"].contains(&status)),
+            busy: self.busy.unwrap_or(status == "active"),
+            labels: labels.iter().filter_map(text).chain(self.description).collect(),
         })
     }
 }
@@ -62,6 +66,15 @@ mod tests {
         let github = read(github).unwrap();
         assert_eq!((github.id.as_str(), github.online, github.busy), ("23", true, true));
         assert_eq!(github.labels, ["l"]);
+        let forgejo = json!({"id": 5, "uuid": "u", "name": "x", "version": "", "owner_id": 0, "repo_id": 0,
+            "description": "foundry-here", "labels": null, "status": "active", "ephemeral": true});
+        let forgejo = read(forgejo).unwrap();
+        assert_eq!((forgejo.id.as_str(), forgejo.online, forgejo.busy), ("5", true, true));
+        assert_eq!(forgejo.labels, ["foundry-here"]);
+        for (status, online) in [("idle", true), ("offline", false), ("", false)] {
+            let read = read(json!({"id": 5, "name": "x", "status": status})).unwrap();
+            assert_eq!((read.online, read.busy), (online, false), "{status}");
+        }
         for id in [json!("../x"), json!(""), json!(null), json!(-1), json!("a b"), json!("..")] {
             assert_eq!(read(json!({"id": id, "name": "x", "labels": null})), None);
         }

@@ -35,8 +35,8 @@ pub use demand::{LabelMatch, PoolDemand, PoolOffer, choose_pool};
 pub use forge::{Forge, ForgeError, ForgeFailure, RegisteredRunner, Registration, Removal};
 pub use job::{JobEvent, JobState};
 pub use manifest::{
-    CommandSpec, DemandPlan, ForgePlan, GithubApp, GithubLogin, GithubPlan, GithubScope, RUNNER_POOL_KIND,
-    RunnerGuestPlan, RunnerPool, RunnerPoolPlan, load_runner_pools,
+    CommandSpec, DemandPlan, ForgePlan, GiteaPlan, GiteaScope, GithubApp, GithubLogin, GithubPlan,
+    GithubScope, RUNNER_POOL_KIND, RunnerGuestPlan, RunnerPool, RunnerPoolPlan, load_runner_pools,
 };
 pub use rules::{PoolRules, PoolTimeouts, RetryRules};
 pub use runner_host::{HostedRunner, RunnerHost};

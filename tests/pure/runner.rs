@@ -4,12 +4,14 @@ mod command_forge;
 mod commands;
 mod database;
 mod decide;
+mod forgejo;
 mod github;
 mod github_app;
 mod listener;
 mod manifest;
 mod on_host;
 mod simulation;
+mod usual_runner;
 mod world;
 
 use foundry_runner::{PoolRules, PoolTimeouts, RetryRules};

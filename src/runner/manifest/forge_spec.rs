@@ -11,6 +11,9 @@ pub struct ForgeSpec {
     /// GitHub, or GitHub Enterprise Server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github: Option<GithubSpec>,
+    /// Forgejo, version 15 or newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgejo: Option<GiteaSpec>,
     /// Any forge, by three programs of yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandSpec>,
@@ -54,6 +57,25 @@ pub struct GithubAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1))]
     pub installation_id: Option<Number>,
+}
+
+/// A server of Forgejo or Gitea. Labels are names without ':', and jobs run in the VM itself, not in containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-required" = ["url", "scope", "tokenFile"]))]
+pub struct GiteaSpec {
+    /// URL of the server: https://codeberg.org
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// URL by which guests reach the server; http:// is possible. The default is url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_url: Option<String>,
+    /// Whose runners they are: org/NAME, repo/OWNER/NAME, user (whoever the token stands for) or instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// File with a token that may manage runners there. Only foundry's user may be able to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
 }
 
 /// Any forge, by three programs of yours. Each gets FOUNDRY_RUNNER_POOL in its environment, ends with 0, and prints JSON.

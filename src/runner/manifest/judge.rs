@@ -10,6 +10,7 @@ use super::judge_demand::DemandPlan;
 use super::judge_forge::ForgePlan;
 use super::judge_template::RunnerGuestPlan;
 use super::pool_judge::PoolJudge;
+use super::usual_runner::UsualRunner;
 use crate::demand::LabelMatch;
 use crate::rules::PoolRules;
 use crate::view::PoolWish;
@@ -54,7 +55,7 @@ impl RunnerPoolPlan {
         let spec = &pool.spec;
         let name = judge.judge_name(pool.metadata.name.as_deref());
         let labels = judge.judge_labels(&spec.labels);
-        let forge = judge.judge_forge(&spec.forge);
+        let forge = judge.judge_forge(&spec.forge, &spec.labels);
         let wish = judge.judge_mode(spec.mode.as_deref());
         let timeouts = judge.judge_timeouts(pool);
         let retry = judge.judge_retry(pool);
@@ -80,7 +81,7 @@ impl RunnerPoolPlan {
         let keep = judge.judge_number("spec.onFailure.keep", spec.on_failure.keep, 0..=100, Some(1));
         let keep_for =
             judge.judge_time("spec.onFailure.keepFor", spec.on_failure.keep_for.as_deref(), 3600, 0);
-        let guest = judge.judge_guest(&spec.guest);
+        let guest = judge.judge_guest(&spec.guest, UsualRunner::of(&spec.forge));
         let template = judge.judge_template(pool, &name, defaults);
         if !judge.problems.is_empty() {
             let subject = pool.metadata.name.clone().unwrap_or_else(|| "the pool".to_owned());

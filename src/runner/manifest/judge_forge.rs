@@ -2,6 +2,7 @@
 
 use foundry_core::error::Code;
 
+use super::judge_gitea::GiteaPlan;
 use super::judge_github::GithubPlan;
 use super::pool_judge::PoolJudge;
 use super::{CommandSpec, ForgeSpec};
@@ -11,6 +12,8 @@ use super::{CommandSpec, ForgeSpec};
 pub enum ForgePlan {
     /// GitHub, or GitHub Enterprise Server.
     Github(GithubPlan),
+    /// Forgejo.
+    Forgejo(GiteaPlan),
     /// Three programs of the user's.
     Command(CommandSpec),
 }
@@ -20,23 +23,24 @@ impl ForgePlan {
     pub fn covers(&self, repository: &str) -> bool {
         match self {
             Self::Github(github) => github.scope.covers(repository),
+            Self::Forgejo(forgejo) => forgejo.scope.covers(repository),
             Self::Command(_) => true,
         }
     }
 }
 
 impl PoolJudge {
-    pub(super) fn judge_forge(&mut self, forge: &ForgeSpec) -> Option<ForgePlan> {
-        match (&forge.github, &forge.command) {
-            (Some(github), None) => self.judge_github(github).map(ForgePlan::Github),
-            (None, Some(command)) => self.judge_command(command),
+    pub(super) fn judge_forge(&mut self, forge: &ForgeSpec, labels: &[String]) -> Option<ForgePlan> {
+        let ForgeSpec { github, forgejo, command } = forge;
+        match (github, forgejo, command) {
+            (Some(github), None, None) => self.judge_github(github).map(ForgePlan::Github),
+            (None, Some(forgejo), None) => {
+                self.judge_gitea("spec.forge.forgejo", forgejo, labels).map(ForgePlan::Forgejo)
+            }
+            (None, None, Some(command)) => self.judge_command(command),
             _ => {
-                self.reject(
-                    Code::Contradiction,
-                    "spec.forge",
-                    None,
-                    "must have exactly one of github and command",
-                );
+                let message = "must have exactly one of github, forgejo and command";
+                self.reject(Code::Contradiction, "spec.forge", None, message);
                 None
             }
         }

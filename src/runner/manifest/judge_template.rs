@@ -7,6 +7,7 @@ use foundry_core::names::VmName;
 use foundry_core::plan::{Defaults, Problem, VmPlan};
 
 use super::pool_judge::{MAX_NAME, PoolJudge};
+use super::usual_runner::UsualRunner;
 use super::{RunnerGuest, RunnerPool};
 
 /// The runner in the guest.
@@ -23,7 +24,7 @@ pub struct RunnerGuestPlan {
 }
 
 impl PoolJudge {
-    pub(super) fn judge_guest(&mut self, guest: &RunnerGuest) -> RunnerGuestPlan {
+    pub(super) fn judge_guest(&mut self, guest: &RunnerGuest, usual: UsualRunner) -> RunnerGuestPlan {
         let user = guest.user.clone().unwrap_or_else(|| "runner".to_owned());
         let is_user = !user.is_empty()
             && !user.starts_with('-')
@@ -31,7 +32,7 @@ impl PoolJudge {
         if !is_user {
             self.reject(Code::NameUnfit, "spec.guest.user", Some(&user), "is not the name of a user");
         }
-        let directory = guest.directory.clone().unwrap_or_else(|| "/home/runner/actions-runner".to_owned());
+        let directory = guest.directory.clone().unwrap_or_else(|| usual.directory.to_owned());
         if !directory.starts_with('/') {
             self.reject(
                 Code::TextUnfit,
@@ -40,13 +41,11 @@ impl PoolJudge {
                 "must be an absolute path",
             );
         }
-        let github_run = "export ACTIONS_RUNNER_INPUT_JITCONFIG=\"$RUNNER_CONFIGURATION\"; \
-            unset RUNNER_CONFIGURATION; exec ./run.sh";
         let plan = RunnerGuestPlan {
             user,
             directory,
-            run: guest.run.clone().unwrap_or_else(|| github_run.to_owned()),
-            busy: guest.busy.clone().unwrap_or_else(|| "pgrep -x Runner.Worker >/dev/null".to_owned()),
+            run: guest.run.clone().unwrap_or_else(|| usual.run.to_owned()),
+            busy: guest.busy.clone().unwrap_or_else(|| usual.busy.to_owned()),
         };
         let texts = [("directory", &plan.directory), ("run", &plan.run), ("busy", &plan.busy)];
         for (field, text) in texts {

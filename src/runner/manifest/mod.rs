@@ -7,17 +7,20 @@ mod forge_spec;
 mod judge;
 mod judge_demand;
 mod judge_forge;
+mod judge_gitea;
 mod judge_github;
 mod judge_template;
 mod load;
 mod pool_judge;
 mod server_url;
+mod usual_runner;
 
 pub use forge_spec::CommandSpec;
-pub(crate) use forge_spec::{ForgeSpec, GithubAppSpec, GithubSpec};
+pub(crate) use forge_spec::{ForgeSpec, GiteaSpec, GithubAppSpec, GithubSpec};
 pub use judge::RunnerPoolPlan;
 pub use judge_demand::DemandPlan;
 pub use judge_forge::ForgePlan;
+pub use judge_gitea::{GiteaPlan, GiteaScope};
 pub use judge_github::{GithubApp, GithubLogin, GithubPlan, GithubScope};
 pub use judge_template::RunnerGuestPlan;
 pub use load::{RUNNER_POOL_KIND, load_runner_pools};
@@ -199,15 +202,17 @@ pub struct RunnerGuest {
     /// User of the runner. The default is runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Directory of the runner. The default is /home/runner/actions-runner.
+    /// Directory of the runner. The default is /home/runner/actions-runner, and with Forgejo /home/runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
     /// Shell command that is the runner, with its configuration in RUNNER_CONFIGURATION, which it should keep from its
-    /// jobs. When it ends, the guest powers off. The default is GitHub's ./run.sh, which takes it as
-    /// ACTIONS_RUNNER_INPUT_JITCONFIG.
+    /// jobs. When it ends, the guest powers off. The default is Forgejo's forgejo-runner one-job, which takes it as its
+    /// configuration file, and otherwise GitHub's ./run.sh, which takes it as ACTIONS_RUNNER_INPUT_JITCONFIG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// Shell command that ends with 0 while the runner works on a job. The default is GitHub's: pgrep -x Runner.Worker
+    /// Shell command, run by root, that ends with 0 while the runner works on a job. The output of run is in
+    /// /run/foundry-runner/log, its process id in /run/foundry-runner/pid. The default looks there for a task of Forgejo's
+    /// runner, and otherwise for GitHub's process: pgrep -x Runner.Worker
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<String>,
 }

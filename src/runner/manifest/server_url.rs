@@ -6,15 +6,22 @@ pub(super) const UNSAFE_URL: &str =
 
 /// Whether a secret may be sent there: encrypted, or to this machine.
 pub(super) fn is_safe_url(url: &str) -> bool {
-    let (rest, is_encrypted) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (rest, true),
-        (None, Some(rest)) => (rest, false),
-        (None, None) => return false,
-    };
+    let is_local = |host: &str| ["127.0.0.1", "localhost", "[::1]"].contains(&host);
+    read_url(url).is_some_and(|(is_encrypted, host)| is_encrypted || is_local(host))
+}
+
+/// Whether it is the URL of a server.
+pub(super) fn is_server_url(url: &str) -> bool {
+    read_url(url).is_some()
+}
+
+/// Reads `https://HOST[:PORT][/PATH]`, or with http: whether it is encrypted, and the host.
+fn read_url(url: &str) -> Option<(bool, &str)> {
+    let encrypted = url.strip_prefix("https://");
+    let rest = encrypted.or_else(|| url.strip_prefix("http://"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let Some(host) = read_host(authority) else { return false };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
-    path.chars().all(is_plain) && (is_encrypted || ["127.0.0.1", "localhost", "[::1]"].contains(&host))
+    path.chars().all(is_plain).then_some((encrypted.is_some(), read_host(authority)?))
 }
 
 /// The host of `HOST` or `HOST:PORT`. A login before it (`USER@`) would make another host look like this machine.

@@ -130,6 +130,37 @@ fn a_list_is_read_to_its_last_page() {
     assert_eq!(server.requests().len(), 3);
 }
 
+/// A runner that goes between two pages moves another one to a page that was read before.
+#[test]
+fn a_list_that_changes_between_pages_misses_nobody() {
+    let runners = Runners::default();
+    for id in 0..150 {
+        let one = json!({"id": id, "name": "r", "status": "online", "busy": false, "labels": null});
+        runners.lock().unwrap().insert(id, one);
+    }
+    let kept = Arc::clone(&runners);
+    let server = Server::start(move |request| {
+        let reply = answer(&kept, request);
+        if request.nth == 0 {
+            kept.lock().unwrap().remove(&0);
+        }
+        reply.chunked()
+    });
+    let token = token_file(TOKEN);
+    let listed = forge(&server, &token, "acme").list_registrations().unwrap();
+    assert!(listed.iter().any(|one| one.id == "100"), "{}", listed.len());
+    // The reply to a registration is lost: the name is taken, and the list has it.
+    let server = Server::start(move |request| {
+        let reply = answer(&runners, request);
+        if request.nth == 0 { reply.declaring(100_000) } else { reply }
+    });
+    let github = forge(&server, &token, "acme");
+    assert_eq!(github.register_runner("ci-aaaaaaaa").unwrap_err().failure, ForgeFailure::Unreachable);
+    assert_eq!(github.register_runner("ci-aaaaaaaa").unwrap_err().failure, ForgeFailure::NameTaken);
+    let listed = github.list_registrations().unwrap();
+    assert!(listed.iter().any(|one| one.name == "ci-aaaaaaaa"));
+}
+
 #[test]
 fn refusals_and_failures_are_told_apart_and_have_no_token() {
     let runners = Runners::default();

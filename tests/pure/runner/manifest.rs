@@ -112,6 +112,45 @@ fn a_github_app_takes_the_place_of_a_token() {
 }
 
 #[test]
+fn a_server_of_forgejo_has_a_scope() {
+    let with = |forge: &str| {
+        let github = "{github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}";
+        plan(&POOL.replace(github, &format!("{{forgejo: {{{forge}}}}}")))
+    };
+    for (scope, path) in [
+        ("instance", "/admin"),
+        ("user", "/user"),
+        ("org/acme", "/orgs/acme"),
+        ("repo/acme/shop.git", "/repos/acme/shop.git"),
+    ] {
+        let plan =
+            with(&format!("url: 'https://git.example.com/sub/', scope: {scope}, tokenFile: /t")).unwrap();
+        let ForgePlan::Forgejo(forgejo) = plan.forge else { panic!("{:?}", plan.forge) };
+        assert_eq!(forgejo.scope.api_path(), path);
+        assert_eq!((forgejo.url.as_str(), &forgejo.guest_url), ("https://git.example.com/sub", &forgejo.url));
+        assert_eq!(plan.guest.directory, "/home/runner");
+    }
+    let local =
+        with("url: 'http://127.0.0.1:3000', guestUrl: 'http://10.0.0.1:3000/', scope: user, tokenFile: /t");
+    let ForgePlan::Forgejo(forgejo) = local.unwrap().forge else { panic!() };
+    assert_eq!(forgejo.guest_url, "http://10.0.0.1:3000");
+    for scope in ["", "acme", "org/", "org/a/b", "repo/a", "repo/../x", "instance/x", "org/a b", "org/a%2f"] {
+        let error = with(&format!("url: https://x, scope: '{scope}', tokenFile: /t")).unwrap_err();
+        assert!(error.contains("spec.forge.forgejo.scope:"), "{scope}: {error}");
+    }
+    let text = POOL.replace("[linux, x64]", "['linux:docker://node']").replace(
+        "{github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}",
+        "{forgejo: {url: 'http://git.example.com', guestUrl: 'git', tokenFile: t}}",
+    );
+    let error = plan(&text).unwrap_err();
+    for path in ["url", "guestUrl", "scope", "tokenFile"].map(|field| format!("spec.forge.forgejo.{field}:"))
+    {
+        assert!(error.contains(&path), "{path}\n{error}");
+    }
+    assert!(error.contains("spec.labels[0]: \"linux:docker://node\" cannot have ':'"), "{error}");
+}
+
+#[test]
 fn all_problems_are_told_together() {
     let text = POOL
         .replace("name: linux", "name: Linux_1")
@@ -148,7 +187,11 @@ fn contradictions_are_refused() {
     for (from, to, said) in [
         ("{max: 4}", "{max: 4, minIdle: 5}", "is more than max"),
         ("  size:", "  retry: {initial: 5m, max: 1m}\n  size:", "is shorter than initial"),
-        ("{github: {url", "{command: {register: [/x]}, github: {url", "exactly one of github and command"),
+        (
+            "{github: {url",
+            "{command: {register: [/x]}, github: {url",
+            "exactly one of github, forgejo and command",
+        ),
         (
             "  forge: {github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}\n",
             "",

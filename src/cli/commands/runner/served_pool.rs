@@ -3,7 +3,7 @@
 use foundry_core::error::{Code, Error};
 use foundry_engine::Context;
 use foundry_engine::runner::{PoolHost, random_name};
-use foundry_forge::{CommandForge, GithubForge};
+use foundry_forge::{CommandForge, ForgejoForge, GithubForge};
 use foundry_host::{HostLock, LockError};
 use foundry_runner::{
     Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerHost, RunnerPoolPlan,
@@ -156,6 +156,9 @@ fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
     labels.push(plan.rules.owner_label.clone());
     match &plan.forge {
         ForgePlan::Github(github) => Box::new(GithubForge::new(github, &labels)),
+        ForgePlan::Forgejo(forgejo) => {
+            Box::new(ForgejoForge::new(forgejo, &plan.labels, &plan.rules.owner_label))
+        }
         ForgePlan::Command(programs) => {
             Box::new(CommandForge::new(programs.clone(), &plan.rules.name, &labels))
         }
