@@ -30,7 +30,7 @@ pub(crate) struct ForgeCall<'a> {
     pub(crate) method: Method,
     /// Below the server's URL.
     pub(crate) path: &'a str,
-    /// The scheme of the login: `Bearer` or `token`.
+    /// The scheme of the login: `Bearer` or `token`; empty if the secret is in the body.
     pub(crate) scheme: &'static str,
     /// The secret of the login.
     pub(crate) secret: &'a str,
@@ -77,8 +77,10 @@ impl ForgeHttp {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{}", self.server, call.path))
-            .header("Content-Type", "application/json")
-            .header("Authorization", format!("{} {}", call.scheme, call.secret));
+            .header("Content-Type", "application/json");
+        if !call.scheme.is_empty() {
+            request = request.header("Authorization", format!("{} {}", call.scheme, call.secret));
+        }
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }

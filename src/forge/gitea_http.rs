@@ -51,6 +51,21 @@ impl GiteaHttp {
         self.http.send(&ForgeCall { method, path: &path, scheme: "token", secret: &secret, body })
     }
 
+    /// Calls the service that runners themselves call (the Connect protocol, with JSON). The secret is in the body.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub(crate) fn call_runner_service(
+        &self,
+        procedure: &str,
+        body: &Value,
+        secret: &str,
+    ) -> Result<ForgeAnswer, ForgeError> {
+        let path = format!("/api/actions/runner.v1.RunnerService/{procedure}");
+        let call = ForgeCall { method: Method::POST, path: &path, scheme: "", secret, body: Some(body) };
+        self.http.send(&call)?.judge()
+    }
+
     /// Asks for one runner; `None` if there is none.
     ///
     /// # Errors

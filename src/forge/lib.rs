@@ -7,6 +7,7 @@ mod command;
 mod command_output;
 mod forge_http;
 mod forgejo;
+mod gitea;
 mod gitea_http;
 mod github;
 mod github_app;
@@ -18,6 +19,7 @@ mod secret_file;
 
 pub use command::CommandForge;
 pub use forgejo::ForgejoForge;
+pub use gitea::GiteaForge;
 pub use github::GithubForge;
 pub use pretended::PretendedForge;
 

@@ -5,6 +5,7 @@ mod commands;
 mod database;
 mod decide;
 mod forgejo;
+mod gitea;
 mod github;
 mod github_app;
 mod listener;

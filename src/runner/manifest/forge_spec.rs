@@ -14,6 +14,9 @@ pub struct ForgeSpec {
     /// Forgejo, version 15 or newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forgejo: Option<GiteaSpec>,
+    /// Gitea, version 1.24 or newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitea: Option<GiteaSpec>,
     /// Any forge, by three programs of yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandSpec>,
@@ -64,7 +67,7 @@ pub struct GithubAppSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["url", "scope", "tokenFile"]))]
 pub struct GiteaSpec {
-    /// URL of the server: https://codeberg.org
+    /// URL of the server: https://git.example.com
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// URL by which guests reach the server; http:// is possible. The default is url.

@@ -14,6 +14,8 @@ pub enum ForgePlan {
     Github(GithubPlan),
     /// Forgejo.
     Forgejo(GiteaPlan),
+    /// Gitea.
+    Gitea(GiteaPlan),
     /// Three programs of the user's.
     Command(CommandSpec),
 }
@@ -23,7 +25,7 @@ impl ForgePlan {
     pub fn covers(&self, repository: &str) -> bool {
         match self {
             Self::Github(github) => github.scope.covers(repository),
-            Self::Forgejo(forgejo) => forgejo.scope.covers(repository),
+            Self::Forgejo(server) | Self::Gitea(server) => server.scope.covers(repository),
             Self::Command(_) => true,
         }
     }
@@ -31,15 +33,18 @@ impl ForgePlan {
 
 impl PoolJudge {
     pub(super) fn judge_forge(&mut self, forge: &ForgeSpec, labels: &[String]) -> Option<ForgePlan> {
-        let ForgeSpec { github, forgejo, command } = forge;
-        match (github, forgejo, command) {
-            (Some(github), None, None) => self.judge_github(github).map(ForgePlan::Github),
-            (None, Some(forgejo), None) => {
+        let ForgeSpec { github, forgejo, gitea, command } = forge;
+        match (github, forgejo, gitea, command) {
+            (Some(github), None, None, None) => self.judge_github(github).map(ForgePlan::Github),
+            (None, Some(forgejo), None, None) => {
                 self.judge_gitea("spec.forge.forgejo", forgejo, labels).map(ForgePlan::Forgejo)
             }
-            (None, None, Some(command)) => self.judge_command(command),
+            (None, None, Some(gitea), None) => {
+                self.judge_gitea("spec.forge.gitea", gitea, labels).map(ForgePlan::Gitea)
+            }
+            (None, None, None, Some(command)) => self.judge_command(command),
             _ => {
-                let message = "must have exactly one of github, forgejo and command";
+                let message = "must have exactly one of github, forgejo, gitea and command";
                 self.reject(Code::Contradiction, "spec.forge", None, message);
                 None
             }

@@ -202,17 +202,18 @@ pub struct RunnerGuest {
     /// User of the runner. The default is runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Directory of the runner. The default is /home/runner/actions-runner, and with Forgejo /home/runner.
+    /// Directory of the runner. The default is /home/runner/actions-runner, with Forgejo and Gitea /home/runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
     /// Shell command that is the runner, with its configuration in RUNNER_CONFIGURATION, which it should keep from its
-    /// jobs. When it ends, the guest powers off. The default is Forgejo's forgejo-runner one-job, which takes it as its
-    /// configuration file, and otherwise GitHub's ./run.sh, which takes it as ACTIONS_RUNNER_INPUT_JITCONFIG.
+    /// jobs. When it ends, the guest powers off. The default is the forge's: forgejo-runner one-job, which takes it as its
+    /// configuration file; gitea-runner or act_runner daemon, with .runner; otherwise GitHub's ./run.sh, which takes it as
+    /// ACTIONS_RUNNER_INPUT_JITCONFIG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// Shell command, run by root, that ends with 0 while the runner works on a job. The output of run is in
-    /// /run/foundry-runner/log, its process id in /run/foundry-runner/pid. The default looks there for a task of Forgejo's
-    /// runner, and otherwise for GitHub's process: pgrep -x Runner.Worker
+    /// /run/foundry-runner/log, its process id in /run/foundry-runner/pid. With Forgejo and Gitea, the default
+    /// looks there for a task, and otherwise for GitHub's process: pgrep -x Runner.Worker
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<String>,
 }

@@ -12,8 +12,14 @@ exec forgejo-runner one-job --config /dev/stdin --wait <<END
 $configuration
 END";
 
-/// Forgejo's runner runs the steps of a job as its own children, or in containers, so no process tells of a job. But it
-/// says that it has one, in its log, which only root can write to.
+/// Gitea's takes a file `.runner` in its directory, which it must be able to write. Its program had another name before
+/// version 1.
+const GITEA_RUN: &str =
+    "(umask 077; printf '%s\\n' \"$RUNNER_CONFIGURATION\" >.runner); unset RUNNER_CONFIGURATION
+exec \"$(command -v gitea-runner || command -v act_runner)\" daemon";
+
+/// Forgejo's runner and Gitea's run the steps of a job as their own children, or in containers, so no process
+/// tells of a job. But they say that they have one, in their log, which only root can write to.
 const TASK_IN_LOG: &str = "grep -q 'task [0-9]* repo is' /run/foundry-runner/log && \
     kill -0 \"$(cat /run/foundry-runner/pid)\"";
 
@@ -29,6 +35,9 @@ impl UsualRunner {
     pub(super) fn of(forge: &ForgeSpec) -> Self {
         if forge.forgejo.is_some() {
             return Self { directory: "/home/runner", run: FORGEJO_RUN, busy: TASK_IN_LOG };
+        }
+        if forge.gitea.is_some() {
+            return Self { directory: "/home/runner", run: GITEA_RUN, busy: TASK_IN_LOG };
         }
         Self {
             directory: "/home/runner/actions-runner",

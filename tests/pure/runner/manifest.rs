@@ -134,6 +134,11 @@ fn a_server_of_forgejo_has_a_scope() {
         with("url: 'http://127.0.0.1:3000', guestUrl: 'http://10.0.0.1:3000/', scope: user, tokenFile: /t");
     let ForgePlan::Forgejo(forgejo) = local.unwrap().forge else { panic!() };
     assert_eq!(forgejo.guest_url, "http://10.0.0.1:3000");
+    let gitea = POOL.replace(
+        "github: {url: https://github.com/acme, ",
+        "gitea: {url: https://g.example.com, scope: user, ",
+    );
+    assert!(matches!(plan(&gitea).unwrap().forge, ForgePlan::Gitea(_)));
     for scope in ["", "acme", "org/", "org/a/b", "repo/a", "repo/../x", "instance/x", "org/a b", "org/a%2f"] {
         let error = with(&format!("url: https://x, scope: '{scope}', tokenFile: /t")).unwrap_err();
         assert!(error.contains("spec.forge.forgejo.scope:"), "{scope}: {error}");
@@ -190,7 +195,7 @@ fn contradictions_are_refused() {
         (
             "{github: {url",
             "{command: {register: [/x]}, github: {url",
-            "exactly one of github, forgejo and command",
+            "exactly one of github, forgejo, gitea and command",
         ),
         (
             "  forge: {github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}\n",

@@ -58,10 +58,25 @@ fn forgejos_runner_gets_its_configuration_by_a_pipe() {
     assert_eq!(guest.directory, "/home/runner");
 }
 
+#[test]
+fn giteas_runner_finds_its_file() {
+    let guest = guest_of("gitea");
+    let script =
+        r#"{ echo "$@"; cat .runner; stat -c %a .runner; env | grep -c RUNNER_CONFIGURATION; umask; } >out"#;
+    for program in ["gitea-runner", "act_runner"] {
+        let out = run(&guest.run, program, script);
+        assert_eq!(
+            out, "daemon\n{\"a\": \"$(touch x) `id` \\\\ 'q' \\\"w\\\"\"}\n600\n0\n0022\n",
+            "{program}"
+        );
+    }
+    assert_eq!(guest.directory, "/home/runner");
+}
+
 /// The log of a runner is where the guest's start puts it.
 #[test]
 fn a_task_in_the_log_is_a_job() {
-    for forge in ["forgejo"] {
+    for forge in ["forgejo", "gitea"] {
         let busy = guest_of(forge).busy;
         for (log, is_alive, works) in [
             ("level=info msg=\"task 12 repo is acme/shop https://a https://b\"", true, true),

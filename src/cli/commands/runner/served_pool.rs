@@ -3,7 +3,7 @@
 use foundry_core::error::{Code, Error};
 use foundry_engine::Context;
 use foundry_engine::runner::{PoolHost, random_name};
-use foundry_forge::{CommandForge, ForgejoForge, GithubForge};
+use foundry_forge::{CommandForge, ForgejoForge, GiteaForge, GithubForge};
 use foundry_host::{HostLock, LockError};
 use foundry_runner::{
     Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerHost, RunnerPoolPlan,
@@ -159,6 +159,7 @@ fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
         ForgePlan::Forgejo(forgejo) => {
             Box::new(ForgejoForge::new(forgejo, &plan.labels, &plan.rules.owner_label))
         }
+        ForgePlan::Gitea(gitea) => Box::new(GiteaForge::new(gitea, &labels)),
         ForgePlan::Command(programs) => {
             Box::new(CommandForge::new(programs.clone(), &plan.rules.name, &labels))
         }
