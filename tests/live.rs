@@ -67,6 +67,7 @@ mod live {
     mod repave;
     mod rivals;
     mod runner;
+    mod runner_forgejo;
     mod secrets;
     mod signals;
     mod snapshot;

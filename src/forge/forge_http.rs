@@ -57,6 +57,14 @@ pub(crate) struct ForgeAnswer {
 
 impl ForgeHttp {
     pub(crate) fn new(server: &str, headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self::with_limit(server, headers, CALL_WITHIN)
+    }
+
+    fn with_limit(
+        server: &str,
+        headers: &'static [(&'static str, &'static str)],
+        call_within: Duration,
+    ) -> Self {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
@@ -64,7 +72,7 @@ impl ForgeHttp {
             // A token is sent to no other server.
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_WITHIN))
-            .timeout_global(Some(CALL_WITHIN))
+            .timeout_global(Some(call_within))
             .build();
         Self { agent: config.into(), server: server.to_owned(), headers }
     }
@@ -159,6 +167,32 @@ mod tests {
         assert_eq!(read_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         for text in ["", "yesterday", "784111777"] {
             assert_eq!(read_date(text), None, "{text}");
+        }
+    }
+    /// The error of a call to a server, and how long it took.
+    fn failure(server: &str) -> (ForgeError, Duration) {
+        let http = ForgeHttp::with_limit(server, &[], Duration::from_millis(300));
+        let (scheme, secret) = ("Bearer", "a-secret");
+        let begun = std::time::Instant::now();
+        let error = http
+            .send(&ForgeCall { method: Method::GET, path: "/x", scheme, secret, body: None })
+            .unwrap_err();
+        (error, begun.elapsed())
+    }
+
+    #[test]
+    fn servers_that_say_nothing_are_unreachable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Connections are taken by the system, and nobody answers.
+        let (hangs, took) = failure(&format!("http://{address}"));
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let (no_handshake, _) = failure(&format!("https://{address}"));
+        drop(listener);
+        let (refused, _) = failure(&format!("http://{address}"));
+        for error in [hangs, no_handshake, refused] {
+            assert_eq!(error.failure, foundry_runner::ForgeFailure::Unreachable, "{error}");
+            assert!(error.message.starts_with("http") && !error.message.contains("a-secret"), "{error}");
         }
     }
 }

@@ -185,6 +185,8 @@ fn refusals_and_failures_are_told_apart_and_have_no_token() {
         (Reply::new(200, "{\"runners\": null}"), ForgeFailure::Unreachable),
         (Reply::new(200, "half").declaring(100), ForgeFailure::Unreachable),
         (Reply::new(200, "not JSON \u{1b}[2J"), ForgeFailure::Unreachable),
+        // Nobody asked for that.
+        (Reply::new(200, [0x1f, 0x8b, 8, 0, 0]).with("content-encoding", "gzip"), ForgeFailure::Unreachable),
     ] {
         let shown = format!("{reply:?}");
         let server = Server::start(move |_| reply.clone());
@@ -196,6 +198,23 @@ fn refusals_and_failures_are_told_apart_and_have_no_token() {
         let error = forge(&server, &token_file(text), "acme").list_registrations().unwrap_err();
         assert!(error.message.contains("has no token in its first line"), "{error}");
     }
+    // The runner group is gone.
+    for status in [404, 422] {
+        let server = Server::start(move |_| Reply::new(status, r#"{"message": "Runner group not found"}"#));
+        let error = forge(&server, &token, "acme").register_runner("ci-aaaaaaaa").unwrap_err();
+        assert_eq!(error.failure, ForgeFailure::Refused);
+        assert!(error.message.contains("Runner group not found"), "{error}");
+    }
+    // A server of plain HTTP in the place of an encrypted one.
+    let plain = Server::start(|_| Reply::new(200, r#"{"runners": []}"#));
+    let plan = GithubPlan {
+        api: plain.url("").replace("http://", "https://"),
+        scope: GithubScope::Organization("acme".into()),
+        login: GithubLogin::TokenFile(token.path().to_str().unwrap().into()),
+        group: 1,
+    };
+    let error = GithubForge::new(&plan, &[]).list_registrations().unwrap_err();
+    assert_eq!(error.failure, ForgeFailure::Unreachable, "{error}");
     // A server that repeats what it got.
     let server = Server::start(|request| {
         Reply::new(403, json!({"message": request.header("authorization")}).to_string())

@@ -31,6 +31,10 @@ struct Hub {
     /// What it answers to a request for a token, in place of one.
     refusal: Option<Reply>,
     asked: Vec<Value>,
+    /// How many runners it lists.
+    runners: usize,
+    /// Whether a token ends with the page that it got.
+    ends_after_page: bool,
 }
 
 impl Hub {
@@ -43,6 +47,8 @@ impl Hub {
             given: 0,
             refusal: None,
             asked: Vec::new(),
+            runners: 0,
+            ends_after_page: false,
         }
     }
 
@@ -83,10 +89,16 @@ impl Hub {
         let json = |status, value: Value| Reply::new(status, value.to_string());
         let login = request.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned();
         if request.path.contains("/actions/runners?") {
-            return match login == self.token() {
-                true => json(200, json!({"total_count": 0, "runners": []})),
-                false => json(401, json!({"message": "Bad credentials"})),
-            };
+            if login != self.token() {
+                return json(401, json!({"message": "Bad credentials"}));
+            }
+            let page = usize::from(request.path.ends_with("page=2"));
+            if self.ends_after_page {
+                self.given += 1;
+            }
+            let names: Vec<Value> = (0..self.runners).map(|id| json!({"id": id, "name": "r"})).collect();
+            let shown: Vec<&Value> = names.iter().skip(page * 100).take(100).collect();
+            return json(200, json!({"total_count": self.runners, "runners": shown}));
         }
         if !self.takes(&login) {
             return json(401, json!({"message": "'Expiration time' claim ('exp') is too far in the future"}));
@@ -198,6 +210,12 @@ fn a_token_near_its_end_or_refused_is_replaced() {
     world.hub.lock().unwrap().given += 1;
     forge.list_registrations().unwrap();
     assert_eq!(world.given(), 3);
+    // It ends between two pages.
+    {
+        let mut hub = world.hub.lock().unwrap();
+        (hub.runners, hub.ends_after_page) = (150, true);
+    }
+    assert_eq!(forge.list_registrations().unwrap().len(), 150);
 }
 
 #[test]

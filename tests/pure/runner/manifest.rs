@@ -130,6 +130,17 @@ fn a_server_of_forgejo_has_a_scope() {
         assert_eq!((forgejo.url.as_str(), &forgejo.guest_url), ("https://git.example.com/sub", &forgejo.url));
         assert_eq!(plan.guest.directory, "/home/runner");
     }
+    for (scope, repository, is_covered) in [
+        ("org/acme", "Acme/shop", true),
+        ("org/acme", "acme2/shop", false),
+        ("repo/acme/shop", "ACME/Shop", true),
+        ("repo/acme/shop", "acme/other", false),
+        ("instance", "x/y", true),
+        ("user", "x/y", true),
+    ] {
+        let plan = with(&format!("url: https://x, scope: {scope}, tokenFile: /t")).unwrap();
+        assert_eq!(plan.forge.covers(repository), is_covered, "{scope} {repository}");
+    }
     let local =
         with("url: 'http://127.0.0.1:3000', guestUrl: 'http://10.0.0.1:3000/', scope: user, tokenFile: /t");
     let ForgePlan::Forgejo(forgejo) = local.unwrap().forge else { panic!() };
