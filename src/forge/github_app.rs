@@ -141,7 +141,8 @@ impl AppTokens {
     ) -> Result<ForgeAnswer, ForgeError> {
         // Read each time, like a token's file: a key that is replaced needs no restart.
         let unfit = |why: String| refused_error(format!("{} {why}", self.app.private_key_file));
-        let key = read_rsa_key(&read_secret_file(&self.app.private_key_file)?).map_err(unfit)?;
+        let key = read_rsa_key(&read_secret_file(&self.app.private_key_file).map_err(refused_error)?)
+            .map_err(unfit)?;
         let send = |kept: &mut KeptToken| {
             let jwt = sign_app_jwt(&key, &self.app.id, server_now(kept)).map_err(unfit)?;
             let method = method.clone();

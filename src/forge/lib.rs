@@ -13,8 +13,8 @@ mod github;
 mod github_app;
 mod github_http;
 mod listed;
-mod pretended;
 mod paged_list;
+mod pretended;
 mod secret_file;
 
 pub use command::CommandForge;
@@ -22,6 +22,7 @@ pub use forgejo::ForgejoForge;
 pub use gitea::GiteaForge;
 pub use github::GithubForge;
 pub use pretended::PretendedForge;
+pub use secret_file::read_secret_file;
 
 use foundry_core::text::escape_unseen;
 use foundry_core::yaml::shorten;

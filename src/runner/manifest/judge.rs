@@ -64,6 +64,12 @@ impl RunnerPoolPlan {
         let size = &spec.size;
         let max = judge.judge_number("spec.size.max", size.max, 1..=500, None);
         let demand = judge.judge_demand(&spec.demand, &name);
+        if forge.as_ref().is_some_and(|forge| matches!(forge, ForgePlan::Forgejo(_)))
+            && demand != DemandPlan::Static
+        {
+            let message = "is not possible: Forgejo reports no jobs by webhooks";
+            judge.reject(Code::Contradiction, "spec.demand.webhook", None, message);
+        }
         let label_match = judge.judge_label_match(spec.label_match.as_deref());
         // Nobody would ever make the first runner of a static pool without one.
         let least_idle = u64::from(demand == DemandPlan::Static);

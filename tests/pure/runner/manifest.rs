@@ -334,3 +334,13 @@ fn a_job_counts_for_the_most_modest_pool_that_has_its_labels() {
         Some("a")
     );
 }
+
+#[test]
+fn a_forge_that_reports_no_jobs_has_no_webhook() {
+    let forgejo = "{forgejo: {url: https://git.example.com, scope: org/acme, tokenFile: /etc/foundry/token}}";
+    let text =
+        POOL.replace("{github: {url: https://github.com/acme, tokenFile: /etc/foundry/token}}", forgejo);
+    assert!(plan(&text).is_ok());
+    let error = plan(&text.replace("  size:", "  demand: {webhook: {secretFile: /x}}\n  size:")).unwrap_err();
+    assert!(error.contains("Forgejo reports no jobs by webhooks"), "{error}");
+}
