@@ -174,7 +174,7 @@ fn a_controller_that_nobody_could_reach_is_refused() {
     );
     for (text, mode, said) in [
         ("short", 0o600, "fewer than 16 characters"),
-        ("long enough to be a secret", 0o644, "other users can read it"),
+        ("long enough to be a secret", 0o644, "other users can read"),
     ] {
         std::fs::write(&secret, text).unwrap();
         std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
