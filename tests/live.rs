@@ -78,6 +78,7 @@ mod live {
     mod uninstall;
     mod usage;
     mod views;
+    mod warm;
     mod watch;
     mod whois;
     mod xml_patch;

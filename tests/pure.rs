@@ -125,6 +125,7 @@ mod pure {
     mod users;
     mod wait;
     mod wait_state;
+    mod warm;
     mod whois;
     mod xml_patch;
 }

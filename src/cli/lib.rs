@@ -28,7 +28,7 @@ pub mod words;
 // Re-exports of the other crates, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{
     Code, Error, Kind, cloud_init, domain_xml, error, manifest, manifest_writer, names, origin, plan, pool,
-    record, schema, storage_xml, text, units, yaml,
+    record, saved_memory, schema, storage_xml, text, units, yaml,
 };
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};

@@ -22,6 +22,7 @@ pub mod snapshot;
 pub mod storage;
 pub mod uninstall;
 pub mod vm;
+pub mod warm;
 
 mod advice;
 mod context;

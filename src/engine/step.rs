@@ -102,6 +102,8 @@ pub enum Task {
     },
     /// Imports an image under that name.
     ImportImage(String),
+    /// Makes a warm image of that name.
+    WarmImage(String),
 }
 
 /// A step of an operation.
@@ -127,6 +129,10 @@ pub enum Step {
     UndefineDomain,
     /// The VM is started.
     StartVm,
+    /// The memory of the guest is saved.
+    SaveMemory,
+    /// A guest that started from saved memory becomes another machine.
+    RenewIdentity,
     /// The VM is stopped.
     StopVm,
     /// The guest shuts down.

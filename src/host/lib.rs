@@ -35,7 +35,8 @@ pub use state_reason::StateReason;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{
     AgentAnswer, Console, ConsoleOutput, Consoles, Disks, DomainChange, DomainEvent, DomainWatch, Domains,
-    Events, Guests, Host, HostInfo, Networks, Pools, Screenshot, Snapshots, Transfers, Volumes, Zeros,
+    Events, Guests, Host, HostInfo, Networks, Pools, Screenshot, Snapshots, Transfers, Volumes, WarmStarts,
+    Zeros,
 };
 pub use uri::{is_local_uri, ssh_host_of};
 

@@ -22,6 +22,8 @@ pub struct Capabilities {
     pub libvirt_version: u32,
     /// The host's architecture, such as `x86_64`.
     pub arch: String,
+    /// The host's CPU: its model, and a digest of its features. Empty if libvirt does not say.
+    pub cpu: String,
     /// The domain types (`kvm`, `qemu`) for each guest architecture of full virtualization.
     pub guests: BTreeMap<String, Vec<String>>,
     /// libvirt's security drivers, in their order (libvirt's `<secmodel>`).

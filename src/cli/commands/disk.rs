@@ -209,6 +209,7 @@ fn role_word(role: VolumeRole) -> &'static str {
         VolumeRole::Boot => "boot",
         VolumeRole::Data => "data",
         VolumeRole::Seed => "seed",
+        VolumeRole::Memory => "memory",
     }
 }
 

@@ -30,6 +30,10 @@ pub fn command_line(verb: &Verb) -> String {
             join_words(convert, &[file, name].into_iter().flatten().collect::<Vec<_>>(), &[])
         }
         Verb::ImageInfo { image } => join_words("image info", &[image], &[]),
+        Verb::ImageWarm { image, from } => {
+            let from = if *from { " --from FILE" } else { "" };
+            format!("image warm {}{from}", quote_for_shell(image))
+        }
         Verb::ImageList => "image list".into(),
         Verb::ImagePrune => "image prune".into(),
         Verb::ImagePull { image } => join_words("image pull", &image.iter().collect::<Vec<_>>(), &[]),

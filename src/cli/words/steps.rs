@@ -22,6 +22,7 @@ pub fn render_task(task: &Task) -> String {
         Task::CreateSnapshot { vm, snapshot } => format!("Making snapshot '{snapshot}' of VM '{vm}'..."),
         Task::RestoreSnapshot { vm, snapshot } => format!("Restoring snapshot '{snapshot}' of VM '{vm}'..."),
         Task::DeleteSnapshot { vm, snapshot } => format!("Deleting snapshot '{snapshot}' of VM '{vm}'..."),
+        Task::WarmImage(image) => format!("Making warm image '{image}'..."),
         Task::ImportImage(image) => format!("Importing image '{image}'..."),
     }
 }
@@ -39,6 +40,8 @@ pub fn render_started(step: &Step) -> String {
         Step::BringBackBootDisk => "Bringing back the previous boot disk".into(),
         Step::UndefineDomain => "Undefining the domain".into(),
         Step::StartVm => "Starting the VM".into(),
+        Step::SaveMemory => "Saving the memory of the guest".into(),
+        Step::RenewIdentity => "Starting from memory".into(),
         Step::StopVm => "Stopping the VM".into(),
         Step::ShutDownGuest => "Waiting for the guest to shut down".into(),
         Step::CreateStorage { .. } => "Creating the storage".into(),
@@ -83,6 +86,8 @@ pub fn render_finished(step: &Step) -> String {
         Step::BringBackBootDisk => "Previous boot disk brought back".into(),
         Step::UndefineDomain => "Domain undefined".into(),
         Step::StartVm => "VM started".into(),
+        Step::SaveMemory => "Memory saved".into(),
+        Step::RenewIdentity => "Guest has its own identity".into(),
         Step::StopVm => "VM stopped".into(),
         Step::ShutDownGuest => "Guest shut down".into(),
         Step::CreateStorage { boot, data, origin } => {

@@ -151,6 +151,10 @@ pub enum Verb {
     },
     ImageList,
     ImagePrune,
+    ImageWarm {
+        image: String,
+        from: bool,
+    },
     ImagePull {
         image: Option<String>,
     },
@@ -272,7 +276,7 @@ impl Verb {
                 [file, name].into_iter().flatten().map(String::as_str).collect()
             }
             Self::ImagePull { image } => image.iter().map(String::as_str).collect(),
-            Self::ImageInfo { image } => vec![image],
+            Self::ImageInfo { image } | Self::ImageWarm { image, .. } => vec![image],
             Self::PoolAdd { pool }
             | Self::PoolDelete { pool, .. }
             | Self::PoolRefresh { pool }

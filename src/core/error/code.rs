@@ -154,6 +154,7 @@ codes! {
         4113 GraphicsUnsupported
         4130 SavedMemoryInTheWay
         4155 TooManyCpus
+        4160 WarmStartFailed
         // The network.
         4201 BridgeMissing
         4202 BridgeDown
@@ -224,6 +225,7 @@ codes! {
         5109 ImageDiffers
         5130 ImageIsDisk
         5145 ImageOfOthers
+        5150 WarmImageUnfit
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken

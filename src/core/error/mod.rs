@@ -165,6 +165,13 @@ impl Error {
         self
     }
 
+    /// Removes what the error says about the state afterwards, which is about to change.
+    #[must_use]
+    pub fn without_outcomes(mut self) -> Self {
+        self.0.outcomes.clear();
+        self
+    }
+
     /// Replaces all outcomes: what a step says of itself is not what the whole operation left.
     #[must_use]
     pub fn only_outcome(mut self, outcome: impl Into<Outcome>) -> Self {

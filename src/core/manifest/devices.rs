@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::number::Number;
 use super::shape::{self, all_of, any_of, has_value, if_then, is_given, never_both, text_schema};
 
-/// The disk that the VM boots from: its size, and an image or 'empty: true'.
+/// The disk that the VM boots from: its size, and an image, a warm image or 'empty: true'.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([
     any_of(is_given("sizeGiB"), is_given("sizeGB")),
-    any_of(is_given("image"), has_value("empty", true)),
+    any_of(is_given("image"), any_of(is_given("warm"), has_value("empty", true))),
     never_both(is_given("image"), has_value("empty", true)),
+    never_both(is_given("warm"), any_of(is_given("image"), has_value("empty", true))),
+    never_both(is_given("warm"), has_value("format", "raw")),
     never_both(is_given("imagePool"), has_value("empty", true)),
 ])))]
 pub struct BootDisk {
@@ -25,7 +27,7 @@ pub struct BootDisk {
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 8_589_934_591_u64, "examples" = [20]))]
     pub size_gib: Option<Number>,
     /// Image of the disk: a volume, a pool and a volume, or an absolute path on the host. 'foundry image list' shows
-    /// the images. This or 'empty: true' is required.
+    /// the images. This, warm or 'empty: true' is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         schema_with = "text_schema",
@@ -37,6 +39,12 @@ pub struct BootDisk {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
     pub image_pool: Option<String>,
+    /// Warm image, made by 'foundry image warm': the VM starts from its saved memory, in seconds. Size, CPUs, memory,
+    /// firmware and cpuMode are those of the warm image; cloudInit may have fqdn and sshAuthorizedKeys only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "text_schema", extend("pattern" = r"^[^-/:\x00-\x1f][^/:\x00-\x1f]*(:[^-/\x00-\x1f][^/\x00-\x1f]*)?$",
+        "examples" = ["debian-12-warm"]))]
+    pub warm: Option<String>,
     /// Whether the disk is empty instead of having an image, for an installation from the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]

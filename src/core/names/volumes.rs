@@ -1,4 +1,4 @@
-//! The names of a VM's volumes: `VM_boot`, `VM_data-vdX` and `VM_cloudinit`.
+//! The names of a VM's volumes: `VM_boot`, `VM_data-vdX`, `VM_cloudinit` and, for a while, `VM_memory`.
 //!
 //! A volume that takes the place of another has the same name with a revision, from 2 on: `VM_boot.2`. libvirt cannot
 //! rename volumes, so both names exist side by side for a while.
@@ -25,6 +25,11 @@ impl VmName {
     /// Names the volume of the cloud-init seed.
     pub fn seed_volume(&self) -> VolumeName {
         VolumeName(format!("{}_cloudinit", self.0))
+    }
+
+    /// Names the volume of saved memory.
+    pub fn memory_volume(&self) -> VolumeName {
+        VolumeName(format!("{}_memory", self.0))
     }
 
     /// Whether a volume name follows the naming convention for this VM: as this version writes it or, with an
@@ -78,10 +83,12 @@ pub enum VmPart {
     Data(DiskTarget),
     /// The cloud-init seed.
     Seed,
+    /// Saved memory.
+    Memory,
 }
 
 impl<'a> VolumeNameParts<'a> {
-    /// Reads `VM_boot`, `VM_data-vdX` and `VM_cloudinit`, also with a revision, or with the extension that the first
+    /// Reads `VM_boot`, `VM_data-vdX`, `VM_cloudinit` and `VM_memory`, also with a revision, or with the extension that the first
     /// foundry added. Returns `None` for any other name.
     pub fn parse(volume: &'a str) -> Option<Self> {
         let extensions = [".qcow2", ".raw", ".iso"];
@@ -95,6 +102,7 @@ impl<'a> VolumeNameParts<'a> {
         let part = match part {
             "boot" => VmPart::Boot,
             "cloudinit" => VmPart::Seed,
+            "memory" => VmPart::Memory,
             data => VmPart::Data(data.strip_prefix("data-")?.parse().ok()?),
         };
         vm.parse::<VmName>().ok().map(|_| Self { vm, part, revision })
@@ -112,6 +120,7 @@ mod tests {
             "web_boot",
             "web_data-vdb",
             "web_cloudinit",
+            "web_memory",
             "web_boot.qcow2",
             "web_data-vdz.qcow2",
             "web_cloudinit.iso",

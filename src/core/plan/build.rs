@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{
-    Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources, xml_patch,
+    Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources, warm, xml_patch,
 };
 use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, escape_unseen, shorten};
 use crate::names::{PoolName, VmName};
@@ -75,6 +75,7 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let (firmware, arch) = resources::judge_platform(judge, firmware.as_ref(), arch.as_deref());
     let graphics = resources::judge_graphics(judge, graphics.as_ref());
     let xml_patch = xml_patch::judge_xml_patch(judge, xml_patch);
+    let warm = warm::judge_warm(judge, manifest, vm, seed.as_ref().ok().and_then(Option::as_ref));
     let manifest = normalize_manifest(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
     Ok(VmPlan {
         name: name?,
@@ -91,7 +92,8 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
         boot_disk: boot_disk?,
         data_disks: data_disks?,
         interfaces: interfaces?,
-        seed: seed?,
+        seed: if warm.as_ref().is_ok_and(Option::is_some) { None } else { seed? },
+        warm: warm?,
         graphics: graphics?,
         xml_patch: xml_patch?,
         manifest,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::judge::{Judge, Judged, collect_all};
-use super::{BootDiskPlan, BootSource, DataDiskPlan, Defaults, DiskFormat, image};
+use super::{BootDiskPlan, BootSource, DataDiskPlan, Defaults, DiskFormat, ImageRef, image};
 use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::names::{DiskTarget, VmName};
@@ -22,10 +22,20 @@ pub(super) fn judge_boot_disk(
     let Some(disk) = disk else {
         return Err(judge.reject_missing("spec.bootDisk", "is required: sizeGB, and image or 'empty: true'"));
     };
-    let manifest::BootDisk { size_gb, size_gib, image, image_pool, empty, format } = disk;
+    let manifest::BootDisk { size_gb, size_gib, image, image_pool, warm, empty, format } = disk;
     let size = judge_size(judge, "spec.bootDisk", *size_gb, *size_gib);
-    let source = judge_source(judge, image.as_deref(), image_pool.as_deref(), *empty, defaults);
+    let source = match warm {
+        Some(warm) => {
+            let others = [("image", image.is_some()), ("empty", *empty == Some(true))];
+            judge_warm_source(judge, warm, image_pool.as_deref(), others, defaults)
+        }
+        None => judge_source(judge, image.as_deref(), image_pool.as_deref(), *empty, defaults),
+    };
     let format = self::judge_format(judge, "spec.bootDisk.format", format.as_deref());
+    if warm.is_some() && format == Ok(DiskFormat::Raw) {
+        let message = "contradicts warm: the disk is an overlay on the warm image, in the format qcow2";
+        return Err(judge.reject_value(Code::Contradiction, "spec.bootDisk.format", "raw", message));
+    }
     Ok(BootDiskPlan { volume: vm?.boot_volume(), size: size?, source: source?, format: format? })
 }
 
@@ -61,6 +71,28 @@ fn judge_source(
         (None, false) => {
             let message = "is required; for a disk without an image write 'empty: true'";
             Err(judge.reject_missing("spec.bootDisk.image", message))
+        }
+    }
+}
+
+/// Judges `warm`, which names an image in a pool, and stands alone.
+fn judge_warm_source(
+    judge: &mut Judge,
+    warm: &str,
+    pool: Option<&str>,
+    others: [(&str, bool); 2],
+    defaults: &Defaults,
+) -> Judged<BootSource> {
+    const PATH: &str = "spec.bootDisk.warm";
+    if let Some((other, _)) = others.into_iter().find(|(_, is_given)| *is_given) {
+        let message = format!("contradicts {other}; leave one of them out");
+        return Err(judge.reject_value(Code::Contradiction, PATH, warm, message));
+    }
+    match image::judge_image_at(judge, PATH, warm, pool, defaults)? {
+        found @ ImageRef::Volume { .. } => Ok(BootSource::Image(found)),
+        ImageRef::Path(_) => {
+            let message = "is a path; write the name of a warm image";
+            Err(judge.reject_value(Code::ImageReference, PATH, warm, message))
         }
     }
 }

@@ -15,7 +15,18 @@ pub(super) fn judge_image(
     image_pool: Option<&str>,
     defaults: &Defaults,
 ) -> Judged<ImageRef> {
-    let named = self::parse_image(judge, image);
+    judge_image_at(judge, IMAGE, image, image_pool, defaults)
+}
+
+/// Judges the image in the field with this path, together with `imagePool`.
+pub(super) fn judge_image_at(
+    judge: &mut Judge,
+    path: &str,
+    image: &str,
+    image_pool: Option<&str>,
+    defaults: &Defaults,
+) -> Judged<ImageRef> {
+    let named = self::parse_image(judge, path, image);
     let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.parse_name(POOL, pool)).transpose();
     match (named?, pool?) {
         (ParsedImage::Path(_), Some(pool)) => Err(judge.reject_value(
@@ -42,10 +53,10 @@ enum ParsedImage {
     Volume(Option<PoolName>, VolumeName),
 }
 
-fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
-    let image = judge.check_line(IMAGE, image)?;
+fn parse_image(judge: &mut Judge, path: &str, image: &str) -> Judged<ParsedImage> {
+    let image = judge.check_line(path, image)?;
     if let Some((message, advice)) = explain_wrong_form(image) {
-        let rejected = judge.reject_value(Code::ImageReference, IMAGE, image, message);
+        let rejected = judge.reject_value(Code::ImageReference, path, image, message);
         advice.into_iter().for_each(|advice| judge.set_advice(advice));
         return Err(rejected);
     }
@@ -58,7 +69,7 @@ fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
             .map(|volume| ParsedImage::Volume(None, volume))
             .map_err(|e: NameError| e.to_string()),
     };
-    named.map_err(|message| judge.reject_value(Code::ImageReference, IMAGE, image, message))
+    named.map_err(|message| judge.reject_value(Code::ImageReference, path, image, message))
 }
 
 /// Explains a value that has none of the three forms, with advice on how to get one of them.

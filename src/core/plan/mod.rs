@@ -20,6 +20,7 @@ mod problems;
 mod resources;
 mod routes;
 mod ssh_key;
+mod warm;
 mod xml_patch;
 
 pub use address::{parse_ipv4_net, parse_name_server};
@@ -28,6 +29,7 @@ pub use clone::{CloneIdentity, check_cloned_network, clone_manifest};
 pub use defaults::Defaults;
 pub use network::{mac_address, pin_mac_addresses};
 pub use problems::{Problem, Problems};
+pub use warm::{WarmPlan, find_warm_conflict};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,6 +76,8 @@ pub struct VmPlan {
     pub interfaces: Vec<InterfacePlan>,
     /// Data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
+    /// What the guest becomes if the VM starts from a warm image; the image is then that of the boot disk.
+    pub warm: Option<WarmPlan>,
     /// Where the host offers the VM's screen by VNC; without it the VM has none.
     pub graphics: Option<VncListen>,
     /// Changes to the domain's XML, applied last.
@@ -200,7 +204,8 @@ impl VmPlan {
             return plan;
         };
         plan.boot_disk.source = BootSource::Image(image.clone());
-        let written = plan.manifest.spec.boot_disk.as_mut().and_then(|disk| disk.image.as_mut());
+        let disk = plan.manifest.spec.boot_disk.as_mut();
+        let written = disk.and_then(|disk| disk.image.as_mut().or(disk.warm.as_mut()));
         if let (Some(written), ImageRef::Volume { volume, .. }) = (written, image) {
             // The pool is kept where it was written: before the name, or in its own field.
             *written = match written.split_once(':') {

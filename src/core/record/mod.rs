@@ -195,6 +195,7 @@ impl RecordedVolume {
             VolumeRole::Boot => Some("vda".into()),
             VolumeRole::Seed => Some("sda".into()),
             VolumeRole::Data => VmName::target_of_volume(&self.name).map(String::from),
+            VolumeRole::Memory => None,
         }
     }
 }
@@ -209,6 +210,8 @@ pub enum VolumeRole {
     Data,
     /// The cloud-init seed.
     Seed,
+    /// The saved memory that a VM starts from, or that a warm image is made of. While a VM has it, it is incomplete.
+    Memory,
 }
 
 impl VolumeRole {
@@ -219,6 +222,7 @@ impl VolumeRole {
             VmPart::Boot => Self::Boot,
             VmPart::Data(_) => Self::Data,
             VmPart::Seed => Self::Seed,
+            VmPart::Memory => Self::Memory,
         })
     }
 }
@@ -308,6 +312,11 @@ impl Record {
     /// Whether the VM had a seed that was ejected.
     pub fn is_seed_gone(&self) -> bool {
         self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == VolumeRole::Seed)
+    }
+
+    /// Returns whether the VM is being made from saved memory, or its memory is to become a warm image.
+    pub fn has_memory(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.role == VolumeRole::Memory)
     }
 
     /// Returns the record with another state, changed at the time `now`.

@@ -94,7 +94,10 @@ pub(crate) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Opt
     let rounded = found.capacity.0.checked_sub(planned.capacity.0).is_some_and(|more| more < ROUNDING);
     // A Ceph clone has its image's size until it is grown, and libvirt does not report its parent.
     let not_grown = planned.backing.is_some() && found.capacity < planned.capacity;
-    let same_size = found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
+    // Saved memory takes what it takes.
+    let is_memory = planned.role == VolumeRole::Memory;
+    let same_size =
+        is_memory || found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
     let same_backing = found.backing == planned.backing || is_at_ceph;
     (!(same_format && same_size && same_backing)).then(|| {
         format!(

@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, DestroyPlan};
 use crate::vm::repave;
 use crate::{Cleanup, Step};
-use crate::{Context, disk, image, snapshot};
+use crate::{Context, disk, image, snapshot, warm};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::RecordState;
 use foundry_core::record::VolumeRef;
@@ -48,6 +48,10 @@ fn execute_step(
         }
         CleanupStep::DeletePartialImage { volume, mark } => {
             delete_partial_image(context, leftover, volume, mark)?
+        }
+        CleanupStep::DeleteWarmLeftover(found) => {
+            warm::delete_warm_leftover(context, found)?;
+            Some(Cleanup::PartialImage(found.image.name.clone()))
         }
         CleanupStep::ForgetNote { pool, image } => forget_note(context, leftover, pool, image)?,
         CleanupStep::DeleteVolume(volume) => delete_volume(context, leftover, volume)?,

@@ -23,6 +23,7 @@ use crate::context::format_rfc3339;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use crate::vm::destroy::DestroyPlan;
+use crate::warm::WarmLeftover;
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
@@ -118,6 +119,7 @@ enum CleanupStep {
     FinishAttach(Box<disk::InterruptedAttach>),
     FinishRepave(Box<Domain>),
     FinishSnapshots(Box<Domain>),
+    DeleteWarmLeftover(WarmLeftover),
     DeletePartialImage { volume: Volume, mark: Vec<u8> },
     ForgetNote { pool: String, image: String },
     DeleteVolume(Volume),

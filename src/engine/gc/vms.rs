@@ -49,7 +49,10 @@ fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<L
     if let Some(busy) = reason_if_vm_busy(record) {
         return Ok(leftover(busy).with_advice(by_hand));
     }
-    match destroy::plan_destroy(context, &domain.name, OPTIONS) {
+    // A VM that is made from memory, or for it, may run before it is complete; nobody uses it yet.
+    let is_unused = record.has_memory() && record.state == RecordState::Creating;
+    let options = DestroyOptions { force: is_unused, ..OPTIONS };
+    match destroy::plan_destroy(context, &domain.name, options) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => {
             let advice = refused.advice().cloned().unwrap_or_else(|| by_hand.into());
@@ -69,7 +72,11 @@ fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<L
             let reason = format!("its {what} was interrupted{state}{stays}");
             let leftover = Leftover { volumes, ..leftover(reason) };
             let work = CleanupStep::Destroy(Box::new(plan));
-            Ok(if !state.is_empty() { leftover.when_named_by(work) } else { leftover.cleaned_up_by(work) })
+            Ok(if !state.is_empty() && !is_unused {
+                leftover.when_named_by(work)
+            } else {
+                leftover.cleaned_up_by(work)
+            })
         }
     }
 }
@@ -173,7 +180,7 @@ fn disk_leftover(domain: &Domain, volume: &RecordedVolume, reason: String) -> Le
     let leftover = Leftover::new(LeftoverKind::Disk, format!("{}/{target}", domain.name), reason);
     let vm = domain.command_name();
     let remove = match volume.role {
-        VolumeRole::Boot => return leftover,
+        VolumeRole::Boot | VolumeRole::Memory => return leftover,
         VolumeRole::Seed => Verb::SeedEject { vm, force: false },
         VolumeRole::Data => Verb::DiskDetach { vm, target, keep: false },
     };

@@ -6,7 +6,8 @@ use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
 use crate::image::{NoteContent, PartialImage};
 use crate::storage::usage::{Usage, VolumeUse};
 use crate::storage::{file_locks, usage};
-use crate::{Context, image};
+use crate::warm::WarmLeftover;
+use crate::{Context, image, warm};
 use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::names::VolumeNameParts;
 use foundry_core::record::{Maker, Record, VolumeRef};
@@ -53,6 +54,12 @@ pub(super) fn find_volumes(
 
 /// Judges an unused volume; `None` if it is to be kept, as a complete image is.
 pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<Leftover>, Error> {
+    if let Some(found) = warm::find_warm_leftover(context, volume)? {
+        return Ok(Some(part_of_warm_image(context, volume, found)));
+    }
+    if warm::warm_companion_of(&volume.name).is_some() {
+        return Ok(None);
+    }
     let is_image_pool = volume.pool == context.settings.image_pool.as_str();
     if let Some(image) = image::noted_image(&volume.name) {
         return lonely_note(context, volume, image);
@@ -75,6 +82,19 @@ pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<
         _ if is_image_pool || image::image_origin(context, &volume.reference())?.is_some() => Ok(None),
         _ => Ok(Some(unused_volume(context, LeftoverKind::Volume, volume, "unused by any VM or overlay"))),
     }
+}
+
+/// Judges a warm image whose making or deletion did not end, by the note on it.
+fn part_of_warm_image(context: &Context, note: &Volume, found: WarmLeftover) -> Leftover {
+    let leftover = |reason: &str| Leftover::of_volume(context, LeftoverKind::Image, note, reason);
+    match &found.maker {
+        None => leftover("the warm image has no disk"),
+        Some(maker) => match reason_if_busy(maker, "makes the warm image") {
+            Some(busy) => return leftover(&busy),
+            None => leftover("the making of the warm image was interrupted"),
+        },
+    }
+    .cleaned_up_by(CleanupStep::DeleteWarmLeftover(found))
 }
 
 fn part_of_image(

@@ -2,6 +2,7 @@
 
 use super::{ImageState, ImageUse, image_info, image_state, notes};
 use crate::storage::{file_locks, usage};
+use crate::warm::delete_companions;
 use crate::{Context, lock};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::VolumeRef;
@@ -114,7 +115,7 @@ fn refuse_unfinished(context: &Context, image: &VolumeRef) -> Result<(), Error> 
 }
 
 /// The users of an image, as a list for a sentence.
-pub(super) fn list_users(found: &ImageUse) -> Option<String> {
+pub(crate) fn list_users(found: &ImageUse) -> Option<String> {
     let users: Vec<String> = if found.vms.is_empty() {
         found.overlays.iter().map(|o| format!("volume {o}")).collect()
     } else {
@@ -123,9 +124,10 @@ pub(super) fn list_users(found: &ImageUse) -> Option<String> {
     (!users.is_empty()).then(|| users.join(", "))
 }
 
-/// Deletes an image, then its note. In this order an interruption leaves only a useless note, never an image without
+/// Deletes an image, then what belongs to a warm image, then its note. In this order an interruption leaves only a useless note, never an image without
 /// its origin.
 pub(crate) fn remove_with_note(context: &Context, image: &VolumeRef) -> Result<(), Error> {
     context.host.delete_volume(image)?;
+    delete_companions(context, image)?;
     notes::delete_note(context, image).map_err(|e| e.outcome(format!("image '{}' is deleted", image.name)))
 }

@@ -26,7 +26,7 @@ pub use pull::{PullRequest, Pulled, pull_image};
 pub use source::ImageSource;
 
 pub use crate::preflight::image::ImageState;
-pub(crate) use delete::remove_with_note;
+pub(crate) use delete::{list_users, remove_with_note};
 pub(crate) use notes::{
     NoteContent, delete_note as forget_note, note_content, noted_image, read_beside as origin_beside,
 };
@@ -39,6 +39,7 @@ use crate::preflight::storage::{PoolNeed, ReadyPool};
 use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
+use crate::warm::warm_companion_of;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::origin::ImageOrigin;
 use foundry_core::record::VolumeRef;
@@ -92,7 +93,9 @@ pub fn list_images(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> 
     match context.host.pool(pool)? {
         Some(found) if found.active => {
             let mut volumes = context.host.volumes(pool)?;
-            volumes.retain(|volume| notes::noted_image(&volume.name).is_none());
+            let is_beside =
+                |name: &str| notes::noted_image(name).or_else(|| warm_companion_of(name)).is_some();
+            volumes.retain(|volume| !is_beside(&volume.name));
             volumes.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(volumes)
         }

@@ -12,6 +12,7 @@ mod revisions;
 pub(crate) mod room;
 pub(crate) mod stale_variables;
 pub(crate) mod storage;
+pub(crate) mod warm;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ use foundry_host::{Capabilities, Domain, GuestMachine};
 use issues::PreflightReport;
 use storage::ReadyStorage;
 pub use storage::{PlannedVolume, planned_volumes};
+use warm::MemoryUse;
 
 /// The first libvirt that adds the IOMMU which a PC with more than 255 CPUs needs for interrupts (its release notes for
 /// 10.10.0).
@@ -56,6 +58,8 @@ pub struct ReadyVm {
     pub own_variables: Option<PathBuf>,
     /// What its record notes about the runner of a pool.
     pub runner: Option<RunnerNote>,
+    /// The memory that it starts from, or that is to be saved.
+    pub memory: Option<MemoryUse>,
 }
 
 impl ReadyVm {
@@ -104,7 +108,13 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
     check_size(context, plan, &capabilities, machine, &mut report)?;
     check_graphics(context, plan, machine, &mut report)?;
     let interfaces = links::check_links(context, plan, capabilities.libvirt_version, &mut report)?;
-    let storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
+    let mut storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
+    let memory = match (&plan.warm, &mut storage, machine) {
+        (Some(_), Some(storage), Some((virt_type, arch, _))) => {
+            warm::check_warm(context, plan, storage, (virt_type, arch), &mut report)?
+        }
+        _ => None,
+    };
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if report.is_empty() => {
             warn_of_cpu(context, plan, virt_type);
@@ -113,7 +123,17 @@ pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<Prefligh
             warn_of_own_network(context, plan);
             let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
             let plan = VmPlan { interfaces, ..plan };
-            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover, own_variables, runner: None })
+            Some(ReadyVm {
+                plan,
+                virt_type,
+                arch,
+                native,
+                storage,
+                leftover,
+                own_variables,
+                runner: None,
+                memory,
+            })
         }
         _ => {
             report = recheck_name(context, plan, taken)?.unwrap_or(report);

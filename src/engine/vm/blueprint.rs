@@ -13,6 +13,7 @@ use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Error, Kind, Outcome, Verb};
 use foundry_core::plan::VmPlan;
 use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, SshAccess, VolumeRole};
+use foundry_core::ssh_key_pair::SshKeyPair;
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::libvirt_xml::edit;
@@ -24,9 +25,11 @@ pub struct Blueprint {
     pub domain_xml: String,
     /// In a dry run: the volumes of an interrupted creation that would be deleted first, as `POOL/VOLUME`.
     pub removes: Vec<String>,
-    pub(super) record: Record,
+    pub(crate) record: Record,
     pub(super) iso: Option<Vec<u8>>,
     pub(super) uuid: Uuid,
+    /// The host key of a guest that starts from memory; others get theirs from the seed.
+    pub(crate) warm_key: Option<SshKeyPair>,
 }
 
 impl Blueprint {
@@ -51,14 +54,22 @@ pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Bluep
     let salt = Salt::generate();
     let seed = make_seed(plan, &instance_id, &salt, None)?;
     let (iso, ssh) = seed.map_or((None, None), |(iso, ssh)| (Some(iso), Some(ssh)));
+    let warm_key = ready.plan.warm.as_ref().map(|_| SshKeyPair::generate()).transpose();
+    let warm_key = warm_key.map_err(|cause| seed_failed(plan, cause))?;
+    let warm_access = |key: &SshKeyPair| SshAccess {
+        user: Some("root".to_owned()),
+        host_keys: vec![key.public().to_owned()],
+    };
+    let ssh = ssh.or_else(|| warm_key.as_ref().map(warm_access));
     let record = Record { ssh, ..new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt) };
     let text = record.to_text()?;
+    let disks = record.volumes.iter().filter(|v| v.role != VolumeRole::Memory);
     let placement = Placement {
         uuid: Some(uuid),
         virt_type: ready.virt_type,
         arch: ready.arch,
         native: ready.native,
-        disks: record.volumes.iter().map(|v| disk_source(&ready.storage, v)).collect(),
+        disks: disks.map(|v| disk_source(&ready.storage, v)).collect(),
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
@@ -67,7 +78,7 @@ pub(super) fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Bluep
         let file = directory.join(format!("{uuid}{}", ENDS[0]));
         domain_xml = edit::set_nvram(&domain_xml, &file.display().to_string())?;
     }
-    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
+    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid, warm_key })
 }
 
 /// The source of a volume in the domain's XML; the volume may not exist yet.

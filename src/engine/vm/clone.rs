@@ -119,6 +119,13 @@ impl Original {
         request: &CloneRequest,
         adapt: impl Fn(&mut VirtualMachine),
     ) -> Result<VmPlan, Error> {
+        if self.manifest.spec.boot_disk.as_ref().is_some_and(|disk| disk.warm.is_some()) {
+            let message =
+                format!("VM '{}' started from a warm image, and cannot be copied", self.handle.name());
+            return Err(refused_unchanged(Code::SeedMissing, message)
+                .because("it has no seed that would make the copy another machine")
+                .hint("create another VM from the warm image"));
+        }
         let defaults = Defaults { bridge: None, dns: Vec::new(), ..context.settings.defaults(None) };
         let planned = |manifest: &VirtualMachine| {
             VmPlan::from_manifest(manifest, &defaults).map_err(|problems| Error::from(problems).unchanged())

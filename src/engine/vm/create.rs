@@ -10,13 +10,14 @@ use crate::diagnose::FailureContext;
 use crate::poll::{Poll, Waited};
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
+use crate::preflight::warm::MemoryUse;
 use crate::preflight::{ReadyVm, preflight};
 use crate::storage::copy::copy_disk;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
-use crate::{Context, Step, Task, lock};
+use crate::{Context, Step, Task, lock, warm};
 use foundry_core::error::{Code, Error, Kind, Outcome};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
@@ -91,7 +92,7 @@ pub(super) fn create_ready(
     context.report_finished(Step::StartVm);
     Ok(CreatedVm {
         uuid: blueprint.uuid,
-        record: blueprint.record.with_state(RecordState::Created, &context.clock.timestamp()),
+        record: complete_record(&blueprint.record, &context.clock.timestamp()),
     })
 }
 
@@ -124,7 +125,7 @@ fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, E
 
 /// A signal can surface as a failed call; report the interruption. If the image was deleted meanwhile, report that
 /// rather than the call's error.
-fn cause_of(context: &Context, ready: &ReadyVm, error: Error) -> Error {
+pub(super) fn cause_of(context: &Context, ready: &ReadyVm, error: Error) -> Error {
     if context.cancel.is_requested() {
         return error.of_kind(Kind::Interrupted);
     }
@@ -135,7 +136,7 @@ fn cause_of(context: &Context, ready: &ReadyVm, error: Error) -> Error {
 }
 
 /// Starts the pools, or creates them on first use. They are kept even if the creation of the VM fails.
-fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
+pub(super) fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let ReadyStorage { pool, seed, .. } = &ready.storage;
     let pools = std::iter::once(pool).chain(seed.as_ref().map(|(pool, _)| pool));
     let mut any = false;
@@ -218,7 +219,7 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
 }
 
 /// Executes the steps that change the host. Each notes in `creation` what it made, for the rollback.
-fn execute_creation(
+pub(super) fn execute_creation(
     context: &Context,
     ready: &ReadyVm,
     blueprint: &Blueprint,
@@ -257,6 +258,15 @@ fn execute_creation(
     before_start()?;
     context.cancel.check()?;
     address_race::resolve_addresses(context, &ready.plan, uuid)?;
+    match &ready.memory {
+        None => {}
+        Some(MemoryUse::Save) => return start_vm(context, ready, uuid, blueprint, creation),
+        Some(MemoryUse::Start(memory)) => {
+            // Incomplete until the guest is itself: whatever interrupts this, nobody takes it for a VM.
+            note_guest(context, uuid, blueprint, creation)?;
+            warm::start_from_memory(context, ready, memory, blueprint, uuid)?;
+        }
+    }
     // Before the mark: if this process is killed after the mark, only the start is missing.
     if ready.plan.autostart {
         context.host.set_autostart(uuid, true)?;
@@ -264,7 +274,10 @@ fn execute_creation(
     context.cancel.check()?;
     mark_created(context, uuid, &blueprint.record, creation)?;
     context.cancel.check()?;
-    let started = start_vm(context, ready, uuid, blueprint, creation);
+    let started = match ready.memory {
+        None => start_vm(context, ready, uuid, blueprint, creation),
+        Some(_) => Ok(()),
+    };
     // If the image was deleted, that explains a failed start better.
     check_image_stayed(context, ready)?;
     started
@@ -303,15 +316,32 @@ fn start_vm(
     creation: &mut Journal,
 ) -> Result<(), Error> {
     context.report_started(Step::StartVm);
-    // A failed start may still have created the log, and the guest may be running anyway.
+    note_guest(context, uuid, blueprint, creation)?;
+    let failure = failure_context(context, &ready.plan, uuid);
+    context.host.start(uuid).map_err(|refused| failure.explain_error(context, refused))
+}
+
+/// Notes what a start may make: a failed one may still have created the log, and the guest may be running anyway.
+fn note_guest(
+    context: &Context,
+    uuid: Uuid,
+    blueprint: &Blueprint,
+    creation: &mut Journal,
+) -> Result<(), Error> {
     if let Some(log) = &blueprint.record.console_log {
         console::make_log_directory(context.host.as_ref(), log)?;
         creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(CreatedResource::Guest { uuid, name });
-    let failure = failure_context(context, &ready.plan, uuid);
-    context.host.start(uuid).map_err(|refused| failure.explain_error(context, refused))
+    Ok(())
+}
+
+/// The record of a VM that is complete, which has no memory to start from.
+fn complete_record(record: &Record, now: &str) -> Record {
+    let mut complete = record.with_state(RecordState::Created, now);
+    complete.volumes.retain(|volume| volume.role != VolumeRole::Memory);
+    complete
 }
 
 /// Begins to watch for evidence of why libvirt refuses the VM.
@@ -330,7 +360,7 @@ fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureConte
 }
 
 fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
-    let marked = record.with_state(RecordState::Created, &context.clock.timestamp()).to_text()?;
+    let marked = complete_record(record, &context.clock.timestamp()).to_text()?;
     creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
     Ok(context.host.set_record(uuid, &marked)?)
 }
@@ -341,7 +371,10 @@ fn storage_step(ready: &ReadyVm) -> Step {
     Step::CreateStorage {
         boot: plan.boot_disk.size,
         data: (!plan.data_disks.is_empty()).then_some(data),
-        origin: match (ready.storage.copies.is_empty(), ready.storage.links.is_empty()) {
+        origin: match (
+            ready.memory.is_some() || ready.storage.copies.is_empty(),
+            ready.storage.links.is_empty(),
+        ) {
             (true, true) => ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk()),
             (true, false) => Some("linked to another VM's"),
             (false, _) => Some("a copy of another VM's"),

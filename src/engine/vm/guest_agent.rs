@@ -75,6 +75,12 @@ impl<'a> GuestAgent<'a> {
         self.command("guest-fsfreeze-thaw", &json!({})).map(drop)
     }
 
+    /// Sets the guest's clock to a time since 1970.
+    pub(crate) fn set_time(&self, now: Duration) -> Result<(), Error> {
+        let nanoseconds = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        self.command("guest-set-time", &json!({ "time": nanoseconds })).map(drop)
+    }
+
     /// Opens a file; `mode` is that of fopen(3).
     pub(crate) fn open(&self, path: &str, mode: &str) -> Result<GuestFile, Error> {
         let answer = self.command("guest-file-open", &json!({"path": path, "mode": mode}))?;

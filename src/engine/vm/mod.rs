@@ -25,7 +25,7 @@ pub mod whois;
 
 pub(crate) mod address_race;
 mod adopt_manifest;
-mod blueprint;
+pub(crate) mod blueprint;
 mod boot_stage;
 mod busy;
 pub(crate) mod cloud_init_log;
@@ -48,4 +48,5 @@ pub(crate) mod rollback;
 pub mod seed_content;
 pub(crate) mod ssh_greeting;
 pub(crate) mod stop;
+pub(crate) mod temporary;
 mod wait_cloud_init;

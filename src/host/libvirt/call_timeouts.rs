@@ -4,10 +4,12 @@ use std::time::Duration;
 
 /// Calls whose duration depends on the data they move or the hardware they wait for: a guest whose memory is allocated
 /// first, the last bytes of an upload on a slow disk, an overlay that is merged.
-const LONG_CALLS: [&str; 6] = [
+const LONG_CALLS: [&str; 8] = [
     "virDomainBlockResize",
     "virDomainCreate",
     "virDomainDestroy",
+    "virDomainRestore",
+    "virDomainSaveFlags",
     "virDomainSnapshotCreateXML",
     "virDomainSnapshotDelete",
     "virStreamFinish",

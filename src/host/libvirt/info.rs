@@ -92,8 +92,9 @@ impl HostInfo for Libvirt {
             })?;
         let (xml, took) = self.capabilities_xml()?;
         let (arch, guests) = libvirt_xml::read_capabilities(xml)?;
+        let cpu = libvirt_xml::read_host_cpu(xml)?;
         let (security, _) = libvirt_xml::host_machine(xml)?;
-        Ok(Capabilities { hostname, libvirt_version, arch, guests, security, took: *took })
+        Ok(Capabilities { hostname, libvirt_version, arch, cpu, guests, security, took: *took })
     }
 
     fn machine(&self) -> Result<Machine> {

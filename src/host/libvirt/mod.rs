@@ -27,6 +27,7 @@ mod sockets;
 mod streams;
 mod sys;
 mod volumes;
+mod warm;
 mod watchdog;
 mod why;
 mod write_behind;

@@ -1,11 +1,12 @@
 //! `<capabilities>`: the guests that a host supports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roxmltree::Node;
 
 use super::{child_element, child_elements, parse_xml, text_at, text_of, unreadable_xml};
 use crate::Result;
+use foundry_core::record::digest_of;
 
 /// Reads the host's architecture and, for each guest architecture of full virtualization, its domain types.
 ///
@@ -24,6 +25,22 @@ pub fn read_capabilities(xml: &str) -> Result<(String, BTreeMap<String, Vec<Stri
         }
     }
     Ok((arch.trim().to_owned(), guests))
+}
+
+/// Reads the model of the host's CPU and a digest of all its features; empty if libvirt does not say.
+///
+/// # Errors
+/// If the text is not libvirt's `<capabilities>`.
+pub fn read_host_cpu(xml: &str) -> Result<String> {
+    let document = parse_xml(xml, "capabilities", "the host's capabilities")?;
+    let host = child_element(document.root_element(), "host");
+    let Some(cpu) = host.and_then(|host| child_element(host, "cpu")) else { return Ok(String::new()) };
+    let Some(model) = child_element(cpu, "model").map(text_of) else { return Ok(String::new()) };
+    let features: BTreeSet<&str> =
+        child_elements(cpu, "feature").filter_map(|f| f.attribute("name")).collect();
+    let digest = digest_of(&features.into_iter().collect::<Vec<_>>().join(" "));
+    let digest = digest.rsplit(':').next().unwrap_or_default();
+    Ok(format!("{} ({})", model.trim(), digest.get(..8).unwrap_or_default()))
 }
 
 fn is_full_virtualization(guest: Node<'_, '_>) -> bool {

@@ -11,13 +11,14 @@ mod domain;
 pub mod edit;
 pub mod edit_boot;
 pub mod edit_screen;
+pub mod edit_warm;
 mod machine;
 mod mentions;
 mod network;
 mod snapshot;
 mod storage;
 
-pub use capabilities::read_capabilities;
+pub use capabilities::{read_capabilities, read_host_cpu};
 pub use domain::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, GraphicsDescription, InterfaceDescription,
     disk_element, metadata_text,

@@ -329,7 +329,7 @@ impl HostState {
         Ok(())
     }
 
-    fn start(&mut self, uuid: Uuid) -> StateResult<()> {
+    pub(super) fn start(&mut self, uuid: Uuid) -> StateResult<()> {
         let machine = self.machine(uuid)?;
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());

@@ -34,6 +34,7 @@ mod setup;
 mod snapshots;
 mod transfers;
 mod volumes;
+mod warm;
 mod xml;
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl MemoryHost {
             hostname: "memory".into(),
             libvirt_version: 11_003_000,
             arch: "x86_64".into(),
+            cpu: "Skylake-Client (0123abcd)".into(),
             guests: [
                 ("x86_64".into(), types(&["qemu", "kvm"])),
                 ("i686".into(), types(&["qemu", "kvm"])),

@@ -58,6 +58,23 @@ pub(super) fn with_interface(xml: &str, interface: &str) -> Result<Option<String
     Ok(old.map(|old| xml.replacen(old, interface, 1)))
 }
 
+/// Adds an interface after the other devices.
+pub(super) fn with_new_interface(xml: &str, interface: &str) -> Result<String> {
+    parse_xml(interface, "interface", "the interface")?;
+    let document = parse_xml(xml, "domain", "the definition")?;
+    let devices = child_element(document.root_element(), "devices");
+    let last = devices.and_then(|devices| devices.last_child());
+    Ok(last.map_or_else(|| xml.to_owned(), |last| insert_text(xml, last.range().end, interface)))
+}
+
+/// Removes the interface that has the MAC address of this `<interface>`, if there is one.
+pub(super) fn without_interface(xml: &str, interface: &str) -> Result<String> {
+    let document = parse_xml(interface, "interface", "the interface")?;
+    let mac = child_element(document.root_element(), "mac").and_then(|mac| mac.attribute("address"));
+    let old = edit::interface_element(xml, mac.unwrap_or_default())?;
+    Ok(old.map_or_else(|| xml.to_owned(), |old| xml.replacen(old, "", 1)))
+}
+
 /// Adds the backing chain to each disk's source, as libvirt does while the domain runs. `chain` returns the paths below
 /// a path.
 pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {

@@ -11,6 +11,7 @@ mod pools;
 mod snapshots;
 mod transfers;
 mod volumes;
+mod warm;
 
 pub use self::consoles::{Console, ConsoleOutput, Consoles, Screenshot};
 pub use self::disks::Disks;
@@ -23,13 +24,25 @@ pub use self::pools::Pools;
 pub use self::snapshots::Snapshots;
 pub use self::transfers::{Transfers, Zeros};
 pub use self::volumes::Volumes;
+pub use self::warm::WarmStarts;
 
 /// All calls to a virtualization host. `&dyn Host` has each of them; for a concrete type, import the trait that has the
 /// call.
 ///
 /// Each implementation keeps the contract in `tests/pure/host_contract.rs`.
 pub trait Host:
-    HostInfo + Domains + Snapshots + Disks + Events + Guests + Consoles + Pools + Volumes + Transfers + Networks
+    HostInfo
+    + Domains
+    + Snapshots
+    + Disks
+    + Events
+    + Guests
+    + Consoles
+    + Pools
+    + Volumes
+    + Transfers
+    + Networks
+    + WarmStarts
 {
 }
 
@@ -44,7 +57,8 @@ impl<
         + Pools
         + Volumes
         + Transfers
-        + Networks,
+        + Networks
+        + WarmStarts,
 > Host for T
 {
 }

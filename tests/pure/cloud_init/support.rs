@@ -41,6 +41,7 @@ pub(crate) fn plan() -> VmPlan {
         data_disks: Vec::new(),
         interfaces: vec![fixed("10.55.22.22/24", &["fd00::22/64"]), dynamic(&name, 1)],
         seed: Some(seed()),
+        warm: None,
         graphics: None,
         xml_patch: Vec::new(),
         manifest: VirtualMachine::default(),

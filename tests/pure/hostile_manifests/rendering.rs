@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
+use foundry::domain_xml::check_patch;
 use foundry::manifest::{LoadError, load_text};
 use foundry::plan::VmPlan;
 use proptest::collection::vec;
@@ -94,7 +95,11 @@ fn planned(text: &str) -> Vec<VmPlan> {
             return Vec::new();
         }
     };
-    let judged = manifests.iter().map(|manifest| VmPlan::from_manifest(manifest, &defaults()));
+    let judged = manifests.iter().map(|manifest| {
+        let plan = VmPlan::from_manifest(manifest, &defaults())?;
+        // As the commands do: a damaged manifest may leave a patch without what it changes.
+        check_patch(&plan).map(|()| plan)
+    });
     let plan = |judged: Result<VmPlan, _>| judged.map_err(|problems| assert_readable(&problems)).ok();
     judged.filter_map(plan).collect()
 }

@@ -103,14 +103,14 @@ fn metadata() -> impl Strategy<Value = Metadata> {
 fn boot_disk() -> impl Strategy<Value = BootDisk> {
     let image = given(text(&["debian-12", "golden:debian-12", "/srv/images//debian-12.qcow2"]));
     let sizes = (given(number(&[1, 20, 500])), rarely(number(&[20])));
-    let rest = (rarely(text(&["golden"])), rarely(any::<bool>()), rarely(text(&["qcow2", "raw"])));
-    (image, sizes, rest).prop_map(|(image, (size_gb, size_gib), (image_pool, empty, format))| BootDisk {
-        size_gb,
-        size_gib,
-        image,
-        image_pool,
-        empty,
-        format,
+    let rest = (
+        rarely(text(&["golden"])),
+        seldom(text(&["ci", "golden:ci"])),
+        rarely(any::<bool>()),
+        rarely(text(&["qcow2", "raw"])),
+    );
+    (image, sizes, rest).prop_map(|(image, (size_gb, size_gib), (image_pool, warm, empty, format))| {
+        BootDisk { size_gb, size_gib, image, image_pool, warm, empty, format }
     })
 }
 

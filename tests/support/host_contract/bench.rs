@@ -73,6 +73,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
             super::consoles::CASES,
             super::disks::CASES,
             super::snapshots::CASES,
+            super::warm::CASES,
             super::events::CASES,
             super::pools::CASES,
             super::volumes::CASES,

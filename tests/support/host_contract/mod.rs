@@ -10,3 +10,4 @@ mod running;
 mod snapshots;
 mod transfers;
 mod volumes;
+mod warm;

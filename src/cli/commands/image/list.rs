@@ -17,7 +17,11 @@ use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
 use foundry_engine::image::{self, Age, Freshness, ImageState};
+use foundry_engine::warm::warm_view;
 use foundry_host::Volume;
+
+/// A warm image that can be used.
+const READY: &str = "ready";
 
 /// List images
 #[derive(Debug, Args)]
@@ -75,6 +79,9 @@ pub(crate) struct ImageView<'a> {
     /// Whether its import was interrupted or is still running.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
+    /// Of a warm image: `ready`, or why it cannot be used or should be made anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm: Option<String>,
     /// Origin; empty if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<ImageOrigin>,
@@ -87,9 +94,14 @@ pub(crate) struct ImageView<'a> {
 }
 
 impl ImageView<'_> {
-    /// Empty for an incomplete image.
+    /// The state of the import or of a warm image, else the format.
     fn shown_format(&self) -> &str {
-        if self.incomplete { "incomplete" } else { self.format }
+        match self.warm.as_deref() {
+            _ if self.incomplete => "incomplete",
+            Some(READY) => "warm",
+            Some(_) => "warm, stale",
+            None => self.format,
+        }
     }
 }
 
@@ -108,6 +120,7 @@ fn image_view<'a>(
         allocation: image.allocation.0,
         path: &image.path,
         incomplete: wholeness == ImageState::Incomplete,
+        warm: warm_view(context, image)?.map(|view| view.problem.unwrap_or_else(|| READY.to_owned())),
         origin,
         used_by: None,
         overlays: None,
@@ -173,6 +186,9 @@ fn describe_image(image: &ImageView<'_>, columns: Option<u16>) -> String {
     line("Size", &Bytes(image.virtual_size).to_string());
     line("Allocated", &Bytes(image.allocation).to_string());
     line("Path", image.path);
+    if let Some(warm) = &image.warm {
+        line("Warm", warm);
+    }
     describe_origin(image.origin.as_ref(), &mut line);
     line("Used by", &join_users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
     render_details(12, &lines, columns)

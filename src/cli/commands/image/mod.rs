@@ -8,6 +8,7 @@ mod import;
 mod list;
 mod login;
 mod pull;
+mod warm;
 
 pub(super) use catalog::CatalogView;
 pub(super) use list::{FreshnessView, ImageView};
@@ -41,6 +42,7 @@ enum ImageCommand {
     Delete(delete::DeleteArgs),
     Prune(delete::PruneArgs),
     Export(export::ExportArgs),
+    Warm(warm::WarmArgs),
     Catalog(catalog::CatalogArgs),
 }
 
@@ -81,6 +83,7 @@ pub(super) fn run_image(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<()
         ImageCommand::Delete(args) => delete::run_delete(args, global, ui),
         ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
         ImageCommand::Export(args) => export::run_export(args, global, ui),
+        ImageCommand::Warm(args) => warm::run_warm(args, global, ui),
         ImageCommand::Catalog(args) => catalog::run_catalog(args, global, ui),
     }
 }

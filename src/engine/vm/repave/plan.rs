@@ -101,6 +101,12 @@ pub(super) fn check_repave(
             (target, seed)
         }
     };
+    if target.warm.is_some() {
+        let message =
+            format!("VM '{}' started from a warm image, and has no seed for a new boot disk", handle.name());
+        return Err(refused_unchanged(Code::SeedMissing, message)
+            .hint("destroy it and create it again, which takes seconds"));
+    }
     check_bootable(&handle.domain, &target, &request.source)?;
     check_drive(&handle, seed.as_ref())?;
     let mut storage = check_boot_storage(context, &new_volumes(&handle, &target, &old)?)?;

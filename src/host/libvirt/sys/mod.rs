@@ -52,6 +52,16 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.cast_unsigned(), reason.cast_unsigned()))
 }
 
+/// `virDomainSaveFlags` with another description, which virt 0.5 lacks.
+pub(super) fn save_to(domain: &Domain, path: &str, xml: &str) -> Result<(), Error> {
+    // Neither is made of bytes that a C string cannot have: a path of libvirt's, and XML.
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let (path, xml) = (text(path), text(xml));
+    // SAFETY: the handle is alive for the length of the call, both strings end with NUL and outlive it.
+    let answer = unsafe { c::virDomainSaveFlags(domain.as_ptr(), path.as_ptr(), xml.as_ptr(), 0) };
+    if answer < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
 /// The states of domains in one round trip. libvirt does not query QEMU for them, so a hung QEMU delays nothing.
 pub(super) fn all_states(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
     let active = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
