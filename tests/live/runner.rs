@@ -235,33 +235,3 @@ fn a_pool_runs_jobs_through_a_restart_and_ends() {
         assert!(ended.stderr.contains(said), "{ended:#?}");
     }
 }
-
-/// One VM with a pretended forge and job; a trial that was killed is taken back by the next.
-#[test]
-fn a_trial_shows_whether_a_pools_vms_work() {
-    let Some(bed) = Bed::new("try") else { return };
-    let Some(debian) = environment("FOUNDRY_TEST_DEBIAN") else { return };
-    bed.import(&debian, "debian.qcow2");
-    let pool = Pool::new(&bed);
-    let file = pool.manifest.to_str().unwrap();
-    let listed = || -> Vec<Value> {
-        let listed = bed.foundry(&["runner", "list", "try", "-o", "json"]).run().exits(0).stdout;
-        serde_json::from_str(&listed).unwrap()
-    };
-    let mut killed = bed.foundry(&["runner", "try", file]).start();
-    let begun = Instant::now();
-    while !listed().iter().any(|one| one["state"] == "booting") {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{:#?}", listed());
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    bed.foundry(&["runner", "try", file]).run().exits(4).mentions("serves it");
-    killed.signal("KILL");
-    killed.end();
-    let left = listed()[0]["name"].as_str().unwrap().to_owned();
-    let ran = bed.foundry(&["runner", "try", file]).run().exits(0);
-    for said in [&format!("destroy {left}"), "is busy", "it works: the guest answered after"] {
-        assert!(ran.stderr.contains(said), "{said}: {ran:#?}");
-    }
-    assert!(listed().is_empty());
-    assert_eq!(bed.traces(), []);
-}

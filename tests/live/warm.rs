@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::live::{Bed, Manifest, environment, files_in};
 
@@ -45,6 +45,46 @@ fn kill_after(bed: &Bed, line: &[&str], manifest: &Manifest, said: &str) {
     started.end();
 }
 
+/// A pool's VM from the warm image, with a pretended forge and job. A trial that was killed is taken back by the next.
+fn a_pool_starts_from_it(bed: &Bed, image: &str) {
+    let file = bed.home().join("pool.yaml");
+    let spec = json!({
+        "forge": {"command": {"register": ["/nowhere"], "list": ["/nowhere"], "unregister": ["/nowhere"]}},
+        "labels": ["warm"],
+        "size": {"max": 1},
+        "guest": {"user": "root", "directory": "/tmp"},
+        "template": {
+            "vcpus": 1,
+            "memoryGiB": 0.75,
+            "bootDisk": {"sizeGiB": 4, "warm": image},
+            "networkInterfaces": [{"bridge": bed.bridge()}],
+        },
+    });
+    let pool = json!({"apiVersion": "foundry.cofront.xyz/v1alpha1", "kind": "RunnerPool",
+        "metadata": {"name": "warm"}, "spec": spec});
+    std::fs::write(&file, pool.to_string()).unwrap();
+    let trial = ["runner", "try", file.to_str().unwrap()];
+    let left = || -> Vec<Value> {
+        let listed = bed.foundry(&["runner", "list", "try", "-o", "json"]).run().exits(0).stdout;
+        serde_json::from_str(&listed).unwrap()
+    };
+    let mut killed = bed.foundry(&trial).start();
+    let begun = Instant::now();
+    while left().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    bed.foundry(&trial).run().exits(4).mentions("serves it");
+    killed.signal("KILL");
+    killed.end();
+    let name = left()[0]["name"].as_str().unwrap().to_owned();
+    let ran = bed.foundry(&trial).run().exits(0);
+    for said in [&format!("destroy {name}"), "is busy", "it works: the guest answered after"] {
+        assert!(ran.stderr.contains(said), "{said}: {ran:#?}");
+    }
+    assert!(left().is_empty());
+}
+
 #[test]
 fn two_vms_from_one_warm_image_are_two_machines_and_leave_nothing() {
     let Some(image) = environment("FOUNDRY_TEST_DEBIAN") else { return };
@@ -60,11 +100,13 @@ fn two_vms_from_one_warm_image_are_two_machines_and_leave_nothing() {
     does(&["gc", "--yes"]).exits(0);
     assert_eq!((bed.traces(), parts(&bed)), (vec![], vec![]));
 
-    // Killed while the image is copied; the second run begins again.
-    kill_after(&bed, &make, &base(&bed), "qcow2.memory' copied");
-    assert!(!parts(&bed).is_empty());
-    let listed = does(&["gc", "--dry-run"]).exits(0).stdout;
-    assert!(listed.contains("the making of the warm image was interrupted"), "{listed}");
+    // Killed while the image is copied; the second run begins again. That is one more boot of minutes.
+    if std::env::var_os("FOUNDRY_TEST_FULL").is_some() {
+        kill_after(&bed, &make, &base(&bed), "qcow2.memory' copied");
+        assert!(!parts(&bed).is_empty());
+        let listed = does(&["gc", "--dry-run"]).exits(0).stdout;
+        assert!(listed.contains("the making of the warm image was interrupted"), "{listed}");
+    }
     bed.foundry(&make)
         .reads(base(&bed))
         .run()
@@ -117,6 +159,7 @@ fn two_vms_from_one_warm_image_are_two_machines_and_leave_nothing() {
     let keys = ask("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
     assert_eq!(keys, [recorded(&one), recorded(&two)].map(|key| format!("{key}\n")));
 
+    a_pool_starts_from_it(&bed, &image);
     does(&["image", "delete", &image]).exits(5).has_code("FND-5103");
     for manifest in [&one, &two] {
         bed.foundry(&["diff", "-"]).reads(manifest).run().exits(0);
