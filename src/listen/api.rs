@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use foundry_core::error::Error;
 use foundry_jobs::{JobDatabase, JobFilter, JobStatus, RunnerStatus};
@@ -55,12 +55,24 @@ pub(crate) fn admin_router(shared: &Shared) -> Router {
         .route("/v1/runners/{runner}", delete(end_runner))
         .route("/v1/jobs", get(list_jobs))
         .route("/v1/jobs/{id}", get(show_jobs))
+        .route_layer(from_fn(refuse_browsers))
         .with_state(Arc::clone(shared))
 }
 
 /// The same behind a token.
 pub(crate) fn guarded_router(shared: &Shared, token: ApiToken) -> Router {
     admin_router(shared).route_layer(from_fn_with_state(Arc::new(token), check_token))
+}
+
+/// A browser may look only. It sends the token that it was given once with whatever another site makes it ask; the page
+/// asks for no change, so one that comes from a browser is another site's (Fetch Metadata, Origin).
+async fn refuse_browsers(request: Request<Body>, next: Next) -> HttpAnswer {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let headers = request.headers();
+    if changes && (headers.contains_key("origin") || headers.contains_key("sec-fetch-site")) {
+        return refuse(StatusCode::FORBIDDEN, "a browser may look only");
+    }
+    next.run(request).await
 }
 
 async fn check_token(State(token): State<Arc<ApiToken>>, request: Request<Body>, next: Next) -> HttpAnswer {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::create::plan_all;
+use super::runner::{PoolExam, examine_pools, is_pool_file};
 use crate::connect::{connect_host, libvirt_uri};
 use crate::output::{OutputArgs, render_table};
 use crate::ui::Ui;
@@ -21,9 +22,10 @@ use foundry_host::is_local_uri;
   foundry doctor
   foundry doctor --probe
   foundry doctor -o json
-  foundry doctor vm.yaml")]
+  foundry doctor vm.yaml
+  foundry doctor pool.yaml")]
 pub(crate) struct DoctorArgs {
-    /// Manifest files: run only the checks of create; - for standard input
+    /// Manifest files, also of runner pools: run only their checks; - for standard input
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// Also start a diskless test guest for two seconds
@@ -66,8 +68,12 @@ fn check_host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
 }
 
 fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let plans = plan_all(&args.files, &global.engine_settings()?.defaults(args.pool.clone()))?;
+    let defaults = global.engine_settings()?.defaults(args.pool.clone());
+    let (pools, files): (Vec<String>, Vec<String>) =
+        args.files.iter().cloned().partition(|f| is_pool_file(f));
+    let plans = plan_all(&files, &defaults)?;
     let context = connect_host(global, ui)?;
+    let pools = examine_pools(&pools, &context, &defaults)?;
     let mut report = HostReport { checks: Vec::new(), left_out: Vec::new() };
     let mut worst: Option<Error> = None;
     for plan in &plans {
@@ -77,8 +83,13 @@ fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Er
         // The exit code is that of the worst problem of all VMs.
         worst = worst.into_iter().chain(error).max_by_key(Error::kind);
     }
+    let mut names: Vec<String> = plans.iter().map(|plan| plan.name.to_string()).collect();
+    for PoolExam { name, checks, worst: found } in pools {
+        report.checks.extend(checks);
+        worst = worst.into_iter().chain(found).max_by_key(Error::kind);
+        names.push(format!("the VMs of pool {name}"));
+    }
     show_report(&report, args, (global, ui))?;
-    let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
     show_verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == CheckState::Problem).count();

@@ -122,6 +122,7 @@ codes! {
         3005 NoAnswer
         3006 HostUnreachable
         3007 UriWrong
+        3008 ForgeUnusable
     }
     Vm {
         4000 Vm

@@ -3,4 +3,4 @@
 mod guest_runner;
 mod pool_host;
 
-pub use pool_host::{PoolHost, list_pool_vms, random_name};
+pub use pool_host::{PoolHost, list_pool_vms, plan_runner, random_name};

@@ -57,6 +57,16 @@ pub fn random_name(pool: &str) -> Result<String, Error> {
     Ok(format!("{pool}-{end}"))
 }
 
+/// Plans a VM of a pool.
+///
+/// # Errors
+/// If the template does not give one.
+pub fn plan_runner(template: &VirtualMachine, defaults: &Defaults, name: &str) -> Result<VmPlan, Error> {
+    let mut manifest = template.clone();
+    manifest.metadata.name = Some(name.to_owned());
+    VmPlan::from_manifest(&manifest, defaults).map_err(|problems| Error::from(problems).unchanged())
+}
+
 impl PoolHost {
     /// The context of one operation, whose lease its records name.
     fn operation(&self) -> Context {
@@ -126,10 +136,7 @@ impl RunnerHost for PoolHost {
 
     fn create_runner(&self, name: &str, note: &RunnerNote) -> Result<(), Error> {
         let context = self.operation();
-        let mut manifest = self.template.clone();
-        manifest.metadata.name = Some(name.to_owned());
-        let plan = VmPlan::from_manifest(&manifest, &self.defaults)
-            .map_err(|problems| Error::from(problems).unchanged())?;
+        let plan = plan_runner(&self.template, &self.defaults, name)?;
         create_for_pool(&context, &plan, note).map(drop)
     }
 

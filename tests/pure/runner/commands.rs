@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::command::{Ran, foundry};
 use crate::support::deadline::CommandInTime as _;
+use crate::support::http::{Reply, Server};
 
 const POOL: &str = "# mine
 apiVersion: foundry.cofront.xyz/v1alpha1
@@ -181,4 +182,37 @@ fn a_controller_that_nobody_could_reach_is_refused() {
         let ran = serve(&listen);
         assert!(ran.code == 1 && ran.said.contains(said) && !ran.said.contains(text), "{}", ran.said);
     }
+}
+
+/// On libvirt's test driver, which can run no VM of the pool: its forge and its secrets are looked at all the same.
+#[test]
+fn doctor_asks_the_forge_and_looks_for_the_secrets() {
+    let directory = TempDir::new().unwrap();
+    let (token, secret) = (directory.path().join("token"), directory.path().join("hook"));
+    for (file, text) in [(&token, "ghp_a-token-of-the-test"), (&secret, "short")] {
+        std::fs::write(file, text).unwrap();
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let server = Server::start(|_| Reply::new(200, r#"{"total_count": 0, "runners": []}"#));
+    let webhook = format!("  demand: {{webhook: {{secretFile: {}}}}}\n  labels:", secret.display());
+    let examine = |url: &str| -> Vec<Value> {
+        let text = POOL.replace("https://github.com/acme", &format!("{url}/acme"));
+        let text = text.replace("/etc/foundry/token", &token.display().to_string());
+        std::fs::write(directory.path().join("pool.yaml"), text.replace("  labels:", &webhook)).unwrap();
+        let ran = run(&directory, &["-c", "test:///default", "doctor", "pool.yaml", "-o", "json"]);
+        assert!(ran.code != 0 && !ran.said.contains("ghp_"), "{}", ran.said);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        report["checks"].as_array().unwrap().clone()
+    };
+    let check = |checks: &[Value], name: &str| checks.iter().find(|one| one["name"] == name).unwrap().clone();
+    let checks = examine(&server.url(""));
+    assert_eq!(
+        (&check(&checks, "forge")["state"], &check(&checks, "forge")["object"]),
+        (&"ok".into(), &"linux".into())
+    );
+    let webhook = check(&checks, "webhook");
+    assert_eq!((&webhook["state"], &webhook["code"]), (&"problem".into(), &"FND-1424".into()), "{webhook}");
+    // Port 1 is nobody's.
+    let forge = check(&examine("http://127.0.0.1:1"), "forge");
+    assert_eq!((&forge["state"], &forge["code"]), (&"problem".into(), &"FND-3008".into()), "{forge}");
 }

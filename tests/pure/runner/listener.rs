@@ -177,6 +177,13 @@ fn strangers_see_health_and_numbers_only() {
     let token = format!("Bearer {TOKEN}");
     assert_eq!(get("/v1/pools", &[("authorization", &token)]).json()[1]["name"], "small");
     assert_eq!(get("/nothing", &[]).status, 404);
+    // Another site in the user's browser, which sends the token by itself.
+    for header in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        let headers = [("authorization", token.as_str()), header];
+        assert_eq!(ask(&bench.address, "POST /v1/pools/small/drain", &headers, b"").status, 403);
+        assert_eq!(ask(&bench.address, "DELETE /v1/runners/small-aaaaaaaa", &headers, b"").status, 403);
+        assert_eq!(get("/v1/pools", &headers).status, 200);
+    }
     assert_eq!(bench.database.pool_override("small").unwrap(), foundry_jobs::PoolOverride::default());
 }
 

@@ -21,6 +21,8 @@ const SHORTEST_SECRET: usize = 16;
 const FORGOTTEN_AFTER: u64 = 3600;
 /// For how long jobs and runners are kept that have ended, in seconds: 90 days.
 const KEPT_FOR: u64 = 90 * 86_400;
+/// How often they are looked for: it reads all jobs.
+const FORGETS_EVERY: u64 = 3600;
 
 /// Where the controller listens.
 #[derive(Debug, Args)]
@@ -44,6 +46,8 @@ pub(super) struct ControllerState {
     shared: Arc<ListenerState>,
     listener: Option<Listener>,
     orders: Orders,
+    /// When what is old was forgotten last.
+    forgot: EpochSeconds,
 }
 
 /// What is asked of all pools.
@@ -99,7 +103,7 @@ impl ControllerState {
         let wanted = ListenerPlan { address: args.listen, socket: args.socket.clone(), token };
         let listens = wanted.address.is_some() || wanted.socket.is_some();
         let listener = listens.then(|| Listener::start(wanted, &shared)).transpose()?;
-        Ok(Self { database, shared, listener, orders: Orders::default() })
+        Ok(Self { database, shared, listener, orders: Orders::default(), forgot: 0 })
     }
 
     /// The address that it listens at.
@@ -138,7 +142,10 @@ impl ControllerState {
             self.database.expire_jobs(&plan.rules.name, now.saturating_sub(plan.queued_for), now)?;
         }
         self.database.end_lost_jobs(now)?;
-        self.database.forget_before(now.saturating_sub(KEPT_FOR))?;
+        if now.saturating_sub(self.forgot) >= FORGETS_EVERY {
+            self.database.forget_before(now.saturating_sub(KEPT_FOR))?;
+            self.forgot = now;
+        }
         self.orders = Orders {
             queued: self.database.count_queued()?,
             at_work: self.database.list_runners_at_work()?,
@@ -205,7 +212,11 @@ fn listened_pools(plans: &[RunnerPoolPlan]) -> Result<Vec<ListenedPool>, Error> 
     plans.iter().map(listened_pool).collect()
 }
 
-fn listened_pool(plan: &RunnerPoolPlan) -> Result<ListenedPool, Error> {
+/// A pool, as far as the listener needs it.
+///
+/// # Errors
+/// If the secret of its webhook cannot be used.
+pub(super) fn listened_pool(plan: &RunnerPoolPlan) -> Result<ListenedPool, Error> {
     let webhook = match &plan.demand {
         DemandPlan::Static => None,
         DemandPlan::Webhook { path, secret_file } => {

@@ -3,6 +3,7 @@
 mod applied;
 mod controller;
 mod database;
+mod examine;
 mod get;
 mod jobs;
 mod list;
@@ -17,6 +18,7 @@ mod trial;
 use clap::{Args, Subcommand};
 
 pub(super) use applied::{WantedPool, is_pool_file, plan_pools};
+pub(super) use examine::{PoolExam, examine_pools};
 pub(super) use list::RunnerRow;
 
 use crate::Global;

@@ -54,8 +54,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let files = if args.files.is_empty() { vec![default_directory()?] } else { args.files.clone() };
-    let mut plans = plan_pools(&files, global)?;
+    let mut plans = plan_pools(args, global)?;
     // What each operation does is said by the rounds.
     let quiet = ui.without_progress();
     let mut context = connect_host(global, &quiet)?;
@@ -64,6 +63,7 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
     let cancel = context.cancel.clone();
     let mut pools: Vec<ServedPool> = Vec::new();
     serve_plans(&mut pools, &plans, &context, ui)?;
+    let mut told = ToldErrors { ui, last: Vec::new() };
     let mut controller =
         ControllerState::start(&args.listen, &plans, READY_WITHIN + args.interval.as_secs())?;
     if let Some(address) = controller.address() {
@@ -71,9 +71,7 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
     }
     notify_service_manager("READY=1");
     loop {
-        if let Err(error) = controller.read_orders(&plans) {
-            ui.show_error(&error);
-        }
+        let mut errors: Vec<Error> = controller.read_orders(&plans).err().into_iter().collect();
         let mut has_acted = false;
         for ran in run_pools(&mut pools, &plans, &mut controller, ui) {
             match ran {
@@ -85,27 +83,44 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
                     }
                     break;
                 }
-                Err(failed) if !args.once => ui.show_error(&failed),
+                Err(failed) if !args.once => errors.push(failed),
                 Err(failed) => return Err(failed),
             }
         }
+        // More follows soon.
         let time = if has_acted { args.interval.min(BUSY_PAUSE) } else { args.interval };
         let pause = Pause { cancel: &cancel, reload: &reload, time };
         if args.once || !pause.wait(|| controller.has_news()) {
             notify_service_manager("STOPPING=1");
             return Ok(());
         }
-        match plan_pools(&files, global) {
-            Ok(read) if read != plans => match controller.set_plans(&read) {
-                Ok(()) => plans = read,
-                Err(error) => ui.show_error(&error),
-            },
-            Ok(_) => {}
+        let read = plan_pools(args, global);
+        match read.and_then(|read| controller.set_plans(&read).map(|()| read)) {
+            Ok(read) => plans = read,
             // The pools go on as they were.
-            Err(error) => ui.show_error(&error),
+            Err(error) => errors.push(error),
         }
         pools.iter_mut().for_each(|pool| pool.set_context(&context));
-        serve_plans(&mut pools, &plans, &context, ui)?;
+        errors.extend(serve_plans(&mut pools, &plans, &context, ui).err());
+        told.tell(errors);
+    }
+}
+
+/// What is wrong, said when it begins: a service that repeats itself is not read.
+struct ToldErrors<'a> {
+    ui: &'a Ui,
+    last: Vec<String>,
+}
+
+impl ToldErrors<'_> {
+    fn tell(&mut self, errors: Vec<Error>) {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        for (error, text) in errors.iter().zip(&texts) {
+            if !self.last.contains(text) {
+                self.ui.show_error(error);
+            }
+        }
+        self.last = texts;
     }
 }
 
@@ -144,13 +159,19 @@ fn run_pools(
     ended
 }
 
-fn plan_pools(files: &[PathBuf], global: &Global) -> Result<Vec<RunnerPoolPlan>, Error> {
-    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+/// Reads the manifests. The usual directory may not be there before the first 'apply'.
+fn plan_pools(args: &ServeArgs, global: &Global) -> Result<Vec<RunnerPoolPlan>, Error> {
+    let usual = if args.files.is_empty() { Some(default_directory()?) } else { None };
+    let usual = usual.filter(|directory| directory.is_dir());
+    let paths: Vec<&Path> = args.files.iter().chain(&usual).map(PathBuf::as_path).collect();
     read_pools(&paths, &global.engine_settings()?.defaults(None))
 }
 
-/// Makes the pools those of the plans. One that is no longer described is left as it is: without its manifest, nobody
+/// Takes the pools of the plans over. One that is no longer described is left as it is: without its manifest, nobody
 /// knows its forge.
+///
+/// # Errors
+/// For those that another process serves; the others are taken over.
 fn serve_plans(
     pools: &mut Vec<ServedPool>,
     plans: &[RunnerPoolPlan],
@@ -164,13 +185,17 @@ fn serve_plans(
         }
         is_described
     });
+    let mut wrong = Vec::new();
     for plan in plans {
-        match pools.iter_mut().find(|pool| pool.name() == plan.rules.name) {
-            Some(pool) => pool.set_plan(plan),
-            None => pools.push(ServedPool::begin(plan, context)?),
+        if pools.iter().any(|pool| pool.name() == plan.rules.name) {
+            continue;
+        }
+        match ServedPool::begin(plan, context) {
+            Ok(pool) => pools.push(pool),
+            Err(error) => wrong.push(error),
         }
     }
-    Ok(())
+    Error::combine(&wrong).map_or(Ok(()), Err)
 }
 
 /// The pause between two rounds.

@@ -68,9 +68,12 @@ impl ServedPool {
     /// Replaces the plan if it has changed.
     pub(super) fn set_plan(&mut self, plan: &RunnerPoolPlan) {
         if self.plan != *plan {
+            // A forge keeps what it has learned, such as a token, while it is the same.
+            if (&self.plan.forge, &self.plan.labels) != (&plan.forge, &plan.labels) {
+                self.forge = make_forge(plan);
+            }
             self.plan = plan.clone();
             self.host = pool_host(plan, &self.host.context);
-            self.forge = make_forge(plan);
         }
     }
 
@@ -151,7 +154,7 @@ fn pool_host(plan: &RunnerPoolPlan, context: &Context) -> PoolHost {
     }
 }
 
-fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
+pub(super) fn make_forge(plan: &RunnerPoolPlan) -> Box<dyn Forge + Send> {
     let mut labels = plan.labels.clone();
     labels.push(plan.rules.owner_label.clone());
     match &plan.forge {
