@@ -1,3 +1,4 @@
+#!/bin/sh
 # Makes a guest that started from saved memory another machine. $1 is the directory with its secrets, $2 the host name,
 # $3 the full name or nothing, $4 the machine id, $5 the seconds since 1970, $6 the instance id. The random numbers come
 # first: all that is generated afterwards depends on them.
@@ -22,7 +23,7 @@ if [ -d /etc/ssh ]; then
   cat "$d/public" >/etc/ssh/ssh_host_ed25519_key.pub
 fi
 if [ -s "$d/authorized" ]; then
-  mkdir -p -m 0700 /root/.ssh
+  (umask 077; mkdir -p /root/.ssh)
   (umask 077; cat "$d/authorized" >/root/.ssh/authorized_keys)
 fi
 rm -rf "$d"
