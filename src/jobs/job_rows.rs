@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foundry_core::error::Error;
 use foundry_runner::{EpochSeconds, JobEvent, JobState};
-use rusqlite::{Row, named_params};
+use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use crate::database::JobDatabase;
 
@@ -44,6 +44,21 @@ pub struct JobPage {
 const COLUMNS: &str = "forge, id, repository, workflow, name, url, labels, state, runner, result, queued_at, \
     started_at, ended_at, pool";
 
+/// How long after its end a job can be waiting again, in seconds. An event that is only late comes sooner.
+const REOPENED_AFTER: EpochSeconds = 15;
+
+impl JobRow {
+    /// Whether its end was not reported, only supposed.
+    pub fn is_supposed(&self) -> bool {
+        matches!(self.event.result.as_deref(), Some(LOST | EXPIRED))
+    }
+}
+
+/// The result of a job whose runner is gone, and whose end was not reported.
+const LOST: &str = "lost";
+/// The result of a job that has waited too long.
+const EXPIRED: &str = "expired";
+
 impl JobDatabase {
     /// Notes what an event says. A job only goes forward: an event that is late or comes twice changes nothing but what
     /// was not known. `pool` is the pool that it counts for, if it is new.
@@ -51,6 +66,12 @@ impl JobDatabase {
     /// # Errors
     /// [`foundry_core::error::Code::JobDatabaseUnusable`].
     pub fn record_event(&self, event: &JobEvent, pool: Option<&str>, now: EpochSeconds) -> Result<(), Error> {
+        if event.reopens && event.state == JobState::Queued {
+            const FORGET: &str = "delete from jobs where forge = ?1 and id = ?2 and state = 'completed'
+                and ended_at < ?3";
+            let before = now.saturating_sub(REOPENED_AFTER);
+            self.told(self.connection.execute(FORGET, (&event.forge, &event.id, before)))?;
+        }
         // The words of the states are in the order of a life only by this number.
         const RANK: &str = "case %.state when 'queued' then 0 when 'running' then 1 else 2 end";
         let later = format!("{} >= {}", RANK.replace('%', "excluded"), RANK.replace('%', "jobs"));
@@ -100,15 +121,44 @@ impl JobDatabase {
         self.read_all(SQL, |row| row.get(0)).map(|rows| rows.into_iter().collect())
     }
 
-    /// Ends the jobs of a pool that have waited since before a time: nobody has heard of them again.
+    /// Ends the jobs of a pool that wait and were not heard of since a time.
     ///
     /// # Errors
     /// [`foundry_core::error::Code::JobDatabaseUnusable`].
     pub fn expire_jobs(&self, pool: &str, before: EpochSeconds, now: EpochSeconds) -> Result<usize, Error> {
         const SQL: &str =
             "update jobs set state = 'completed', result = 'expired', ended_at = ?3, updated_at = ?3
-            where state = 'queued' and pool = ?1 and queued_at < ?2";
+            where state = 'queued' and pool = ?1 and updated_at < ?2";
         self.told(self.connection.execute(SQL, (pool, before, now)))
+    }
+
+    /// The same for jobs of pools that are not known any more.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn expire_forgotten_jobs(&self, before: EpochSeconds, now: EpochSeconds) -> Result<usize, Error> {
+        const SQL: &str = "update jobs set state = 'completed', result = 'expired', ended_at = ?2, updated_at = ?2
+            where state = 'queued' and updated_at < ?1 and (pool is null or pool not in (select name from pools))";
+        self.told(self.connection.execute(SQL, (before, now)))
+    }
+
+    /// Lists the jobs that wait, of all pools.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn list_queued(&self) -> Result<Vec<JobRow>, Error> {
+        let sql = format!("select {COLUMNS} from jobs where state = 'queued' and pool is not null");
+        self.read_all(&sql, read_job)
+    }
+
+    /// Lets a job that waits count for another pool.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn set_job_pool(&self, job: &JobEvent, pool: &str) -> Result<(), Error> {
+        const SQL: &str = "update jobs set pool = ?3 where forge = ?1 and id = ?2 and state = 'queued'";
+        self.told(self.connection.execute(SQL, (&job.forge, &job.id, pool)))?;
+        Ok(())
     }
 
     /// Ends the jobs whose runner was of this controller and is gone: the event that would tell their end was lost, or is
@@ -119,7 +169,8 @@ impl JobDatabase {
     pub fn end_lost_jobs(&self, now: EpochSeconds) -> Result<usize, Error> {
         const SQL: &str =
             "update jobs set state = 'completed', result = 'lost', ended_at = ?1, updated_at = ?1
-            where state = 'running' and runner in (select name from runners where gone_at is not null)";
+            where state = 'running'
+              and exists (select 1 from runners where name = jobs.runner and gone_at is not null)";
         self.told(self.connection.execute(SQL, [now]))
     }
 
@@ -150,6 +201,19 @@ impl JobDatabase {
             Ok(JobPage { jobs, total })
         };
         self.told(read())
+    }
+
+    /// Finds a job of a forge.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn find_job(&self, forge: &str, id: &str) -> Result<Option<JobRow>, Error> {
+        let sql = format!("select {COLUMNS} from jobs where forge = ?1 and id = ?2");
+        let found = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut sql| sql.query_row([forge, id], read_job).optional());
+        self.told(found)
     }
 
     /// Finds the jobs with an id: one, unless two forges gave the same.
@@ -194,6 +258,7 @@ fn read_job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         queued: row.get("queued_at")?,
         started: row.get("started_at")?,
         ended: row.get("ended_at")?,
+        reopens: false,
     };
     Ok(JobRow { event, pool: row.get("pool")? })
 }

@@ -67,8 +67,7 @@ impl JobDatabase {
     /// [`foundry_core::error::Code::JobDatabaseUnusable`].
     pub fn forget_pool(&self, name: &str) -> Result<(), Error> {
         self.told(self.connection.execute("delete from pools where name = ?1", [name]))?;
-        self.told(self.connection.execute("delete from pool_wishes where pool = ?1", [name]))?;
-        Ok(())
+        self.clear_pool_override(name)
     }
 }
 

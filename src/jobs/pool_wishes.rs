@@ -36,15 +36,50 @@ impl JobDatabase {
         Ok(self.told(found)?.unwrap_or_default())
     }
 
-    /// Notes what a user wants of a pool in place of what was wanted.
+    /// Notes what a user wants a pool to do; `None`: what its manifest says.
     ///
     /// # Errors
     /// [`foundry_core::error::Code::JobDatabaseUnusable`].
-    pub fn set_pool_override(&self, pool: &str, wanted: PoolOverride) -> Result<(), Error> {
-        const SQL: &str = "insert into pool_wishes (pool, mode, min_idle, max) values (?1, ?2, ?3, ?4)
-            on conflict (pool) do update set mode = excluded.mode, min_idle = excluded.min_idle, max = excluded.max";
-        let mode = wanted.mode.map(PoolWish::as_str);
-        self.told(self.connection.execute(SQL, (pool, mode, wanted.min_idle, wanted.max)))?;
+    pub fn set_mode_override(&self, pool: &str, mode: Option<PoolWish>) -> Result<(), Error> {
+        const SQL: &str = "insert into pool_wishes (pool, mode) values (?1, ?2)
+            on conflict (pool) do update set mode = excluded.mode";
+        self.told(self.connection.execute(SQL, (pool, mode.map(PoolWish::as_str))))?;
+        Ok(())
+    }
+
+    /// Notes what numbers of runners a user wants. What is `None` stays as it was wanted.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn set_size_override(
+        &self,
+        pool: &str,
+        min_idle: Option<usize>,
+        max: Option<usize>,
+    ) -> Result<(), Error> {
+        const SQL: &str = "insert into pool_wishes (pool, min_idle, max) values (?1, ?2, ?3)
+            on conflict (pool) do update set min_idle = coalesce(excluded.min_idle, pool_wishes.min_idle),
+              max = coalesce(excluded.max, pool_wishes.max)";
+        self.told(self.connection.execute(SQL, (pool, min_idle, max)))?;
+        Ok(())
+    }
+
+    /// Forgets what numbers a user wanted.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn clear_size_override(&self, pool: &str) -> Result<(), Error> {
+        const SQL: &str = "update pool_wishes set min_idle = null, max = null where pool = ?1";
+        self.told(self.connection.execute(SQL, [pool]))?;
+        Ok(())
+    }
+
+    /// Forgets all that users wanted of a pool.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Code::JobDatabaseUnusable`].
+    pub fn clear_pool_override(&self, pool: &str) -> Result<(), Error> {
+        self.told(self.connection.execute("delete from pool_wishes where pool = ?1", [pool]))?;
         Ok(())
     }
 
@@ -53,9 +88,14 @@ impl JobDatabase {
     /// # Errors
     /// [`foundry_core::error::Code::JobDatabaseUnusable`].
     pub fn add_runner_wish(&self, runner: &str, wish: RunnerWish) -> Result<(), Error> {
-        let strongest = self.runner_wishes()?.get(runner).copied().map_or(wish, |noted| noted.max(wish));
-        const SQL: &str = "insert or replace into runner_wishes (runner, wish) values (?1, ?2)";
-        self.told(self.connection.execute(SQL, (runner, strongest.as_str())))?;
+        const RANK: &str = "case %.wish when 'replace' then 0 when 'leave' then 1 else 2 end";
+        let is_stronger =
+            format!("{} > {}", RANK.replace('%', "excluded"), RANK.replace('%', "runner_wishes"));
+        let sql = format!(
+            "insert into runner_wishes (runner, wish) values (?1, ?2)
+             on conflict (runner) do update set wish = excluded.wish where {is_stronger}"
+        );
+        self.told(self.connection.execute(&sql, (runner, wish.as_str())))?;
         Ok(())
     }
 

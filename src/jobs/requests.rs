@@ -4,7 +4,6 @@ use foundry_core::error::{Code, Error};
 use foundry_runner::{PoolWish, RunnerWish};
 
 use crate::database::JobDatabase;
-use crate::pool_wishes::PoolOverride;
 
 /// The most runners of a pool.
 const MOST: usize = 500;
@@ -16,7 +15,7 @@ impl JobDatabase {
     /// [`Code::RunnerPoolUnknown`].
     pub fn ask_mode(&self, pool: &str, mode: Option<PoolWish>) -> Result<(), Error> {
         self.pool_status(pool)?;
-        self.set_pool_override(pool, PoolOverride { mode, ..self.pool_override(pool)? })
+        self.set_mode_override(pool, mode)
     }
 
     /// Asks for other numbers of runners than the manifest's. What is `None` stays.
@@ -31,9 +30,7 @@ impl JobDatabase {
             let rule = format!("a pool has 1 to {MOST} runners, and not more idle ones");
             return Err(Error::new(Code::NumberUnfit, what).because(rule).unchanged());
         }
-        let noted = self.pool_override(pool)?;
-        let wanted = PoolOverride { min_idle: min_idle.or(noted.min_idle), max: max.or(noted.max), ..noted };
-        self.set_pool_override(pool, wanted)
+        self.set_size_override(pool, min_idle, max)
     }
 
     /// Asks for the numbers of the manifest again.
@@ -42,8 +39,7 @@ impl JobDatabase {
     /// [`Code::RunnerPoolUnknown`].
     pub fn reset_size(&self, pool: &str) -> Result<(), Error> {
         self.pool_status(pool)?;
-        let noted = self.pool_override(pool)?;
-        self.set_pool_override(pool, PoolOverride { min_idle: None, max: None, ..noted })
+        self.clear_size_override(pool)
     }
 
     /// Asks for other VMs in place of those that a pool has, one after the other. Returns how many there are.

@@ -100,10 +100,13 @@ async fn ask<T: Serialize + Send + 'static>(
 /// Ready is a controller whose pools all had an answer of their forge a short time ago. It names none: anybody may ask.
 async fn show_readiness(State(shared): State<Shared>) -> HttpAnswer {
     let within = shared.ready_within;
+    let served = Arc::clone(&shared);
     let statuses = tokio::task::spawn_blocking(move || shared.database().pool_statuses()).await;
-    let Ok(Ok(pools)) = statuses else {
+    let Ok(Ok(mut pools)) = statuses else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read");
     };
+    // One that is served no more has no forge to answer.
+    pools.retain(|pool| served.is_served(&pool.name));
     let now = epoch_now();
     let is_fresh = |time: u64| now.saturating_sub(time) <= within;
     let late = pools.iter().filter(|pool| !pool.forge_answered_epoch.is_some_and(is_fresh)).count();

@@ -20,6 +20,8 @@ pub struct ListenedPool {
     pub label_match: LabelMatch,
     /// Its forge.
     pub forge: ForgePlan,
+    /// Whether it makes VMs.
+    pub serves: bool,
     /// Its webhook, if it has one.
     pub webhook: Option<WebhookSecret>,
 }
@@ -70,6 +72,12 @@ impl ListenerState {
         *self.pools.write().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 
+    /// Whether a pool is served now.
+    pub(crate) fn is_served(&self, name: &str) -> bool {
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().any(|pool| pool.name == name)
+    }
+
     /// The pools that have a webhook of this path.
     pub(crate) fn pools_at(&self, path: &str) -> Vec<ListenedPool> {
         let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
@@ -84,12 +92,14 @@ impl ListenerState {
 }
 
 impl ListenedPool {
-    pub(crate) fn offer(&self) -> PoolOffer<'_> {
+    /// What it offers to jobs.
+    pub fn offer(&self) -> PoolOffer<'_> {
         PoolOffer {
             pool: &self.name,
             labels: &self.labels,
             label_match: self.label_match,
             forge: &self.forge,
+            serves: self.serves,
         }
     }
 }

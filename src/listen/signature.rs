@@ -8,6 +8,11 @@ use ring::hmac;
 const HEADERS: [(&str, &str); 3] =
     [("x-hub-signature-256", "sha256="), ("x-forgejo-signature", ""), ("x-gitea-signature", "")];
 
+/// Whether a request has a signature at all.
+pub(crate) fn has_signature(headers: &HeaderMap) -> bool {
+    HEADERS.iter().any(|(name, _)| headers.contains_key(*name))
+}
+
 /// Whether a request has a signature of its body that was made with the secret. It takes the same time for all that do
 /// not.
 pub(crate) fn is_signed(headers: &HeaderMap, body: &[u8], secret: &[u8]) -> bool {

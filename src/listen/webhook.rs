@@ -8,16 +8,17 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Request, StatusCode};
 use foundry_core::error::Error;
+use foundry_jobs::JobRow;
 use foundry_runner::{EpochSeconds, JobEvent, PoolOffer, choose_pool};
 use serde_json::json;
 
 use crate::answer::{HttpAnswer, answer_error, answer_json, refuse};
 use crate::shared::{ListenedPool, ListenerState};
-use crate::signature::is_signed;
+use crate::signature::{has_signature, is_signed};
 use crate::workflow_job::read_workflow_job;
 
-/// The largest body, in bytes: GitHub sends no larger one.
-const MAX_BODY: usize = 25 << 20;
+/// The largest body, in bytes. A workflow_job has some ten thousand; strangers can make this host read as much.
+const MAX_BODY: usize = 2 << 20;
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -41,10 +42,14 @@ pub(crate) async fn take_webhook(
         let why = "the content type must be application/json: choose that in the settings of the webhook";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
+    if !has_signature(&parts.headers) {
+        shared.metrics.count_webhook("unsigned");
+        return refuse(StatusCode::UNAUTHORIZED, "the signature is missing or wrong");
+    }
     let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
         Ok(Err(_)) => {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body broke off, or is larger than 25 MiB");
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body broke off, or is larger than 2 MiB");
         }
         Ok(Ok(body)) => body,
     };
@@ -62,7 +67,7 @@ pub(crate) async fn take_webhook(
         return noted("only workflow_job matters here");
     }
     let event = match read_workflow_job(&body, epoch_now()) {
-        Ok(Some(event)) => event,
+        Ok(Some(event)) => JobEvent { reopens: reuses_ids(&parts.headers), ..event },
         Ok(None) => {
             shared.metrics.count_webhook("ignored");
             return noted("this action does not matter here");
@@ -94,12 +99,14 @@ pub(crate) async fn take_webhook(
 fn record(shared: &ListenerState, pools: &[ListenedPool], event: &JobEvent) -> Result<Option<String>, Error> {
     let offers: Vec<PoolOffer<'_>> = pools.iter().map(ListenedPool::offer).collect();
     let database = shared.database();
-    let known = database.find_jobs(&event.id)?.into_iter().find(|row| row.event.forge == event.forge);
+    let known = database.find_job(&event.forge, &event.id)?;
     let noted_pool = known.as_ref().and_then(|row| row.pool.clone());
     let Some(pool) = noted_pool.or_else(|| choose_pool(&offers, event).map(str::to_owned)) else {
         return Ok(None);
     };
-    let has_advanced = known.is_none_or(|row| row.event.state < event.state);
+    // An end that was only supposed counts when it is reported.
+    let is_news = |row: &JobRow| row.event.state < event.state || row.is_supposed() && event.result.is_some();
+    let has_advanced = known.as_ref().is_none_or(is_news);
     database.record_event(event, Some(&pool), epoch_now())?;
     if has_advanced {
         shared.metrics.observe_job(&pool, event);
@@ -110,6 +117,11 @@ fn record(shared: &ListenerState, pools: &[ListenedPool], event: &JobEvent) -> R
 fn is_json(headers: &HeaderMap) -> bool {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     given.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Whether the forge runs a job again under its old id: Gitea does, GitHub and Forgejo give a new one.
+fn reuses_ids(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-gitea-event") && !headers.contains_key("x-forgejo-event")
 }
 
 /// The event's name. Gitea and Forgejo send GitHub's header, too.

@@ -82,6 +82,7 @@ pub(crate) fn read_workflow_job(body: &[u8], now: EpochSeconds) -> Result<Option
         // A clock ahead of ours does not make a job of the future.
         queued: time(job.created_at).unwrap_or(now).min(now),
         ended: (state == JobState::Completed).then(|| time(job.completed_at).unwrap_or(now)),
+        reopens: false,
     }))
 }
 

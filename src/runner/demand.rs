@@ -40,14 +40,16 @@ pub struct PoolOffer<'a> {
     pub label_match: LabelMatch,
     /// Its forge.
     pub forge: &'a ForgePlan,
+    /// Whether it makes VMs: it is neither paused nor at its end.
+    pub serves: bool,
 }
 
-/// Chooses the pool of a job: of those that match, the one with the fewest labels, and by name among equals. A job counts
-/// for one pool only, or several would each make a VM for it.
+/// Chooses the pool of a job: of those that match, one that makes VMs, with the fewest labels, and by name among equals. A
+/// job counts for one pool only, or several would each make a VM for it.
 pub fn choose_pool<'a>(offers: &[PoolOffer<'a>], job: &JobEvent) -> Option<&'a str> {
     let wanted = comparable(&job.labels);
     let matching = offers.iter().filter(|offer| offer.takes(job, &wanted));
-    matching.min_by_key(|offer| (offer.labels.len(), offer.pool)).map(|offer| offer.pool)
+    matching.min_by_key(|offer| (!offer.serves, offer.labels.len(), offer.pool)).map(|offer| offer.pool)
 }
 
 impl PoolOffer<'_> {

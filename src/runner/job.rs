@@ -33,6 +33,8 @@ pub struct JobEvent {
     pub started: Option<EpochSeconds>,
     /// When it ended.
     pub ended: Option<EpochSeconds>,
+    /// Whether it may be waiting again after its end: some forges run a job again under its old id.
+    pub reopens: bool,
 }
 
 /// How far a job is. It only goes forward: events come twice, late, and in any order.

@@ -36,7 +36,8 @@ pub use forge::{Forge, ForgeError, ForgeFailure, RegisteredRunner, Registration,
 pub use job::{JobEvent, JobState};
 pub use manifest::{
     CommandSpec, DemandPlan, ForgePlan, GiteaPlan, GiteaScope, GithubApp, GithubLogin, GithubPlan,
-    GithubScope, RUNNER_POOL_KIND, RunnerGuestPlan, RunnerPool, RunnerPoolPlan, load_runner_pools,
+    GithubScope, RUNNER_POOL_KIND, RunnerGuestPlan, RunnerPool, RunnerPoolPlan, TRIAL_POOL,
+    load_runner_pools,
 };
 pub use rules::{PoolRules, PoolTimeouts, RetryRules};
 pub use runner_host::{HostedRunner, RunnerHost};

@@ -144,11 +144,11 @@ pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<()
         return apply_pools();
     }
     let (context, wanted) = args.find_wanted(&files, global, ui)?;
-    apply_pools()?;
     let names: BTreeSet<String> = wanted.iter().map(|vm| vm.name().to_owned()).collect();
     let superfluous = if args.prune { args.find_superfluous(&context, &names, global)? } else { Vec::new() };
     let options = ApplyOptions { force: args.force };
     if args.dry_run {
+        apply_pools()?;
         run_for_each(&wanted, ui, |vm| dry_run(&context, vm, options, ui))?;
         return superfluous.iter().try_for_each(|plan| {
             ui.write_line(&format!("virtualmachine/{} pruned (dry run)", plan.domain.name))
@@ -158,6 +158,7 @@ pub(super) fn run_apply(args: &ApplyArgs, global: &Global, ui: &Ui) -> Result<()
         confirm_prune(&superfluous, ui)?;
     }
     interrupt::install_handler(&context.cancel)?;
+    apply_pools()?;
     run_for_each(&wanted, ui, |vm| apply_one(&context, vm, options, ui))?;
     // Only after all manifests were applied: a failure may be a mistake in them.
     for plan in &superfluous {
@@ -250,7 +251,10 @@ impl ApplyArgs {
         found.retain(|name| !names.contains(name));
         let timeout = global.resolved().timeout_for(SettingKey::DestroyTimeout);
         let options = DestroyOptions { force: false, keep_disks: false, timeout };
-        found.iter().map(|name| plan_destroy(context, name, options)).collect()
+        let plans: Result<Vec<DestroyPlan>, Error> =
+            found.iter().map(|name| plan_destroy(context, name, options)).collect();
+        // The VMs of a pool are its controller's: their jobs go on.
+        Ok(plans?.into_iter().filter(|plan| !plan.is_of_pool()).collect())
     }
 }
 

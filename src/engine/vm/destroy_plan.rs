@@ -60,6 +60,11 @@ pub struct DestroyPlan {
 }
 
 impl DestroyPlan {
+    /// Whether the VM belongs to a pool of runners.
+    pub fn is_of_pool(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.runner.is_some())
+    }
+
     /// The volumes to delete, as `POOL/VOLUME`.
     pub fn named_volumes(&self) -> Vec<String> {
         self.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect()

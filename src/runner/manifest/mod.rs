@@ -24,6 +24,7 @@ pub use judge_gitea::{GiteaPlan, GiteaScope};
 pub use judge_github::{GithubApp, GithubLogin, GithubPlan, GithubScope};
 pub use judge_template::RunnerGuestPlan;
 pub use load::{RUNNER_POOL_KIND, load_runner_pools};
+pub use pool_judge::TRIAL_POOL;
 
 use foundry_core::manifest::{API_VERSION, Metadata, Number, Spec};
 use schemars::JsonSchema;

@@ -12,6 +12,8 @@ use super::RunnerPool;
 use crate::rules::{PoolTimeouts, RetryRules};
 use crate::view::PoolWish;
 
+/// Name of the pool of 'runner try', which ends whatever VMs it finds.
+pub const TRIAL_POOL: &str = "try";
 /// The longest name of a pool: with `-` and eight characters more, it is a VM's.
 pub(super) const MAX_NAME: usize = 40;
 /// The longest label at a forge (GitHub's limit).
@@ -46,6 +48,9 @@ impl PoolJudge {
             let message =
                 format!("has more than {MAX_NAME} characters, or '_', which a host name cannot have");
             self.reject(Code::NameUnfit, PATH, Some(name), message);
+        }
+        if name == TRIAL_POOL {
+            self.reject(Code::NameUnfit, PATH, Some(name), "is the name of the pool of trials");
         }
         name.to_owned()
     }

@@ -64,6 +64,12 @@ fn apply_puts_a_pool_where_the_controller_reads_it() {
         );
         assert_eq!(read(&target), text, "with its comments");
     }
+    // A pool has one description.
+    let other = directory.path().join("runners/other.yaml");
+    std::fs::rename(&target, &other).unwrap();
+    let ran = apply(&[]);
+    assert!(ran.code != 0 && ran.said.contains("is described by") && !target.exists(), "{}", ran.said);
+    std::fs::rename(&other, &target).unwrap();
     let wrong = POOL.replace("max: 4", "max: 0").replace("vcpus: 2", "vcpus: 0");
     std::fs::write(&file, wrong).unwrap();
     let ran = apply(&[]);
@@ -215,4 +221,15 @@ fn doctor_asks_the_forge_and_looks_for_the_secrets() {
     // Port 1 is nobody's.
     let forge = check(&examine("http://127.0.0.1:1"), "forge");
     assert_eq!((&forge["state"], &forge["code"]), (&"problem".into(), &"FND-3008".into()), "{forge}");
+}
+
+/// A pipe can be read once only, and a VM needs no directory of pools.
+#[test]
+fn apply_reads_a_pipe_once_and_needs_no_home() {
+    let command = "printf 'kind: nothing\\n' | \"$FOUNDRY\" -c test:///default apply /dev/stdin";
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", command]).env_clear().env("FOUNDRY", env!("CARGO_BIN_EXE_foundry"));
+    shell.env("PATH", std::env::var("PATH").unwrap());
+    let ran = Ran::from(shell.stdin(Stdio::null()).output_in_time().unwrap());
+    assert!(ran.said.contains("nothing"), "{}", ran.said);
 }

@@ -27,6 +27,7 @@ pub(super) fn job(id: &str, state: JobState) -> JobEvent {
         queued: NOW,
         started: (state == JobState::Running).then_some(NOW + 10),
         ended: (state == JobState::Completed).then_some(NOW + 100),
+        reopens: false,
     }
 }
 
@@ -67,12 +68,18 @@ proptest! {
 fn a_job_that_is_not_heard_of_again_ends() {
     let directory = TempDir::new().unwrap();
     let mut database = database(&directory);
-    for (id, state) in [("1", JobState::Queued), ("2", JobState::Queued), ("3", JobState::Running)] {
-        let queued = if id == "1" { NOW - 90_000 } else { NOW };
-        database.record_event(&JobEvent { queued, ..job(id, state) }, Some("ci"), NOW).unwrap();
+    // The first was created long ago, as was the second, of which an event came just now: it waited for an approval.
+    for (id, state, heard) in
+        [("1", JobState::Queued, NOW - 90_000), ("2", JobState::Queued, NOW), ("3", JobState::Running, NOW)]
+    {
+        let queued = if state == JobState::Queued { NOW - 90_000 } else { NOW };
+        database.record_event(&JobEvent { queued, ..job(id, state) }, Some("ci"), heard).unwrap();
     }
     assert_eq!(database.expire_jobs("other", NOW - 86_400, NOW).unwrap(), 0);
     assert_eq!(database.expire_jobs("ci", NOW - 86_400, NOW).unwrap(), 1);
+    database.record_event(&job("4", JobState::Queued), Some("gone"), NOW - 90_000).unwrap();
+    database.record_pool(&pool("ci")).unwrap();
+    assert_eq!(database.expire_forgotten_jobs(NOW - 86_400, NOW).unwrap(), 1);
     let note = RunnerNote::new("ci", "t", NOW).moved(RunnerState::Busy, NOW);
     database.record_runners("ci", &[("ci-3".into(), note)], NOW).unwrap();
     assert_eq!(database.end_lost_jobs(NOW + 5).unwrap(), 0, "its runner is there");
@@ -207,4 +214,40 @@ fn the_file_is_private_and_of_a_known_version() {
     .unwrap();
     assert!(JobDatabase::open(&directory.path().join("text")).is_err());
     assert!(JobDatabase::open(&directory.path().join("missing/x.db")).is_err());
+}
+
+/// Gitea runs a job again under its old id; an event that is only late does not bring a job back.
+#[test]
+fn a_job_that_is_run_again_waits_again() {
+    let directory = TempDir::new().unwrap();
+    let database = database(&directory);
+    let events = |reopens: bool, later: u64| {
+        for state in [JobState::Running, JobState::Completed, JobState::Queued] {
+            let now = if state == JobState::Queued { NOW + 100 + later } else { NOW + 100 };
+            database.record_event(&JobEvent { reopens, ..job("7", state) }, Some("ci"), now).unwrap();
+        }
+        database.find_job("forge.example", "7").unwrap().unwrap().event
+    };
+    assert_eq!(events(false, 900).state, JobState::Completed);
+    assert_eq!(events(true, 5).state, JobState::Completed, "late");
+    let again = events(true, 900);
+    assert_eq!((again.state, again.runner, again.result), (JobState::Queued, None, None));
+}
+
+#[test]
+fn a_waiting_job_can_count_for_another_pool() {
+    let directory = TempDir::new().unwrap();
+    let database = database(&directory);
+    for (id, state) in [("1", JobState::Queued), ("2", JobState::Running)] {
+        database.record_event(&job(id, state), Some("old"), NOW).unwrap();
+        database.set_job_pool(&job(id, state), "new").unwrap();
+    }
+    let queued = database.list_queued().unwrap();
+    assert_eq!((queued.len(), queued[0].pool.as_deref()), (1, Some("new")));
+    assert_eq!(
+        database.find_job("forge.example", "2").unwrap().unwrap().pool.as_deref(),
+        Some("old"),
+        "it runs"
+    );
+    assert_eq!(database.find_job("other.example", "1").unwrap(), None);
 }

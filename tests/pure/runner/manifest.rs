@@ -214,6 +214,7 @@ fn contradictions_are_refused() {
             "exactly one",
         ),
         ("    vcpus: 2\n", "    vcpus: 2\n    autostart: true\n", "cannot be true"),
+        ("name: linux", "name: try", "is the name of the pool of trials"),
         ("{max: 4}", "{max: 4, minIdle: 0}", "spec.size.minIdle: \"0\" must be a whole number from 1 to 500"),
         (
             "  size:",
@@ -276,6 +277,8 @@ fn the_unit_starts_what_there_is() {
     let unit = std::fs::read_to_string("examples/runners/foundry-runner.service").unwrap();
     let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).unwrap();
     <foundry::Cli as clap::Parser>::try_parse_from(command.split_whitespace()).unwrap();
+    // In /run/foundry all foundries take turns; a unit's own directory is deleted when it stops.
+    assert!(unit.contains("RuntimeDirectory=foundry-runner\n") && !unit.contains(" /run/foundry/"), "{unit}");
 }
 
 #[test]
@@ -310,6 +313,7 @@ fn a_job_counts_for_the_most_modest_pool_that_has_its_labels() {
                 labels,
                 label_match: *label_match,
                 forge,
+                serves: !pool.starts_with("paused"),
             })
             .collect();
         let job = JobEvent {
@@ -324,6 +328,9 @@ fn a_job_counts_for_the_most_modest_pool_that_has_its_labels() {
     assert_eq!(chosen(&both, "self-hosted Linux").as_deref(), Some("few"));
     assert_eq!(chosen(&both, "gpu").as_deref(), Some("big"));
     assert_eq!(chosen(&both, "windows"), None);
+    let paused = [("paused", "linux", Exact, &acme), ("serving", "linux x64", Superset, &acme)];
+    assert_eq!(chosen(&paused, "linux").as_deref(), Some("serving"));
+    assert_eq!(chosen(&paused[..1], "linux").as_deref(), Some("paused"));
     assert_eq!(chosen(&[("x", "linux x64", Exact, &acme)], "linux"), None);
     assert_eq!(chosen(&[("x", "linux X64", Exact, &shop)], "x64 self-hosted linux").as_deref(), Some("x"));
     assert_eq!(chosen(&[("x", "linux", Exact, &all)], "linux").as_deref(), Some("x"));

@@ -1,6 +1,6 @@
 //! `foundry apply` with manifests of pools: they get into the directory that the controller reads.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::pool_files::read_pools;
@@ -9,10 +9,15 @@ use crate::config;
 use crate::output_file::OutputFile;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
+use foundry_core::manifest::has_manifest_extension;
+use foundry_core::plan::Defaults;
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml;
 use foundry_host::local::runner_directory;
 use foundry_runner::RUNNER_POOL_KIND;
+
+/// The largest manifest, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A pool's manifest that is to get into the directory.
 pub(crate) struct WantedPool {
@@ -23,13 +28,17 @@ pub(crate) struct WantedPool {
     present: Option<String>,
 }
 
+/// The text of a regular file of limited size. What is none, such as a pipe, can be read once only, by who needs it.
+fn read_if_file(file: &str) -> Option<String> {
+    let opened = std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file);
+    let mut text = String::new();
+    opened.and_then(|_| std::fs::File::open(file).ok())?.take(MAX_FILE).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 /// Whether a file has the manifest of a pool. One that cannot be read has none: that is said where it is read.
 pub(crate) fn is_pool_file(file: &str) -> bool {
-    let Some(text) =
-        Some(file).filter(|file| *file != "-").and_then(|file| std::fs::read_to_string(file).ok())
-    else {
-        return false;
-    };
+    let Some(text) = read_if_file(file) else { return false };
     let is_pool =
         |node: &yaml::node::Node| node.get("kind").and_then(|kind| kind.as_text()) == Some(RUNNER_POOL_KIND);
     yaml::read_manifests(&text).is_ok_and(|documents| documents.nodes.iter().any(is_pool))
@@ -52,6 +61,9 @@ pub(crate) fn default_directory() -> Result<PathBuf, Error> {
 /// # Errors
 /// What is wrong in them; several pools in one file; a pool that another file of the directory describes.
 pub(crate) fn plan_pools(files: &[String], global: &Global) -> Result<Vec<WantedPool>, Error> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
     let defaults = global.engine_settings()?.defaults(None);
     let paths: Vec<&Path> = files.iter().map(Path::new).collect();
     // All problems of all files together.
@@ -69,6 +81,12 @@ pub(crate) fn plan_pools(files: &[String], global: &Global) -> Result<Vec<Wanted
         }
         let name = plans.remove(0).rules.name;
         let target = directory.join(format!("{name}.yaml"));
+        if let Some(other) = describing_file(&directory, &target, &name, &defaults) {
+            let message = format!("pool '{name}' is described by {} already", other.display());
+            return Err(Error::new(Code::NameTwice, message)
+                .hint("change that file, or delete it first")
+                .unchanged());
+        }
         let present = match std::fs::read_to_string(&target) {
             Ok(text) => Some(text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
@@ -81,6 +99,17 @@ pub(crate) fn plan_pools(files: &[String], global: &Global) -> Result<Vec<Wanted
         wanted.push(WantedPool { name, text, target, present });
     }
     Ok(wanted)
+}
+
+/// Another file of the directory that describes a pool. The controller would refuse both.
+fn describing_file(directory: &Path, target: &Path, name: &str, defaults: &Defaults) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).ok()?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| {
+        let is_other = file != target && has_manifest_extension(file);
+        is_other
+            && read_pools(&[file], defaults).is_ok_and(|plans| plans.iter().any(|p| p.rules.name == name))
+    })
 }
 
 impl WantedPool {

@@ -11,9 +11,13 @@ use super::database::DatabaseArgs;
 use super::secret_file::read_secret;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::RunnerNote;
+use foundry_engine::Context;
+use foundry_engine::runner::list_pool_vms;
 use foundry_jobs::{JobDatabase, PoolOverride, PoolRow};
 use foundry_listen::{ApiToken, ListenedPool, Listener, ListenerPlan, ListenerState, WebhookSecret};
-use foundry_runner::{DemandPlan, EpochSeconds, PoolDemand, RunnerPoolPlan, RunnerWish};
+use foundry_runner::{
+    DemandPlan, EpochSeconds, PoolDemand, PoolOffer, PoolWish, RunnerPoolPlan, RunnerWish, choose_pool,
+};
 
 /// The shortest secret of a webhook, in characters.
 const SHORTEST_SECRET: usize = 16;
@@ -21,6 +25,8 @@ const SHORTEST_SECRET: usize = 16;
 const FORGOTTEN_AFTER: u64 = 3600;
 /// For how long jobs and runners are kept that have ended, in seconds: 90 days.
 const KEPT_FOR: u64 = 90 * 86_400;
+/// How long a job counts that waits for a pool that nobody knows any more, in seconds.
+const EXPIRED_AFTER: u64 = 86_400;
 /// How often they are looked for: it reads all jobs.
 const FORGETS_EVERY: u64 = 3600;
 
@@ -45,6 +51,10 @@ pub(super) struct ControllerState {
     database: JobDatabase,
     shared: Arc<ListenerState>,
     listener: Option<Listener>,
+    /// Whether events can come.
+    listens: bool,
+    /// Names of the pools that have a manifest.
+    described: BTreeSet<String>,
     orders: Orders,
     /// When what is old was forgotten last.
     forgot: EpochSeconds,
@@ -86,24 +96,27 @@ impl ControllerState {
         plans: &[RunnerPoolPlan],
         ready_within: u64,
     ) -> Result<Self, Error> {
-        if args.listen.is_none()
-            && args.socket.is_none()
-            && let Some(plan) = plans.iter().find(|plan| plan.demand != DemandPlan::Static)
-        {
-            let what = format!("pool '{}' has a webhook, and nothing listens for it", plan.rules.name);
-            return Err(Error::new(Code::ListenerUnusable, what)
-                .hint("name an address that the forge reaches: --listen ADDRESS")
-                .unchanged());
-        }
+        let listens = args.listen.is_some() || args.socket.is_some();
+        check_listened(plans, listens)?;
         let token = args.token_file.as_deref().map(|file| read_secret(file, "the token of the API", 1));
         let token = token.transpose()?.map(|token| ApiToken::new(&token)).transpose()?;
         let database = args.database.open_for_controller()?;
         let shared = Arc::new(ListenerState::new(&args.database.path()?, ready_within)?);
-        shared.set_pools(listened_pools(plans)?);
         let wanted = ListenerPlan { address: args.listen, socket: args.socket.clone(), token };
-        let listens = wanted.address.is_some() || wanted.socket.is_some();
-        let listener = listens.then(|| Listener::start(wanted, &shared)).transpose()?;
-        Ok(Self { database, shared, listener, orders: Orders::default(), forgot: 0 })
+        let described = BTreeSet::new();
+        let mut controller = Self {
+            database,
+            shared,
+            listener: None,
+            listens,
+            described,
+            orders: Orders::default(),
+            forgot: 0,
+        };
+        controller.set_plans(plans)?;
+        // Only now: before, it would know no pool.
+        controller.listener = listens.then(|| Listener::start(wanted, &controller.shared)).transpose()?;
+        Ok(controller)
     }
 
     /// The address that it listens at.
@@ -117,16 +130,77 @@ impl ControllerState {
     /// # Errors
     /// If a secret cannot be read; the pools stay as they were.
     pub(super) fn set_plans(&mut self, plans: &[RunnerPoolPlan]) -> Result<(), Error> {
-        self.shared.set_pools(listened_pools(plans)?);
+        check_listened(plans, self.listens)?;
+        let listened = plans.iter().map(|plan| {
+            let (plan, _) = self.order_for(plan)?;
+            listened_pool(&plan)
+        });
+        self.shared.set_pools(listened.collect::<Result<_, Error>>()?);
+        let described: BTreeSet<String> = plans.iter().map(|plan| plan.rules.name.clone()).collect();
+        for gone in self.described.difference(&described) {
+            // What was wanted of it is not wanted of another pool of its name.
+            self.database.clear_pool_override(gone)?;
+            self.shared.metrics.forget_pool(gone);
+        }
+        self.described = described;
         let long_ago = epoch_now().saturating_sub(FORGOTTEN_AFTER);
-        for pool in self.database.list_pools()? {
-            let is_described = plans.iter().any(|plan| plan.rules.name == pool.name);
-            if !is_described
-                && pool.seen < long_ago
-                && self.database.list_present_runners(Some(&pool.name))?.is_empty()
-            {
+        for pool in self.undescribed_pools()? {
+            if pool.seen < long_ago && self.database.list_present_runners(Some(&pool.name))?.is_empty() {
                 self.database.forget_pool(&pool.name)?;
-                self.shared.metrics.forget_pool(&pool.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pools of the database that have no manifest here.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    fn undescribed_pools(&self) -> Result<Vec<PoolRow>, Error> {
+        let mut pools = self.database.list_pools()?;
+        pools.retain(|pool| !self.described.contains(&pool.name));
+        Ok(pools)
+    }
+
+    /// Notes which VMs of pools without a manifest are still there; nobody else looks at them.
+    ///
+    /// # Errors
+    /// If the database cannot be used, or the host's VMs cannot be listed.
+    pub(super) fn note_undescribed(&mut self, context: &Context) -> Result<(), Error> {
+        let long_ago = epoch_now().saturating_sub(FORGOTTEN_AFTER);
+        let mut left = Vec::new();
+        for pool in self.undescribed_pools()? {
+            if pool.seen < long_ago && !self.database.list_present_runners(Some(&pool.name))?.is_empty() {
+                left.push(pool.name);
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let all = list_pool_vms(context)?;
+        for name in left {
+            let own = all.iter().filter(|(_, note)| note.pool == name);
+            let present: Vec<(String, RunnerNote)> =
+                own.map(|(vm, note)| (vm.domain.name.clone(), note.clone())).collect();
+            self.database.record_runners(&name, &present, epoch_now())?;
+        }
+        Ok(())
+    }
+
+    /// Lets jobs that wait for a pool that makes no VMs count for one that does.
+    fn rechoose_pools(&self, plans: &[RunnerPoolPlan]) -> Result<(), Error> {
+        let mut serving = Vec::new();
+        for plan in plans {
+            let (plan, _) = self.order_for(plan)?;
+            if plan.wish == PoolWish::Serve && plan.demand != DemandPlan::Static {
+                serving.push(plan);
+            }
+        }
+        let offers: Vec<PoolOffer<'_>> = serving.iter().map(offer_of).collect();
+        for row in self.database.list_queued()? {
+            let is_served = offers.iter().any(|offer| Some(offer.pool) == row.pool.as_deref());
+            if let (false, Some(pool)) = (is_served, choose_pool(&offers, &row.event)) {
+                self.database.set_job_pool(&row.event, pool)?;
             }
         }
         Ok(())
@@ -141,7 +215,9 @@ impl ControllerState {
         for plan in plans {
             self.database.expire_jobs(&plan.rules.name, now.saturating_sub(plan.queued_for), now)?;
         }
+        self.database.expire_forgotten_jobs(now.saturating_sub(EXPIRED_AFTER), now)?;
         self.database.end_lost_jobs(now)?;
+        self.rechoose_pools(plans)?;
         if now.saturating_sub(self.forgot) >= FORGETS_EVERY {
             self.database.forget_before(now.saturating_sub(KEPT_FOR))?;
             self.forgot = now;
@@ -163,8 +239,9 @@ impl ControllerState {
         let mut plan = plan.clone();
         plan.wish = mode.unwrap_or(plan.wish);
         plan.rules.max = max.unwrap_or(plan.rules.max);
-        // The manifest may have changed since.
-        plan.rules.min_idle = min_idle.unwrap_or(plan.rules.min_idle).min(plan.rules.max);
+        // The manifest may have changed since. A pool that learns of no jobs keeps one: nothing would ever make another.
+        let least = usize::from(plan.demand == DemandPlan::Static);
+        plan.rules.min_idle = min_idle.unwrap_or(plan.rules.min_idle).clamp(least, plan.rules.max);
         let demand = PoolDemand {
             queued: self.orders.queued.get(&plan.rules.name).copied().unwrap_or_default(),
             wish: plan.wish,
@@ -208,8 +285,25 @@ impl ControllerState {
     }
 }
 
-fn listened_pools(plans: &[RunnerPoolPlan]) -> Result<Vec<ListenedPool>, Error> {
-    plans.iter().map(listened_pool).collect()
+/// A pool with a webhook needs somebody who listens.
+fn check_listened(plans: &[RunnerPoolPlan], listens: bool) -> Result<(), Error> {
+    let unheard = plans.iter().find(|plan| plan.demand != DemandPlan::Static).filter(|_| !listens);
+    unheard.map_or(Ok(()), |plan| {
+        let what = format!("pool '{}' has a webhook, and nothing listens for it", plan.rules.name);
+        Err(Error::new(Code::ListenerUnusable, what)
+            .hint("name an address that the forge reaches: --listen ADDRESS")
+            .unchanged())
+    })
+}
+
+fn offer_of(plan: &RunnerPoolPlan) -> PoolOffer<'_> {
+    PoolOffer {
+        pool: &plan.rules.name,
+        labels: &plan.labels,
+        label_match: plan.label_match,
+        forge: &plan.forge,
+        serves: plan.wish == PoolWish::Serve,
+    }
 }
 
 /// A pool, as far as the listener needs it.
@@ -230,6 +324,7 @@ pub(super) fn listened_pool(plan: &RunnerPoolPlan) -> Result<ListenedPool, Error
         labels: plan.labels.clone(),
         label_match: plan.label_match,
         forge: plan.forge.clone(),
+        serves: plan.wish == PoolWish::Serve,
         webhook,
     })
 }

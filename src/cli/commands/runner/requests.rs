@@ -116,8 +116,9 @@ pub(super) fn run_drain(args: &DrainArgs, ui: &Ui) -> Result<(), Error> {
     let mut waited = Duration::ZERO;
     loop {
         let left = database.list_present_runners(Some(&args.target.pool))?;
-        // What the controller saw before it was asked says nothing.
-        let has_looked = database.pool_status(&args.target.pool)?.seen_epoch > asked;
+        // What a round saw that had not been asked says nothing: it may have made one since.
+        let status = database.pool_status(&args.target.pool)?;
+        let has_looked = status.seen_epoch > asked && status.mode == PoolWish::Drain.as_str();
         if left.is_empty() && has_looked {
             return Ok(());
         }

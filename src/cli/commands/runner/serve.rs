@@ -90,7 +90,10 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
         // More follows soon.
         let time = if has_acted { args.interval.min(BUSY_PAUSE) } else { args.interval };
         let pause = Pause { cancel: &cancel, reload: &reload, time };
-        if args.once || !pause.wait(|| controller.has_news()) {
+        if args.once {
+            return Error::combine(&errors).map_or(Ok(()), Err);
+        }
+        if !pause.wait(|| controller.has_news()) {
             notify_service_manager("STOPPING=1");
             return Ok(());
         }
@@ -102,6 +105,7 @@ pub(super) fn run_serve(args: &ServeArgs, global: &Global, ui: &Ui) -> Result<()
         }
         pools.iter_mut().for_each(|pool| pool.set_context(&context));
         errors.extend(serve_plans(&mut pools, &plans, &context, ui).err());
+        errors.extend(controller.note_undescribed(&context).err());
         told.tell(errors);
     }
 }
@@ -125,7 +129,7 @@ impl ToldErrors<'_> {
 }
 
 /// Runs a round of each pool, as its manifest and its users want it, and notes how it went. The pools' rounds are at the
-/// same time: a forge that is slow holds up its own pool only. Returns for each whether it did anything.
+/// same time, so all take as long as the slowest. Returns for each whether it did anything.
 fn run_pools(
     pools: &mut [ServedPool],
     plans: &[RunnerPoolPlan],

@@ -6,8 +6,7 @@ use foundry_engine::runner::{PoolHost, random_name};
 use foundry_forge::{CommandForge, ForgejoForge, GiteaForge, GithubForge};
 use foundry_host::{HostLock, LockError};
 use foundry_runner::{
-    Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerHost, RunnerPoolPlan,
-    StartGate,
+    Action, Breaker, Forge, ForgePlan, PoolController, PoolDemand, RoundReport, RunnerPoolPlan, StartGate,
 };
 
 use super::controller::{RoundNews, epoch_now};
@@ -75,14 +74,6 @@ impl ServedPool {
             self.plan = plan.clone();
             self.host = pool_host(plan, &self.host.context);
         }
-    }
-
-    /// Destroys a VM of the pool, whatever it does.
-    ///
-    /// # Errors
-    /// If something is left of it.
-    pub(super) fn destroy(&self, name: &str) -> Result<(), Error> {
-        self.host.destroy_runner(name)
     }
 
     /// Replaces the connection.

@@ -20,12 +20,12 @@ use foundry_core::plan::Defaults;
 use foundry_core::record::{RetireReason, RunnerNote, RunnerState};
 use foundry_engine::{Cancel, Context};
 use foundry_forge::PretendedForge;
-use foundry_runner::{PoolDemand, PoolWish, RUNNER_POOL_KIND, RunnerPoolPlan, RunnerWish, load_runner_pools};
+use foundry_runner::{
+    PoolDemand, PoolWish, RUNNER_POOL_KIND, RunnerPoolPlan, RunnerWish, TRIAL_POOL, load_runner_pools,
+};
 
 /// Time between two rounds.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Name of the pool, and so the beginning of its VM's name.
-const POOL: &str = "try";
 /// The job. It works only if the configuration arrived, and for long enough to be seen.
 const JOB: &str = r#"[ "${RUNNER_CONFIGURATION#pretended configuration of try-}" != "$RUNNER_CONFIGURATION" ] &&
 touch /tmp/foundry-trial && sleep 5"#;
@@ -86,15 +86,16 @@ pub(super) fn run_try(args: &TryArgs, global: &Global, ui: &Ui) -> Result<(), Er
         return ended;
     }
     // What was begun is taken back, with a context that was not interrupted.
-    pool.set_context(&Context { cancel: Cancel::default(), ..quiet });
-    trial.vm.as_ref().map_or(Ok(()), |name| pool.destroy(name))?;
+    let cancel = Cancel::default();
+    pool.set_context(&Context { cancel: cancel.clone(), ..quiet });
+    remove_vms(&mut pool, ui, &cancel)?;
     Err(Error::new(Code::Interrupted, "interrupted"))
 }
 
 impl Trial {
     /// Runs rounds until the VM is gone.
     fn run(&mut self, pool: &mut ServedPool, keep: bool, ui: &Ui, cancel: &Cancel) -> Result<(), Error> {
-        remove_earlier(pool, ui, cancel)?;
+        remove_vms(pool, ui, cancel)?;
         while !cancel.is_requested() {
             let wish = match (self.failed, &self.vm) {
                 (Some(_), _) => PoolWish::Drain,
@@ -146,13 +147,13 @@ impl Trial {
     }
 
     fn error(&self, reason: RetireReason) -> Error {
-        let name = self.vm.as_deref().unwrap_or(POOL);
+        let name = self.vm.as_deref().unwrap_or(TRIAL_POOL);
         Error::new(Code::NotReady, format!("VM '{name}' did not come up")).because(reason.as_str())
     }
 }
 
-/// Ends the VM of a trial that was killed.
-fn remove_earlier(pool: &mut ServedPool, ui: &Ui, cancel: &Cancel) -> Result<(), Error> {
+/// Ends the VMs of trials, also of one that was killed.
+fn remove_vms(pool: &mut ServedPool, ui: &Ui, cancel: &Cancel) -> Result<(), Error> {
     let mut demand = PoolDemand { wish: PoolWish::Drain, ..PoolDemand::default() };
     while !cancel.is_requested() {
         let left = pool.run_round(&demand, ui)?.runners;
@@ -182,10 +183,10 @@ fn plan_trial(image: &str, network: &NetworkName, defaults: &Defaults) -> Result
     let text = serde_json::json!({
         "apiVersion": API_VERSION,
         "kind": RUNNER_POOL_KIND,
-        "metadata": {"name": POOL},
+        "metadata": {"name": "an-image"},
         "spec": {
             "forge": {"command": {"register": ["/"], "list": ["/"], "unregister": ["/"]}},
-            "labels": [POOL],
+            "labels": [TRIAL_POOL],
             "size": {"max": 1},
             "timeouts": {"start": "15m"},
             "guest": {"user": "root", "directory": "/tmp"},
@@ -202,13 +203,13 @@ fn plan_trial(image: &str, network: &NetworkName, defaults: &Defaults) -> Result
         },
     });
     let pools = load_runner_pools(&text.to_string(), "the command line")?;
-    let plan = pools.first().map(|pool| RunnerPoolPlan::from_manifest(pool, defaults, POOL));
+    let plan = pools.first().map(|pool| RunnerPoolPlan::from_manifest(pool, defaults, TRIAL_POOL));
     // One document gives one pool.
     Ok(to_trial(plan.ok_or_else(|| Error::new(Code::NoManifest, "no pool"))??))
 }
 
 fn to_trial(mut plan: RunnerPoolPlan) -> RunnerPoolPlan {
-    plan.rules.name = POOL.to_owned();
+    plan.rules.name = TRIAL_POOL.to_owned();
     (plan.rules.min_idle, plan.rules.max, plan.rules.max_starting) = (1, 1, 1);
     plan.wish = PoolWish::Serve;
     (plan.guest.run, plan.guest.busy) = (JOB.to_owned(), IS_BUSY.to_owned());
