@@ -83,7 +83,7 @@ check_live() {
 
 # These need no machine, only a libvirtd: they have one of their own, in namespaces, beside the machine's, as a guest
 # keeps one core busy. Both lanes take about as long.
-LIVE_OWN_HOST=' adopt causes clone connections console cost create daemon destroy disks garm gc images inventory kill neighbours pools power refusals rename repave runner secrets snapshot socket_keeper storage uninstall views whois xml_patch '
+LIVE_OWN_HOST=' adopt causes clone connections console cost create daemon destroy disks garm gc images inventory kill neighbours pools power refusals rename repave runner secrets snapshot socket_keeper storage uninstall views warm whois xml_patch '
 
 # live_lane machine|own: the modules of tests/live in that lane. Where no namespaces can be made, all are the machine's.
 live_lane() {
